@@ -1,0 +1,74 @@
+// Package audit keeps the record of what was asked, by whom, and how it was decided.
+//
+// The pipeline makes one Event per request. Begin is called by the Guard after it decided and
+// before anything is done: when the record cannot be written, nothing is done. Complete is called
+// once at the end, before the answer to a management request goes out.
+package audit
+
+import (
+	"context"
+	"time"
+
+	"github.com/kura-s3/kura/policy"
+)
+
+// Class of an operation decides how it is recorded.
+type Class uint8
+
+// The classes. The zero Class is invalid: an operation must declare one.
+const (
+	_ Class = iota
+	// Management events change or read configuration. Writes among them are durable before the answer.
+	Management
+	// Data events read or write objects. They are recorded only where somebody asked for it.
+	Data
+)
+
+// Event is one request, from arrival to answer. Secrets, bodies and SSE-C keys are never in it.
+type Event struct {
+	ID         string // decision id
+	RequestID  string
+	Time       time.Time
+	Service    string // "s3"
+	Operation  string // "PutBucketPolicy"
+	Class      Class
+	ReadOnly   bool
+	Principal  policy.Principal
+	AccessKey  string // id only
+	AuthType   string // header, query, form, anonymous, console, system
+	SourceIP   string
+	TLS        string // "", "1.2", "1.3"
+	UserAgent  string
+	Region     string
+	Method     string
+	URI        string // path and query as sent, signatures cut out
+	Host       string
+	Bucket     string
+	Key        string
+	VersionID  string
+	Decisions  []Decision
+	Status     int
+	ErrorCode  string
+	ErrorText  string
+	BytesIn    int64
+	BytesOut   int64
+	ObjectSize int64
+	Duration   time.Duration
+	TurnAround time.Duration
+}
+
+// Decision is one question that the Guard answered for the request.
+type Decision struct {
+	Action   string
+	Resource string
+	Allowed  bool
+	Reason   string // AWS's words
+}
+
+// Recorder writes events. Safe for concurrent use.
+type Recorder interface {
+	// Begin announces a decided request. An error refuses the request.
+	Begin(ctx context.Context, ev *Event) error
+	// Complete records the finished request. For management writes it returns once the record is durable.
+	Complete(ctx context.Context, ev *Event) error
+}

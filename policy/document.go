@@ -1,0 +1,4 @@
+package policy
+
+// Document is a parsed, compiled policy document.
+type Document struct{}
