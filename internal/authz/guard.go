@@ -1,0 +1,238 @@
+package authz
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/kura-s3/kura/internal/audit"
+	"github.com/kura-s3/kura/internal/fault"
+	"github.com/kura-s3/kura/policy"
+)
+
+// Failures of this package.
+const (
+	// Denied: the policy engine said no. Message is AWS's sentence for the caller.
+	Denied fault.Kind = "authz.Denied"
+	// Unrecorded: the decision could not be written down, so nothing is done.
+	Unrecorded fault.Kind = "authz.Unrecorded"
+	// NotGranted: a domain method touched what its Grant does not cover. A defect of Kura, never a
+	// client's; it is told as an internal error.
+	NotGranted fault.Kind = "authz.NotGranted"
+)
+
+// Config of a Guard.
+type Config struct {
+	// Recorder writes every decided request. Required.
+	Recorder audit.Recorder
+	// Count is told of every decision, for metrics. Optional.
+	Count func(allowed bool)
+	// Now is the clock. Default time.Now.
+	Now func() time.Time
+}
+
+// Guard decides and records. Safe for concurrent use.
+type Guard struct {
+	recorder audit.Recorder
+	count    func(bool)
+	now      func() time.Time
+}
+
+// New makes a Guard.
+func New(c Config) *Guard {
+	if c.Recorder == nil {
+		panic("authz: a Guard without a Recorder would decide off the record")
+	}
+	g := &Guard{recorder: c.Recorder, count: c.Count, now: c.Now}
+	if g.count == nil {
+		g.count = func(bool) {}
+	}
+	if g.now == nil {
+		g.now = time.Now
+	}
+	return g
+}
+
+// Inquiry is one request before the Guard: who asks, in what circumstances, and the event under
+// which the answer is recorded.
+type Inquiry struct {
+	Subject *Subject
+	// Keys are the condition keys of the request itself (aws:SourceIp, s3:authType, …).
+	Keys  Keys
+	Event *audit.Event
+}
+
+// Grant is permission to do what was demanded. The zero Grant permits nothing. Only a Guard makes one.
+type Grant struct{ sheet *sheet }
+
+// sheet is what stands behind a Grant.
+type sheet struct {
+	guard   *Guard
+	inquiry *Inquiry
+	context requestContext
+	first   [2]allowance // room for the usual demands without a further allocation
+	allowed []allowance
+	system  bool
+}
+
+type allowance struct{ action, resource string }
+
+// Decide answers the demands of in: all must be allowed. The decisions are recorded before it
+// returns; when that fails nothing is granted.
+func (g *Guard) Decide(ctx context.Context, in *Inquiry, demands ...Demand) (Grant, error) {
+	if in == nil || in.Subject == nil || in.Event == nil || len(demands) == 0 {
+		return Grant{}, fault.New(NotGranted, "a decision needs a subject, an event and a demand")
+	}
+	s := &sheet{guard: g, inquiry: in}
+	s.allowed = s.first[:0]
+	err := s.decide(demands)
+	if recErr := g.recorder.Begin(ctx, in.Event); recErr != nil {
+		return Grant{}, &fault.Error{Kind: Unrecorded, Cause: recErr}
+	}
+	if err != nil {
+		return Grant{}, err
+	}
+	return Grant{s}, nil
+}
+
+func (s *sheet) decide(demands []Demand) error {
+	for i := range demands {
+		if err := s.decideOne(&demands[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *sheet) decideOne(d *Demand) error {
+	decision, req := s.evaluate(d)
+	allowed := decision.Allowed()
+	s.guard.count(allowed)
+	record := audit.Decision{Action: d.Action, Resource: d.Resource.ARN, Allowed: allowed}
+	if !allowed {
+		record.Reason = decision.Message(&req)
+	}
+	s.inquiry.Event.Decisions = append(s.inquiry.Event.Decisions, record)
+	if !allowed {
+		return fault.New(Denied, record.Reason)
+	}
+	s.allowed = append(s.allowed, allowance{d.Action, d.Resource.ARN})
+	return nil
+}
+
+func (s *sheet) evaluate(d *Demand) (policy.Decision, policy.Request) {
+	subject := s.inquiry.Subject
+	inputs := subject.Policies
+	inputs.Resource = d.Resource.Policy
+	inputs.ResourceMustAllow = d.Resource.MustAllow
+	inputs.Granted = d.Resource.Granted
+	inputs.Restricted = d.Resource.Restricted
+	s.context = requestContext{sheet: s, demand: d}
+	req := policy.Request{
+		Principal:       subject.Principal,
+		Action:          d.Action,
+		Resource:        d.Resource.ARN,
+		ResourceAccount: d.Resource.Account,
+		Context:         &s.context,
+	}
+	return policy.Evaluate(&req, &inputs), req
+}
+
+// Require is called by domain methods: it errs unless the Grant covers action on resource.
+func (g Grant) Require(action, resource string) error {
+	if g.sheet != nil {
+		for i := range g.sheet.allowed {
+			if g.sheet.allowed[i].covers(action, resource, g.sheet.system) {
+				return nil
+			}
+		}
+	}
+	return fault.New(NotGranted, "no grant for "+action+" on "+resource)
+}
+
+// covers compares exactly; only a system grant may end in "*".
+func (a allowance) covers(action, resource string, system bool) bool {
+	if a.action == action && a.resource == resource {
+		return true
+	}
+	return system && prefixed(a.action, action) && prefixed(a.resource, resource)
+}
+
+func prefixed(pattern, s string) bool {
+	if p, ok := strings.CutSuffix(pattern, "*"); ok {
+		return strings.HasPrefix(s, p)
+	}
+	return pattern == s
+}
+
+// Ask puts further demands that the handler discovered (a copy's source, a key used on the
+// caller's behalf, each key of a multi-delete). The new Grant covers the old demands and the new.
+// A denial is recorded with the request and leaves the old Grant as it was.
+func (g Grant) Ask(ctx context.Context, demands ...Demand) (Grant, error) {
+	if g.sheet == nil {
+		return Grant{}, fault.New(NotGranted, "the zero grant cannot ask")
+	}
+	s := &sheet{guard: g.sheet.guard, inquiry: g.sheet.inquiry, system: g.sheet.system}
+	s.allowed = append(s.first[:0], g.sheet.allowed...)
+	if s.system {
+		for i := range demands {
+			if err := g.Require(demands[i].Action, demands[i].Resource.ARN); err != nil {
+				return Grant{}, err
+			}
+		}
+		return g, nil
+	}
+	if err := s.decide(demands); err != nil {
+		return Grant{}, err
+	}
+	return Grant{s}, ctx.Err()
+}
+
+// May tells whether a demand would be allowed, to shape an answer (404 or 403, an optional
+// header). It grants nothing and leaves no trace in the record.
+func (g Grant) May(d Demand) bool {
+	if g.sheet == nil {
+		return false
+	}
+	if g.sheet.system {
+		return g.Require(d.Action, d.Resource.ARN) == nil
+	}
+	probe := &sheet{guard: g.sheet.guard, inquiry: g.sheet.inquiry}
+	decision, _ := probe.evaluate(&d)
+	return decision.Allowed()
+}
+
+// Principal is the caller that the Grant was given to; nobody for the zero Grant.
+func (g Grant) Principal() policy.Principal {
+	if g.sheet == nil {
+		return policy.Principal{}
+	}
+	return g.sheet.inquiry.Subject.Principal
+}
+
+// Event is the record of the request that the Grant belongs to, nil for the zero Grant.
+func (g Grant) Event() *audit.Event {
+	if g.sheet == nil {
+		return nil
+	}
+	return g.sheet.inquiry.Event
+}
+
+// System grants a background job what it names, on the record. Action and resource may end in "*".
+// No request can reach it: the caller is Kura itself.
+func (g *Guard) System(ctx context.Context, job string, demands ...Demand) (Grant, error) {
+	principal := policy.Principal{Type: policy.Service, ARN: job + ".kura.internal"}
+	event := &audit.Event{
+		Time: g.now(), Service: "kura", Operation: job, Class: audit.Management,
+		Principal: principal, AuthType: "system",
+	}
+	s := &sheet{guard: g, system: true, inquiry: &Inquiry{Subject: &Subject{Principal: principal}, Event: event}}
+	for _, d := range demands {
+		s.allowed = append(s.allowed, allowance{d.Action, d.Resource.ARN})
+		event.Decisions = append(event.Decisions, audit.Decision{Action: d.Action, Resource: d.Resource.ARN, Allowed: true, Reason: "background job"})
+	}
+	if err := g.recorder.Begin(ctx, event); err != nil {
+		return Grant{}, &fault.Error{Kind: Unrecorded, Cause: err}
+	}
+	return Grant{s}, nil
+}
