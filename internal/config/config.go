@@ -1,0 +1,68 @@
+// Package config holds the settings of one server: where each comes from, what it is when nobody
+// says, and which values are refused.
+//
+// A setting is a row of the table in settings.go and nowhere else: its command line flag, its
+// environment variable, its key in the configuration file, its default, its help and its check all
+// derive from that row. A flag wins over the environment, the environment over the file, the file
+// over the default. Unknown keys of the file are errors; unknown KURA_ variables are warned of.
+package config
+
+import (
+	"log/slog"
+	"net/netip"
+	"time"
+)
+
+// Config is one server's settings. Load makes it; every field of the result was checked.
+type Config struct {
+	// Data is the directory that holds everything durable.
+	Data string
+	// Listen is the address of the plain HTTP listener, "" for none. Without InsecureHTTP it is a
+	// loopback address.
+	Listen string
+	// ListenTLS is the address of the HTTPS listener, "" for none.
+	ListenTLS string
+	// TLSCert and TLSKey name PEM files of a certificate chain and its key. Both or neither; with
+	// neither a local CA signs one.
+	TLSCert, TLSKey string
+	// InsecureHTTP allows the plain listener on an address that others can reach.
+	InsecureHTTP bool
+	// Region that the server says it is in.
+	Region string
+	// AccountID of the first account, "" for a random one.
+	AccountID string
+	// TrustedProxies are the networks whose X-Forwarded- headers count.
+	TrustedProxies []netip.Prefix
+	// Domains under which BUCKET.DOMAIN addresses a bucket; lower case, without a final dot.
+	Domains []string
+	// AllowTargets are networks that outbound requests may reach beside public addresses.
+	AllowTargets []netip.Prefix
+	// LogJSON selects JSON lines over text.
+	LogJSON bool
+	// LogLevel is the least severe level that is logged.
+	LogLevel slog.Level
+	// MaxConnections bounds the open connections of both listeners together.
+	MaxConnections int
+	// MaxConnectionsPerIP bounds those of one address. Trusted proxies are exempt.
+	MaxConnectionsPerIP int
+	// MaxUnauthenticated bounds the connections on which nothing was authenticated yet.
+	MaxUnauthenticated int
+	// MaxUploads bounds the requests that are sending a body at the same time.
+	MaxUploads int
+	// StopTimeout is how long a stop waits for requests in flight.
+	StopTimeout time.Duration
+	// InlineMax is the largest body that is stored in the metadata commit itself.
+	InlineMax int64
+	// ScrubInterval is the time in which every stored byte is read again once; 0 is never.
+	ScrubInterval time.Duration
+	// File is the configuration file that was read, "" for none.
+	File string
+	// UnknownVariables are KURA_ variables that mean nothing, to be warned of at start.
+	UnknownVariables []string
+}
+
+// AllowLoopbackTargets tells whether outbound requests may reach this machine over plain HTTP:
+// only while nobody else can reach this server.
+func (c *Config) AllowLoopbackTargets() bool {
+	return (c.Listen == "" || loopback(c.Listen)) && (c.ListenTLS == "" || loopback(c.ListenTLS))
+}

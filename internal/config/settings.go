@@ -1,0 +1,235 @@
+package config
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Kind is the shape of a setting's value.
+type Kind uint8
+
+// The shapes.
+const (
+	Text   Kind = iota
+	Switch      // true or false; as a flag it needs no value
+	List        // repeatable flag; comma-separated in the environment; a sequence in the file
+)
+
+// Setting is one row of the table.
+type Setting struct {
+	Name    string // flag and file key
+	Kind    Kind
+	Default string
+	Usage   string
+	set     func(c *Config, value string) error // once, or once per element of a List
+}
+
+// Env is the setting's environment variable.
+func (s Setting) Env() string {
+	return "KURA_" + strings.ToUpper(strings.ReplaceAll(s.Name, "-", "_"))
+}
+
+// Settings is the table, in the order of the help.
+func Settings() []Setting {
+	return append([]Setting(nil), settings...)
+}
+
+var settings = []Setting{
+	{"data", Text, "./kura-data", "directory that holds everything durable", func(c *Config, v string) error {
+		c.Data = v
+		return nonEmpty(v)
+	}},
+	{"listen", Text, "127.0.0.1:9000", "address of plain HTTP; empty: off", func(c *Config, v string) error {
+		c.Listen = v
+		return address(v)
+	}},
+	{"listen-tls", Text, "127.0.0.1:9443", "address of HTTPS; empty: off", func(c *Config, v string) error {
+		c.ListenTLS = v
+		return address(v)
+	}},
+	{"tls-cert", Text, "", "PEM file of the certificate chain; without one a local CA in DATA/tls signs one", func(c *Config, v string) error {
+		c.TLSCert = v
+		return nil
+	}},
+	{"tls-key", Text, "", "PEM file of the certificate's key", func(c *Config, v string) error {
+		c.TLSKey = v
+		return nil
+	}},
+	{"insecure-http", Switch, "false", "allow plain HTTP on an address that others can reach", func(c *Config, v string) error {
+		return truth(&c.InsecureHTTP, v)
+	}},
+	{"region", Text, "us-east-1", "AWS region that the server says it is in", func(c *Config, v string) error {
+		c.Region = v
+		return match(regionName, v, "an AWS region name, such as ap-northeast-1")
+	}},
+	{"account-id", Text, "", "12-digit number of the first account, at the first start; empty: random", func(c *Config, v string) error {
+		c.AccountID = v
+		if v == "" {
+			return nil
+		}
+		return match(accountNumber, v, "12 digits")
+	}},
+	{"domain", List, "", "name under which BUCKET.NAME addresses a bucket (repeatable)", func(c *Config, v string) error {
+		v = strings.ToLower(strings.TrimSuffix(v, "."))
+		c.Domains = append(c.Domains, v)
+		return match(domainName, v, "a DNS name, such as s3.example.com")
+	}},
+	{"trusted-proxy", List, "", "network from which X-Forwarded-For and X-Forwarded-Proto count (repeatable)", func(c *Config, v string) error {
+		return network(&c.TrustedProxies, v)
+	}},
+	{"allow-target", List, "", "network that outbound requests may reach beside public addresses (repeatable)", func(c *Config, v string) error {
+		return network(&c.AllowTargets, v)
+	}},
+	{"log-format", Text, "text", "text or json", func(c *Config, v string) error {
+		c.LogJSON = v == "json"
+		return match(logFormat, v, "text or json")
+	}},
+	{"log-level", Text, "info", "debug, info, warn or error", func(c *Config, v string) error {
+		return level(&c.LogLevel, v)
+	}},
+	{"max-connections", Text, "8192", "open connections, both listeners together", func(c *Config, v string) error {
+		return count(&c.MaxConnections, v, 1)
+	}},
+	{"max-connections-per-ip", Text, "1024", "open connections of one address; trusted proxies are exempt", func(c *Config, v string) error {
+		return count(&c.MaxConnectionsPerIP, v, 1)
+	}},
+	{"max-unauthenticated", Text, "1024", "connections that have not authenticated yet; a further one closes the oldest idle of them", func(c *Config, v string) error {
+		return count(&c.MaxUnauthenticated, v, 1)
+	}},
+	{"max-uploads", Text, "512", "requests that are sending a body at the same time; a further one is answered 503 SlowDown", func(c *Config, v string) error {
+		return count(&c.MaxUploads, v, 1)
+	}},
+	{"stop-timeout", Text, "30s", "how long a stop waits for requests in flight", func(c *Config, v string) error {
+		return duration(&c.StopTimeout, v)
+	}},
+	{"inline-max", Text, "16384", "largest object, in bytes, that is stored in the metadata commit itself", func(c *Config, v string) error {
+		return inlineMax(&c.InlineMax, v)
+	}},
+	{"scrub-interval", Text, "168h", "time in which every stored byte is read again and checked; 0: never", func(c *Config, v string) error {
+		return duration(&c.ScrubInterval, v)
+	}},
+}
+
+var (
+	regionName    = regexp.MustCompile(`^[a-z]{2,}(-[a-z0-9]+)+-[0-9]{1,2}$`)
+	accountNumber = regexp.MustCompile(`^[0-9]{12}$`)
+	domainName    = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`)
+	logFormat     = regexp.MustCompile(`^(text|json)$`)
+)
+
+func nonEmpty(v string) error {
+	if v == "" {
+		return fmt.Errorf("must not be empty")
+	}
+	return nil
+}
+
+func match(re *regexp.Regexp, v, want string) error {
+	if len(v) > 253 || !re.MatchString(v) {
+		return fmt.Errorf("%q is not %s", v, want)
+	}
+	return nil
+}
+
+// address accepts HOST:PORT with an IP address, "localhost" or nothing as the host, so that what
+// a listener is open to never hangs on a name server's answer.
+func address(v string) error {
+	if v == "" {
+		return nil
+	}
+	host, port, err := net.SplitHostPort(v)
+	if err != nil {
+		return fmt.Errorf("%q is not HOST:PORT", v)
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || strconv.FormatUint(n, 10) != port {
+		return fmt.Errorf("%q has no port number from 0 to 65535", v)
+	}
+	if host == "" || host == "localhost" {
+		return nil
+	}
+	if _, err := netip.ParseAddr(host); err != nil {
+		return fmt.Errorf("%q: the host must be an IP address, localhost, or nothing for every address", v)
+	}
+	return nil
+}
+
+// loopback tells whether only this machine can reach the listen address v.
+func loopback(v string) bool {
+	host, _, err := net.SplitHostPort(v)
+	if err != nil {
+		return false
+	}
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
+}
+
+func truth(to *bool, v string) (err error) {
+	if *to, err = strconv.ParseBool(v); err != nil {
+		return fmt.Errorf("%q is neither true nor false", v)
+	}
+	return nil
+}
+
+func count(to *int, v string, least int) error {
+	n, err := strconv.Atoi(v)
+	if err != nil || n < least || n > 1<<20 {
+		return fmt.Errorf("%q is not a number from %d to %d", v, least, 1<<20)
+	}
+	*to = n
+	return nil
+}
+
+func inlineMax(to *int64, v string) error {
+	n, err := strconv.ParseInt(v, 10, 64)
+	if err != nil || n < 0 || n > 1<<20 {
+		return fmt.Errorf("%q is not a number of bytes from 0 to %d", v, 1<<20)
+	}
+	*to = n
+	return nil
+}
+
+func duration(to *time.Duration, v string) error {
+	d, err := time.ParseDuration(v)
+	if err != nil || d < 0 {
+		return fmt.Errorf("%q is not a duration, such as 30s, 15m or 24h", v)
+	}
+	*to = d
+	return nil
+}
+
+func level(to *slog.Level, v string) error {
+	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
+	l, ok := levels[v]
+	if !ok {
+		return fmt.Errorf("%q is not debug, info, warn or error", v)
+	}
+	*to = l
+	return nil
+}
+
+// network accepts a CIDR block without host bits, or one address.
+func network(to *[]netip.Prefix, v string) error {
+	p, err := netip.ParsePrefix(v)
+	if err != nil {
+		a, err := netip.ParseAddr(v)
+		if err != nil || a.Zone() != "" {
+			return fmt.Errorf("%q is neither an address nor a CIDR block", v)
+		}
+		a = a.Unmap()
+		p = netip.PrefixFrom(a, a.BitLen())
+	}
+	if p != p.Masked() {
+		return fmt.Errorf("%q has bits outside its mask; did you mean %s?", v, p.Masked())
+	}
+	*to = append(*to, p)
+	return nil
+}
