@@ -10,6 +10,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 )
 
@@ -22,6 +23,12 @@ var (
 	ErrNoBlob = errors.New("engine: no such blob")
 	// ErrLocked says that another process has the data directory open.
 	ErrLocked = errors.New("engine: data directory is in use")
+	// ErrNoSpace says that the device is full. What was being written was given back.
+	ErrNoSpace = errors.New("engine: no space left on the device")
+	// ErrTooLong says that a blob got more bytes than were reserved for it.
+	ErrTooLong = errors.New("engine: more bytes than the blob has room for")
+	// ErrDamaged says that the engine's own structure on disk is not what it wrote.
+	ErrDamaged = errors.New("engine: stored structure is damaged")
 )
 
 // Version of a record: assigned by the engine at each write, never reused for the same key with
@@ -39,7 +46,8 @@ type Meta interface {
 	// When it returns nil the writes are durable (unless b.Lazy) and visible to every later read.
 	Commit(ctx context.Context, b *Batch) error
 	// Watch returns a channel that receives (coalesced, never blocking the committer) after
-	// commits that touched a key with the prefix, by this node or another.
+	// commits that touched a key with the prefix, by this node or another, until ctx ends. The
+	// channel is never closed.
 	Watch(ctx context.Context, prefix []byte) (<-chan struct{}, error)
 	// Usage reports space and health, cheaply.
 	Usage() Usage
@@ -81,7 +89,7 @@ const (
 	OpSet Op = iota
 	// OpDelete removes the record under Key, if any.
 	OpDelete
-	// OpDeleteRange removes every record with Key <= key < End. Only for prefixes on which no
+	// OpDeleteRange removes every record with Key <= key < End (End is never empty). Only for prefixes on which no
 	// versioned expectation runs concurrently (parts of a finished upload, a deleted bucket).
 	OpDeleteRange
 )
@@ -102,6 +110,35 @@ func (b *Batch) DeleteRange(lo, hi []byte) {
 	b.Writes = append(b.Writes, Write{Op: OpDeleteRange, Key: lo, End: hi})
 }
 func (b *Batch) Require(key []byte, v Version) { b.Expect = append(b.Expect, Expect{key, v}) }
+
+// Limits that every driver keeps and Batch.Check enforces.
+const (
+	MaxKey   = 8 << 10
+	MaxValue = 16 << 20
+)
+
+// Check says what is wrong with the form of b: drivers refuse such a batch whole.
+func (b *Batch) Check() error {
+	for i := range b.Expect {
+		if n := len(b.Expect[i].Key); n == 0 || n > MaxKey {
+			return fmt.Errorf("engine: expectation on a key of %d bytes", n)
+		}
+	}
+	for i := range b.Writes {
+		w := &b.Writes[i]
+		switch {
+		case len(w.Key) == 0 || len(w.Key) > MaxKey:
+			return fmt.Errorf("engine: write to a key of %d bytes", len(w.Key))
+		case w.Op > OpDeleteRange:
+			return fmt.Errorf("engine: write with unknown operation %d", w.Op)
+		case w.Op == OpSet && len(w.Value) > MaxValue:
+			return fmt.Errorf("engine: value of %d bytes", len(w.Value))
+		case w.Op == OpDeleteRange && (len(w.End) == 0 || len(w.End) > MaxKey):
+			return fmt.Errorf("engine: range delete up to a key of %d bytes", len(w.End))
+		}
+	}
+	return nil
+}
 
 // PrefixEnd is the first key after all keys that begin with prefix; nil when there is none.
 func PrefixEnd(prefix []byte) []byte {
