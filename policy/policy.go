@@ -18,7 +18,27 @@ const (
 	AssumedRole
 	FederatedUser
 	Service
+	// WebIdentity shows a token of an identity provider and asks for a role: ARN is the
+	// provider's. Only role trust policies know it.
+	WebIdentity
 )
+
+// String is the text of aws:PrincipalType; "" for nobody, services and web identities, which have none.
+func (t PrincipalType) String() string {
+	switch t {
+	case Anonymous:
+		return "Anonymous"
+	case RootUser:
+		return "Account"
+	case IAMUser:
+		return "User"
+	case AssumedRole:
+		return "AssumedRole"
+	case FederatedUser:
+		return "FederatedUser"
+	}
+	return ""
+}
 
 // Principal is who asks. The zero Principal is nobody and is allowed nothing.
 type Principal struct {
