@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -26,12 +27,42 @@ type Document struct {
 	// index lists, for each service that an action names, the statements that may apply to it;
 	// general lists those for every other service. Both are in the document's order.
 	index   []serviceIndex
-	general []int32
+	general []candidate
 }
 
 type serviceIndex struct {
 	service    string
-	statements []int32
+	candidates []candidate
+}
+
+// candidate is a statement with two summaries of its actions, which rule most statements out
+// without a look at them.
+type candidate struct {
+	statement int32
+	effect    Effect
+	// letters has a bit for the first letter of every name with wildcards, exact one for some
+	// bits of the hash of every name without.
+	letters uint32
+	exact   uint64
+}
+
+func (c *candidate) add(a *actionPattern) {
+	if a.hash != 0 {
+		c.exact |= exactBit(a.hash)
+		return
+	}
+	_, name, _ := strings.Cut(a.pattern.first(), ":")
+	c.letters |= letterBits(name)
+}
+
+func exactBit(hash uint64) uint64 { return 1 << (hash >> 1 & 63) }
+
+// letterBits is one bit for a name beginning with a letter, and all of them for any other.
+func letterBits(name string) uint32 {
+	if name == "" || lower(name[0]) < 'a' || lower(name[0]) > 'z' {
+		return ^uint32(0)
+	}
+	return 1 << (lower(name[0]) - 'a')
 }
 
 type statement struct {
@@ -142,11 +173,11 @@ func charactersWithoutSpace(src string) int {
 	return n
 }
 
-// candidates lists the statements whose actions can include one of the service.
-func (d *Document) candidates(service string) []int32 {
+// candidates lists the statements whose actions can include one of the service, in lower case.
+func (d *Document) candidates(service string) []candidate {
 	for i := range d.index {
-		if foldEqual(service, d.index[i].service) {
-			return d.index[i].statements
+		if d.index[i].service == service {
+			return d.index[i].candidates
 		}
 	}
 	return d.general
@@ -157,47 +188,36 @@ func (d *Document) buildIndex() {
 	for i := range d.statements {
 		for j := range d.statements[i].actions {
 			service := d.statements[i].actions[j].service
-			if service != "*" && !d.statements[i].notAction && !contains(services, service) {
+			if service != "*" && !d.statements[i].notAction && !slices.Contains(services, service) {
 				services = append(services, service)
 			}
 		}
 	}
-	for i := range d.statements {
-		if d.statements[i].concerns("") {
-			d.general = append(d.general, int32(i))
-		}
-	}
+	d.general = d.candidatesOf("")
 	for _, service := range services {
-		var list []int32
-		for i := range d.statements {
-			if d.statements[i].concerns(service) {
-				list = append(list, int32(i))
+		d.index = append(d.index, serviceIndex{service, d.candidatesOf(service)})
+	}
+}
+
+// candidatesOf summarizes for one service; "" is any service that the document does not name.
+func (d *Document) candidatesOf(service string) []candidate {
+	var list []candidate
+	for i := range d.statements {
+		s := &d.statements[i]
+		c := candidate{statement: int32(i), effect: s.effect}
+		if s.notAction {
+			c.letters, c.exact = ^uint32(0), ^uint64(0)
+		}
+		for j := range s.actions {
+			if a := &s.actions[j]; !s.notAction && (a.service == "*" || a.service == service) {
+				c.add(a)
 			}
 		}
-		d.index = append(d.index, serviceIndex{service, list})
-	}
-}
-
-func contains(list []string, s string) bool {
-	for _, e := range list {
-		if e == s {
-			return true
+		if c.letters != 0 || c.exact != 0 {
+			list = append(list, c)
 		}
 	}
-	return false
-}
-
-// concerns tells whether some action of the service can be meant.
-func (s *statement) concerns(service string) bool {
-	if s.notAction {
-		return true
-	}
-	for i := range s.actions {
-		if a := s.actions[i].service; a == "*" || a == service && service != "" {
-			return true
-		}
-	}
-	return false
+	return list
 }
 
 // foldEqual compares with lower-case text.
@@ -213,11 +233,16 @@ func foldEqual(s, lowerText string) bool {
 	return true
 }
 
-// hashFold is FNV-1a over the lower-case bytes; never 0, which means "no hash".
+const hashSeed = 14695981039346656037
+
+// hashByte is a step of FNV-1a.
+func hashByte(h uint64, c byte) uint64 { return (h ^ uint64(c)) * 1099511628211 }
+
+// hashFold hashes the lower-case bytes; it is never 0, which means "no hash".
 func hashFold(s string) uint64 {
-	h := uint64(14695981039346656037)
+	h := uint64(hashSeed)
 	for i := range len(s) {
-		h = (h ^ uint64(lower(s[i]))) * 1099511628211
+		h = hashByte(h, lower(s[i]))
 	}
 	return h | 1
 }

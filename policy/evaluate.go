@@ -11,10 +11,15 @@ func Evaluate(req *Request, in *Inputs) Decision {
 
 // evaluation is one decision in the making.
 type evaluation struct {
-	req     *Request
-	in      *Inputs
-	service string
+	req *Request
+	in  *Inputs
+	// lower is the action in lower case, with the length of its service; an action that is
+	// longer is compared letter by letter.
+	lower   [48]byte
+	service int
 	hash    uint64
+	exact   uint64
+	letters uint32
 
 	identity, boundary, session, endpoint, resource verdict
 	scp, rcp                                        levels
@@ -43,8 +48,7 @@ func (e *evaluation) decide() Decision {
 	if e.undeniable() {
 		return Decision{Effect: Allow, Layer: LayerIdentity, Statement: -1}
 	}
-	e.service, _, _ = strings.Cut(e.req.Action, ":")
-	e.hash = hashFold(e.req.Action)
+	e.ask()
 	if d, denied := e.denied(); denied {
 		return d
 	}
@@ -61,6 +65,43 @@ func (e *evaluation) decide() Decision {
 		return e.crossing()
 	}
 	return e.inside()
+}
+
+// ask prepares what statements are found by.
+func (e *evaluation) ask() {
+	action := e.req.Action
+	service, name, _ := strings.Cut(action, ":")
+	h := uint64(hashSeed)
+	for i := range len(action) {
+		c := lower(action[i])
+		h = hashByte(h, c)
+		if i < len(e.lower) {
+			e.lower[i] = c
+		}
+	}
+	e.service, e.hash = len(service), h|1
+	e.exact, e.letters = exactBit(e.hash), letterBits(name)
+}
+
+// is compares the action with lower-case text.
+func (e *evaluation) is(text string) bool {
+	if n := len(e.req.Action); n <= len(e.lower) {
+		return string(e.lower[:n]) == text
+	}
+	return foldEqual(e.req.Action, text)
+}
+
+// candidates lists the statements of d whose actions can include the request's.
+func (e *evaluation) candidates(d *Document) []candidate {
+	if e.service > len(e.lower) {
+		return d.candidates(lowerASCII(e.req.Action[:e.service]))
+	}
+	for i := range d.index {
+		if d.index[i].service == string(e.lower[:e.service]) {
+			return d.index[i].candidates
+		}
+	}
+	return d.general
 }
 
 // undeniable is what every signed caller may always do.
@@ -244,18 +285,20 @@ func (e *evaluation) judge(d *Document) verdict {
 	if d == nil {
 		return best
 	}
-	for _, i := range d.candidates(e.service) {
-		s := &d.statements[i]
-		if s.effect == Allow && best.grade == named {
+	list := e.candidates(d)
+	for i := range list {
+		c := &list[i]
+		if c.exact&e.exact == 0 && c.letters&e.letters == 0 || c.effect == Allow && best.grade == named {
 			continue
 		}
+		s := &d.statements[c.statement]
 		g := e.applies(s)
 		switch {
 		case g == unnamed:
 		case s.effect == ExplicitDeny:
-			return verdict{effect: ExplicitDeny, document: d, statement: int(i), grade: g}
+			return verdict{effect: ExplicitDeny, document: d, statement: int(c.statement), grade: g}
 		case g > best.grade:
-			best = verdict{effect: Allow, document: d, statement: int(i), grade: g}
+			best = verdict{effect: Allow, document: d, statement: int(c.statement), grade: g}
 		}
 	}
 	return best
@@ -284,7 +327,7 @@ func (e *evaluation) actionApplies(s *statement) bool {
 
 func (e *evaluation) actionMatches(a *actionPattern) bool {
 	if a.hash != 0 {
-		return a.hash == e.hash && foldEqual(e.req.Action, a.pattern.text)
+		return a.hash == e.hash && e.is(a.pattern.text)
 	}
 	return a.pattern.match(e.req.Action, nil)
 }

@@ -10,13 +10,11 @@ import (
 // Matching streams over the text and the values of the variables and builds no string.
 type pattern struct {
 	form patternForm
-	// text is the whole literal (exact) or what comes before the only wildcard (prefix).
+	// text is the whole literal (exact), or what comes before the first wildcard or variable.
 	text string
-	ops  []op
+	ops  []op // what follows text
 	// fold compares without regard to case.
 	fold bool
-	// variables tells that ops has some.
-	variables bool
 }
 
 type patternForm uint8
@@ -79,42 +77,42 @@ func (e variableError) Error() string { return string(e) }
 // compilePattern fails only on malformed variables.
 func compilePattern(src string, s syntax) (pattern, error) {
 	if s.wildcards && src == "*" {
-		return pattern{form: formAny, text: src}, nil
+		return pattern{form: formAny, fold: s.fold}, nil
 	}
 	c := patternCompiler{syntax: s, src: src}
 	if err := c.run(); err != nil {
 		return pattern{}, err
 	}
-	p := pattern{ops: c.ops, fold: s.fold, form: formOps, variables: c.variables}
 	if s.parts == arnParts && c.colons < arnColons {
 		return pattern{form: formNever}, nil
 	}
+	p := pattern{ops: c.ops, fold: s.fold, form: formOps}
+	if len(c.ops) > 0 && c.ops[0].kind == opLiteral {
+		p.text, p.ops = c.ops[0].text, c.ops[1:]
+	}
 	switch {
-	case len(c.ops) == 0:
-		p = pattern{form: formExact, fold: s.fold}
-	case len(c.ops) == 1 && c.ops[0].kind == opLiteral:
-		p = pattern{form: formExact, text: c.ops[0].text, fold: s.fold}
-	case len(c.ops) == 2 && c.ops[0].kind == opLiteral && c.ops[1].kind == opMany:
-		p = pattern{form: formPrefix, text: c.ops[0].text, fold: s.fold}
+	case len(p.ops) == 0:
+		p.form, p.ops = formExact, nil
+	case len(p.ops) == 1 && p.ops[0].kind == opMany:
+		p.form, p.ops = formPrefix, nil
 	}
 	return p, nil
 }
 
 type patternCompiler struct {
 	syntax
-	src       string
-	pos       int
-	ops       []op
-	literal   []byte
-	colons    int
-	variables bool
+	src     string
+	pos     int
+	ops     []op
+	literal []byte
+	colons  int
 }
 
 func (c *patternCompiler) run() error {
 	for c.pos < len(c.src) {
 		ch := c.src[c.pos]
 		switch {
-		case c.syntax.variables && strings.HasPrefix(c.src[c.pos:], "${"):
+		case c.variables && strings.HasPrefix(c.src[c.pos:], "${"):
 			if err := c.variable(); err != nil {
 				return err
 			}
@@ -199,7 +197,6 @@ func (c *patternCompiler) variable() error {
 		return variableError("malformed policy variable")
 	}
 	o.text = strings.ToLower(key)
-	c.variables = true
 	c.add(o)
 	return nil
 }
@@ -219,44 +216,45 @@ func lookup(ctx Context, key string) (Values, bool) {
 	return ctx.Lookup(key)
 }
 
+// first is the literal text that every match begins with.
+func (p *pattern) first() string {
+	if p.form == formAny {
+		return ""
+	}
+	return p.text
+}
+
 // match tells whether s is what the pattern describes. A variable without a value makes the whole
 // pattern match nothing.
 func (p *pattern) match(s string, ctx Context) bool {
-	switch p.form {
-	case formAny:
-		return true
-	case formExact:
-		if !p.fold {
-			return p.text == s
-		}
-		n, ok := foldPrefix(s, p.text)
-		return ok && n == len(s)
-	case formPrefix:
-		if !p.fold {
-			return strings.HasPrefix(s, p.text)
-		}
-		_, ok := foldPrefix(s, p.text)
-		return ok
-	case formOps:
-		if p.variables && !p.resolvable(ctx) {
-			return false
-		}
-		return p.run(s, ctx)
+	if p.fold {
+		return p.matchFold(s, ctx)
 	}
-	return false
+	switch p.form {
+	case formExact:
+		return p.text == s
+	case formPrefix:
+		return strings.HasPrefix(s, p.text)
+	case formOps:
+		return strings.HasPrefix(s, p.text) && p.run(s[len(p.text):], ctx)
+	}
+	return p.form == formAny
 }
 
-func (p *pattern) resolvable(ctx Context) bool {
-	for i := range p.ops {
-		o := &p.ops[i]
-		if o.kind != opVariable && o.kind != opVariableInPart {
-			continue
-		}
-		if _, ok := o.resolve(ctx); !ok {
-			return false
-		}
+func (p *pattern) matchFold(s string, ctx Context) bool {
+	if p.form == formAny || p.form == formNever {
+		return p.form == formAny
 	}
-	return true
+	n, ok := foldPrefix(s, p.text)
+	switch {
+	case !ok:
+		return false
+	case p.form == formExact:
+		return n == len(s)
+	case p.form == formPrefix:
+		return true
+	}
+	return p.run(s[n:], ctx)
 }
 
 // retry is where a wildcard may still take one more character.
@@ -325,10 +323,11 @@ func (o *op) advance(s string, ctx Context, fold bool) (int, bool) {
 		}
 		return width(s), true
 	case opVariable, opVariableInPart:
-		text, _ = o.resolve(ctx)
-		if o.kind == opVariableInPart && strings.IndexByte(text, ':') >= 0 {
+		value, ok := o.resolve(ctx)
+		if !ok || o.kind == opVariableInPart && strings.IndexByte(value, ':') >= 0 {
 			return 0, false
 		}
+		text = value
 	}
 	if fold {
 		return foldPrefix(s, text)

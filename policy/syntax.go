@@ -8,9 +8,9 @@ import (
 
 // Position is a place in a document's source.
 type Position struct {
-	Line   int // from 1
-	Column int // from 1, in characters
-	Offset int // from 0, in bytes
+	Line   int `json:"line"`   // from 1
+	Column int `json:"column"` // from 1, in characters
+	Offset int `json:"offset"` // from 0, in bytes
 }
 
 func positionOf(src string, offset int) Position {

@@ -1,0 +1,58 @@
+package policy
+
+import "strings"
+
+// layerWords are the layers as denials name them: without article, with it, and in explanations.
+var layerWords = [...]struct{ bare, article string }{
+	LayerNone:     {"identity-based policy", "an identity-based policy"},
+	LayerIdentity: {"identity-based policy", "an identity-based policy"},
+	LayerResource: {"resource-based policy", "a resource-based policy"},
+	LayerBoundary: {"permissions boundary", "a permissions boundary"},
+	LayerSession:  {"session policy", "a session policy"},
+	LayerSCP:      {"service control policy", "a service control policy"},
+	LayerRCP:      {"resource control policy", "a resource control policy"},
+	LayerEndpoint: {"VPC endpoint policy", "a VPC endpoint policy"},
+	LayerTrust:    {"role trust policy", "the role trust policy"},
+}
+
+// String names the layer in the words of AWS's denials.
+func (l Layer) String() string {
+	if int(l) >= len(layerWords) || l == LayerNone {
+		return ""
+	}
+	return layerWords[l].bare
+}
+
+// AccessDenied is all that a stranger learns.
+const AccessDenied = "Access Denied"
+
+// Message is AWS's sentence for a denial: who may not do what to what, and because of which kind of
+// policy. Anonymous callers and callers of other accounts learn nothing. A document that is named by
+// its ARN is cited, as AWS does for explicit denies that are not the resource's own.
+func (d Decision) Message(req *Request) string {
+	p := &req.Principal
+	if d.Allowed() || d.CrossAccount || !p.Type.hasAccount() {
+		return AccessDenied
+	}
+	var b strings.Builder
+	b.WriteString("User: " + p.ARN + " is not authorized to perform: " + req.Action)
+	switch service, _, _ := strings.Cut(req.Action, ":"); {
+	case service != "s3":
+		b.WriteString(" on resource: " + req.Resource)
+	case req.Resource != "*":
+		b.WriteString(` on resource: "` + req.Resource + `"`)
+	}
+	words := layerWords[0]
+	if int(d.Layer) < len(layerWords) {
+		words = layerWords[d.Layer]
+	}
+	if d.Effect != ExplicitDeny {
+		b.WriteString(" because no " + words.bare + " allows the " + req.Action + " action")
+		return b.String()
+	}
+	b.WriteString(" with an explicit deny in " + words.article)
+	if d.Document != nil && d.Layer != LayerResource && d.Layer != LayerTrust && strings.HasPrefix(d.Document.name, "arn:") {
+		b.WriteString(": " + d.Document.name)
+	}
+	return b.String()
+}
