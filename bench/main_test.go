@@ -109,10 +109,14 @@ func (f *fakeS3) list(w io.Writer, bucket, after, delimiter string) {
 
 func startFake(t *testing.T) (*fakeS3, string) {
 	t.Helper()
-	f := &fakeS3{buckets: map[string]map[string][]byte{}, uploads: map[string][]byte{}}
-	srv := httptest.NewServer(f)
+	return startHandler(t, &fakeS3{buckets: map[string]map[string][]byte{}, uploads: map[string][]byte{}})
+}
+
+func startHandler[H http.Handler](t *testing.T, h H) (H, string) {
+	t.Helper()
+	srv := httptest.NewServer(h)
 	t.Cleanup(srv.Close)
-	return f, strings.TrimPrefix(srv.URL, "http://")
+	return h, strings.TrimPrefix(srv.URL, "http://")
 }
 
 func quick(t *testing.T, addr string) Config {
