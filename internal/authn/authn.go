@@ -184,9 +184,7 @@ func (a *Authenticator) Request(r *http.Request, info Info) (*Caller, error) {
 	auth, header := r.Header["Authorization"]
 	switch {
 	case header && (q.v4() || q.v2 || len(auth) != 1):
-		return nil, fault.New(SeveralMechanisms, "Only one auth mechanism allowed; only the X-Amz-Algorithm query "+
-			"parameter, Signature query string parameter or the Authorization header should be specified",
-			"ArgumentName", "Authorization", "ArgumentValue", scheme(auth[0]))
+		return nil, errSeveralMechanisms(scheme(auth[0]))
 	case header:
 		return a.header(r, info, auth[0])
 	case q.v4():
@@ -242,6 +240,12 @@ func (a *Authenticator) lookup(ctx context.Context, accessKeyID, token string, n
 		return nil, fault.New(ExpiredToken, "", "Token-0", token)
 	}
 	return cred, nil
+}
+
+func errSeveralMechanisms(value string) error {
+	return fault.New(SeveralMechanisms, "Only one auth mechanism allowed; only the X-Amz-Algorithm query "+
+		"parameter, Signature query string parameter or the Authorization header should be specified",
+		"ArgumentName", "Authorization", "ArgumentValue", value)
 }
 
 func errUnsupportedMechanism() error {
