@@ -53,56 +53,52 @@ func (e *ErrorBody) Encode() (body []byte, contentType string) {
 }
 
 func (e *ErrorBody) restXML() []byte {
-	w := xmlWriter{b: []byte(xmlDeclaration)}
+	b := []byte(xmlDeclaration)
 	if e.Wrapped {
-		w.openRoot("ErrorResponse", e.Namespace)
+		b = openRoot(b, "ErrorResponse", e.Namespace)
 	}
-	w.openTag("Error")
-	w.text("Code", e.Code)
-	w.text("Message", e.Message)
-	w.fields(e.Fields)
-	if !e.Wrapped {
-		if e.Resource != "" {
-			w.text("Resource", e.Resource)
-		}
-		w.text("RequestId", e.RequestID)
-		w.text("HostId", e.HostID)
-		w.closeTag("Error")
-		return w.b
+	b = openTag(b, "Error")
+	b = textElement(b, "Code", e.Code)
+	b = textElement(b, "Message", e.Message)
+	b = appendFields(b, e.Fields)
+	if e.Wrapped {
+		b = closeTag(b, "Error")
+	} else if e.Resource != "" {
+		b = textElement(b, "Resource", e.Resource)
 	}
-	w.closeTag("Error")
-	w.text("RequestId", e.RequestID)
-	w.text("HostId", e.HostID)
-	w.closeTag("ErrorResponse")
-	return w.b
+	b = textElement(b, "RequestId", e.RequestID)
+	b = textElement(b, "HostId", e.HostID)
+	if e.Wrapped {
+		return closeTag(b, "ErrorResponse")
+	}
+	return closeTag(b, "Error")
 }
 
 func (e *ErrorBody) query() []byte {
-	var w xmlWriter
 	kind := "Sender"
 	if e.Receiver {
 		kind = "Receiver"
 	}
-	w.openRoot("ErrorResponse", e.Namespace)
-	w.openTag("Error")
-	w.text("Type", kind)
-	w.text("Code", e.Code)
-	w.text("Message", e.Message)
-	w.fields(e.Fields)
-	w.closeTag("Error")
-	w.text("RequestId", e.RequestID)
-	w.closeTag("ErrorResponse")
-	return w.b
+	b := openRoot(nil, "ErrorResponse", e.Namespace)
+	b = openTag(b, "Error")
+	b = textElement(b, "Type", kind)
+	b = textElement(b, "Code", e.Code)
+	b = textElement(b, "Message", e.Message)
+	b = appendFields(b, e.Fields)
+	b = closeTag(b, "Error")
+	b = textElement(b, "RequestId", e.RequestID)
+	return closeTag(b, "ErrorResponse")
 }
 
-// fields writes the extra elements. Their names come from the service and not from clients; one
-// that is no XML name is left out rather than written.
-func (w *xmlWriter) fields(fields []fault.Field) {
+// appendFields writes the extra elements. Their names come from the service and not from clients;
+// one that is no XML name is left out rather than written.
+func appendFields(b []byte, fields []fault.Field) []byte {
 	for _, f := range fields {
 		if isElementName(f.Name) {
-			w.text(f.Name, f.Value)
+			b = textElement(b, f.Name, f.Value)
 		}
 	}
+	return b
 }
 
 func isElementName(s string) bool {
@@ -112,12 +108,6 @@ func isElementName(s string) bool {
 		}
 	}
 	return s != "" && isNameStart(s[0])
-}
-
-func (w *xmlWriter) text(name, value string) {
-	w.openTag(name)
-	w.b = appendXMLString(w.b, value)
-	w.closeTag(name)
 }
 
 // json writes the code as __type also in rest-json, where clients look for it after the header

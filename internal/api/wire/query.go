@@ -222,19 +222,17 @@ func (n *paramNode) entries(flat bool, wrapper string) ([]*paramNode, error) {
 
 // encodeQuery writes <OpResponse><OpResult>…</OpResult><ResponseMetadata>….
 func encodeQuery(op *Operation, v reflect.Value, requestID string) []byte {
-	w := xmlWriter{m: op.Model, times: ISO8601}
-	root := op.Name + "Response"
-	w.openRoot(root, op.Namespace)
-	if op.ResultWrapper != "" {
-		w.openTag(op.ResultWrapper)
-		w.members(op.output(), v)
-		w.closeTag(op.ResultWrapper)
-	}
-	w.openTag("ResponseMetadata")
-	w.openTag("RequestId")
-	w.b = appendXMLString(w.b, requestID)
-	w.closeTag("RequestId")
-	w.closeTag("ResponseMetadata")
-	w.closeTag(root)
-	return w.b
+	return writeDocument(func(b []byte) []byte {
+		root := op.Name + "Response"
+		b = openRoot(b, root, op.Namespace)
+		if op.ResultWrapper != "" {
+			b = openTag(b, op.ResultWrapper)
+			b = xmlWriter{m: op.Model, times: ISO8601}.members(b, op.output(), v)
+			b = closeTag(b, op.ResultWrapper)
+		}
+		b = openTag(b, "ResponseMetadata")
+		b = textElement(b, "RequestId", requestID)
+		b = closeTag(b, "ResponseMetadata")
+		return closeTag(b, root)
+	})
 }

@@ -213,20 +213,23 @@ func encodeRESTBody(op *Operation, root string, sh *Shape, v reflect.Value, head
 		return w.b
 	}
 	header.Set("Content-Type", "application/xml")
-	w := xmlWriter{m: op.Model, times: ISO8601Millis}
-	if !op.RootText {
-		w.document(root, op.Namespace, sh, v)
-		return w.b
-	}
-	w.b = append(w.b, xmlDeclaration...)
-	w.openRoot(root, op.Namespace)
+	return writeDocument(func(b []byte) []byte {
+		if op.RootText {
+			return rootText(b, op, root, sh, v)
+		}
+		return xmlWriter{m: op.Model, times: ISO8601Millis}.document(b, root, op.Namespace, sh, v)
+	})
+}
+
+// rootText writes an answer that is nothing but the text of its root.
+func rootText(b []byte, op *Operation, root string, sh *Shape, v reflect.Value) []byte {
+	b = openRoot(append(b, xmlDeclaration...), root, op.Namespace)
 	for i := range sh.Members {
 		if f, ok := present(v.Field(i)); ok && sh.Members[i].In == InBody {
-			w.b = appendXMLString(w.b, f.String())
+			b = appendXMLString(b, f.String())
 		}
 	}
-	w.closeTag(root)
-	return w.b
+	return closeTag(b, root)
 }
 
 func encodePayload(op *Operation, m *Member, v reflect.Value, header http.Header) []byte {

@@ -90,7 +90,9 @@ type Member struct {
 	// Name is the model's name of it.
 	Name string
 	// Wire is the element, field, parameter, label or (canonical) header.
-	Wire      string
+	Wire string
+	// Tags are the element's start and end tag, where the member may become one: "<Key></Key>".
+	Tags      string
 	In        Place
 	Shape     ShapeID
 	Required  bool

@@ -1,127 +1,160 @@
 package wire
 
 import (
+	"bytes"
 	"reflect"
 	"slices"
+	"strconv"
+	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
 const xmlDeclaration = `<?xml version="1.0" encoding="UTF-8"?>` + "\n"
 
-// xmlWriter appends elements to b.
+// xmlWriter writes values of a model. Its methods append to a slice and give it back, as the
+// builtin does: a slice that lived in the writer would cost a write barrier for each element.
 type xmlWriter struct {
 	m *Model
-	b []byte
 	// times is how timestamps are written where the model does not say.
 	times TimeFormat
 }
 
-// document writes v as a whole document.
-func (w *xmlWriter) document(root, namespace string, sh *Shape, v reflect.Value) {
-	w.b = append(w.b, xmlDeclaration...)
-	w.openRoot(root, namespace)
-	w.members(sh, v)
-	w.closeTag(root)
-}
+// scratch keeps the buffers that documents are written in: a page of 1,000 keys has 300 kB, and
+// growing to that costs more than writing it.
+var scratch = sync.Pool{New: func() any { return new([]byte) }}
 
-func (w *xmlWriter) openRoot(root, namespace string) {
-	w.b = append(append(w.b, '<'), root...)
-	if namespace != "" {
-		w.b = append(w.b, ` xmlns="`...)
-		w.b = appendXMLString(w.b, namespace)
-		w.b = append(w.b, '"')
+// largestScratch is the size beyond which a buffer is not kept.
+const largestScratch = 4 << 20
+
+// writeDocument gives what write appends.
+func writeDocument(write func(b []byte) []byte) []byte {
+	buf := scratch.Get().(*[]byte)
+	b := write((*buf)[:0])
+	body := bytes.Clone(b)
+	if cap(b) <= largestScratch {
+		*buf = b
+		scratch.Put(buf)
 	}
-	w.b = append(w.b, '>')
+	return body
 }
 
-func (w *xmlWriter) openTag(name string) {
-	w.b = append(append(append(w.b, '<'), name...), '>')
+// document writes v as a whole document.
+func (w xmlWriter) document(b []byte, root, namespace string, sh *Shape, v reflect.Value) []byte {
+	b = append(b, xmlDeclaration...)
+	b = openRoot(b, root, namespace)
+	b = w.members(b, sh, v)
+	return closeTag(b, root)
 }
 
-func (w *xmlWriter) closeTag(name string) {
-	w.b = append(append(append(w.b, '<', '/'), name...), '>')
+func openRoot(b []byte, root, namespace string) []byte {
+	b = append(append(b, '<'), root...)
+	if namespace != "" {
+		b = append(b, ` xmlns="`...)
+		b = appendXMLString(b, namespace)
+		b = append(b, '"')
+	}
+	return append(b, '>')
+}
+
+func openTag(b []byte, name string) []byte { return append(append(append(b, '<'), name...), '>') }
+
+func closeTag(b []byte, name string) []byte {
+	return append(append(append(b, '<', '/'), name...), '>')
+}
+
+// textElement writes an element that holds a string.
+func textElement(b []byte, name, text string) []byte {
+	return closeTag(appendXMLString(openTag(b, name), text), name)
 }
 
 // members writes the members of a structure that travel in the body.
-func (w *xmlWriter) members(sh *Shape, v reflect.Value) {
+func (w xmlWriter) members(b []byte, sh *Shape, v reflect.Value) []byte {
 	for i := range sh.Members {
 		m := &sh.Members[i]
 		if m.In != InBody {
 			continue
 		}
 		if f, ok := present(v.Field(i)); ok {
-			w.member(m, f)
+			b = w.member(b, m, f)
 		}
 	}
+	return b
 }
 
-func (w *xmlWriter) member(m *Member, v reflect.Value) {
+func (w xmlWriter) member(b []byte, m *Member, v reflect.Value) []byte {
 	sh := &w.m.Shapes[m.Shape]
-	flat := m.Flattened || sh.Flattened
-	switch {
-	case flat && sh.Kind == List:
+	if !(m.Flattened || sh.Flattened) {
+		return w.element(b, m.Tags, m, sh, v)
+	}
+	switch sh.Kind {
+	case List:
 		elem := &w.m.Shapes[sh.Elem]
 		for i := range v.Len() {
-			w.element(m.Wire, nil, elem, v.Index(i))
+			b = w.element(b, m.Tags, nil, elem, v.Index(i))
 		}
-	case flat && sh.Kind == Map:
-		w.entries(m.Wire, sh, v)
-	default:
-		w.element(m.Wire, m, sh, v)
+		return b
+	case Map:
+		return w.entries(b, m.Wire, sh, v)
 	}
+	return w.element(b, m.Tags, m, sh, v)
 }
 
-// element writes one element with the value v.
-func (w *xmlWriter) element(name string, m *Member, sh *Shape, v reflect.Value) {
+// tagsOf is the start and end tag of an element.
+func tagsOf(name string) string { return "<" + name + "></" + name + ">" }
+
+// element writes one element with the value v; tags are its start and end tag.
+func (w xmlWriter) element(b []byte, tags string, m *Member, sh *Shape, v reflect.Value) []byte {
+	start := (len(tags) - 1) / 2 // the tags differ by the slash
 	if sh.Kind == Structure && sh.Prefix != "" {
-		w.b = append(append(w.b, '<'), name...)
-		w.attributes(sh, v)
-		w.b = append(w.b, '>')
+		b = append(b, tags[:start-1]...)
+		b = append(appendAttributes(b, sh, v), '>')
 	} else {
-		w.openTag(name)
+		b = append(b, tags[:start]...)
 	}
 	switch sh.Kind {
 	case Structure:
-		w.members(sh, v)
+		b = w.members(b, sh, v)
 	case List:
-		elem, elemName := &w.m.Shapes[sh.Elem], or(sh.ElemName, "member")
+		elem, elemTags := &w.m.Shapes[sh.Elem], tagsOf(or(sh.ElemName, "member"))
 		for i := range v.Len() {
-			w.element(elemName, nil, elem, v.Index(i))
+			b = w.element(b, elemTags, nil, elem, v.Index(i))
 		}
 	case Map:
-		w.entries("entry", sh, v)
+		b = w.entries(b, "entry", sh, v)
 	case String, Enum:
-		w.b = appendXMLString(w.b, v.String())
+		b = appendXMLString(b, v.String())
 	default:
-		w.b = appendScalar(w.b, sh, v, formatOf(m, sh, w.times))
+		b = appendScalar(b, sh, v, formatOf(m, sh, w.times))
 	}
-	w.closeTag(name)
+	return append(b, tags[start:]...)
 }
 
 // entries writes a map in the order of its keys.
-func (w *xmlWriter) entries(name string, sh *Shape, v reflect.Value) {
-	key, elem := &w.m.Shapes[sh.Key], &w.m.Shapes[sh.Elem]
+func (w xmlWriter) entries(b []byte, name string, sh *Shape, v reflect.Value) []byte {
+	elem, valueTags := &w.m.Shapes[sh.Elem], tagsOf(or(sh.ElemName, "value"))
 	for _, k := range sortedKeys(v) {
-		w.openTag(name)
-		w.element(or(sh.KeyName, "key"), nil, key, reflect.ValueOf(k))
-		w.element(or(sh.ElemName, "value"), nil, elem, v.MapIndex(reflect.ValueOf(k)))
-		w.closeTag(name)
+		b = openTag(b, name)
+		b = textElement(b, or(sh.KeyName, "key"), k)
+		b = w.element(b, valueTags, nil, elem, v.MapIndex(reflect.ValueOf(k)))
+		b = closeTag(b, name)
 	}
+	return b
 }
 
-func (w *xmlWriter) attributes(sh *Shape, v reflect.Value) {
-	w.b = append(append(append(w.b, ` xmlns:`...), sh.Prefix...), `="`...)
-	w.b = append(append(w.b, sh.PrefixURI...), '"')
+func appendAttributes(b []byte, sh *Shape, v reflect.Value) []byte {
+	b = append(append(append(b, ` xmlns:`...), sh.Prefix...), `="`...)
+	b = append(append(b, sh.PrefixURI...), '"')
 	for i := range sh.Members {
 		if sh.Members[i].In != InAttribute {
 			continue
 		}
 		if f, ok := present(v.Field(i)); ok {
-			w.b = append(append(append(w.b, ' '), sh.Members[i].Wire...), `="`...)
-			w.b = appendXMLString(w.b, f.String())
-			w.b = append(w.b, '"')
+			b = append(append(append(b, ' '), sh.Members[i].Wire...), `="`...)
+			b = append(appendXMLString(b, f.String()), '"')
 		}
 	}
+	return b
 }
 
 func sortedKeys(v reflect.Value) []string {
@@ -133,16 +166,14 @@ func sortedKeys(v reflect.Value) []string {
 	return keys
 }
 
-// xmlPlain are the bytes that stand for themselves in text and in attribute values.
-var xmlPlain = func() (plain [256]bool) {
-	for c := range plain {
-		plain[c] = c >= ' ' && c < utf8.RuneSelf || c == '\n' || c == '\t'
+// xmlEscapes are the ASCII bytes that do not stand for themselves in text and attribute values.
+var xmlEscapes = func() (escapes [utf8.RuneSelf]string) {
+	for c := range ' ' {
+		escapes[c] = "&#x" + strings.ToUpper(strconv.FormatInt(int64(c), 16)) + ";"
 	}
-	for _, c := range []byte(`<>&"`) {
-		plain[c] = false
-	}
-	plain[0x7F] = true
-	return plain
+	escapes['\t'], escapes['\n'] = "", ""
+	escapes['<'], escapes['>'], escapes['&'], escapes['"'] = "&lt;", "&gt;", "&amp;", "&quot;"
+	return escapes
 }()
 
 // appendXMLString escapes s. Characters that XML 1.0 cannot hold become numeric references, which
@@ -151,12 +182,12 @@ var xmlPlain = func() (plain [256]bool) {
 func appendXMLString(b []byte, s string) []byte {
 	start := 0
 	for i := 0; i < len(s); {
-		if xmlPlain[s[i]] {
-			i++
-			continue
+		escape, n := "", 1
+		if c := s[i]; c < utf8.RuneSelf {
+			escape = xmlEscapes[c]
+		} else {
+			escape, n = escapeRune(s[i:])
 		}
-		r, n := utf8.DecodeRuneInString(s[i:])
-		escape := xmlEscape(r, n)
 		if escape != "" {
 			b = append(append(b, s[start:i]...), escape...)
 			start = i + n
@@ -166,27 +197,16 @@ func appendXMLString(b []byte, s string) []byte {
 	return append(b, s[start:]...)
 }
 
-func xmlEscape(r rune, n int) string {
-	const hex = "0123456789ABCDEF"
+// escapeRune gives what stands for the first character of s, "" for itself, and its length.
+func escapeRune(s string) (string, int) {
+	r, n := utf8.DecodeRuneInString(s)
 	switch {
-	case r == '<':
-		return "&lt;"
-	case r == '>':
-		return "&gt;"
-	case r == '&':
-		return "&amp;"
-	case r == '"':
-		return "&quot;"
-	case r == 0xFFFE:
-		return "&#xFFFE;"
-	case r == 0xFFFF:
-		return "&#xFFFF;"
 	case r == utf8.RuneError && n == 1:
-		return "\uFFFD"
-	case r < 0x10:
-		return "&#x" + hex[r:r+1] + ";"
-	case r < ' ':
-		return "&#x1" + hex[r-0x10:r-0xF] + ";"
+		return "\uFFFD", n
+	case r == 0xFFFE:
+		return "&#xFFFE;", n
+	case r == 0xFFFF:
+		return "&#xFFFF;", n
 	}
-	return ""
+	return "", n
 }

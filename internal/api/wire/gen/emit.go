@@ -260,7 +260,7 @@ func (s *service) shapeFields(t *resolvedShape) string {
 	f.add(len(sh.Enum) > 0, "Values: %#v", sh.Enum)
 	f.add(sh.XMLNamespace != nil && sh.XMLNamespace.Prefix != "", "Prefix: %q, PrefixURI: %q", prefixOf(sh), uriOf(sh))
 	f.add(limits(t) != "", "Limits: &wire.Limits{%s}", limits(t))
-	f.add(len(t.members) > 0, "Members: []wire.Member{\n%s\n}", membersText(t))
+	f.add(len(t.members) > 0, "Members: []wire.Member{\n%s\n}", s.membersText(t))
 	return strings.Join(f, ", ")
 }
 
@@ -306,11 +306,12 @@ func integer(s string) string {
 	return whole
 }
 
-func membersText(t *resolvedShape) string {
+func (s *service) membersText(t *resolvedShape) string {
 	var lines []string
 	for _, m := range t.members {
 		var f fields
 		f.add(true, "Name: %q, Wire: %q", m.name, m.wire)
+		f.add(s.xml() && m.place == "", "Tags: %q", "<"+m.wire+"></"+m.wire+">")
 		f.add(m.place != "", "In: wire.%s", m.place)
 		f.add(true, "Shape: %s", m.shape.id)
 		f.add(m.required, "Required: true")

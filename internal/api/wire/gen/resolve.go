@@ -168,6 +168,9 @@ func (s *service) members(rs *resolvedShape) (streams bool, err error) {
 
 func (s *service) restXML() bool { return s.model.Metadata.Protocol == "rest-xml" }
 
+// xml tells whether answers are XML.
+func (s *service) xml() bool { return s.restXML() || s.model.Metadata.Protocol == "query" }
+
 // place is the constant of package wire for where a member travels, "" for the body.
 func place(r namedRef, payload bool) string {
 	switch {

@@ -45,13 +45,13 @@ var model = wire.Model{Package: "/s3controlwire", Shapes: []wire.Shape{
 		{Name: "ResourceArn", Wire: "resourceArn", In: wire.InPath, Shape: idS3ResourceArn, Required: true},
 	}},
 	idListTagsForResourceOutput: {Name: "ListTagsForResourceResult", GoType: "ListTagsForResourceOutput", Kind: wire.Structure, Members: []wire.Member{
-		{Name: "Tags", Wire: "Tags", Shape: idTagList},
+		{Name: "Tags", Wire: "Tags", Tags: "<Tags></Tags>", Shape: idTagList},
 	}},
 	idPublicAccessBlockConfiguration: {Name: "PublicAccessBlockConfiguration", GoType: "PublicAccessBlockConfiguration", Kind: wire.Structure, Members: []wire.Member{
-		{Name: "BlockPublicAcls", Wire: "BlockPublicAcls", Shape: idSetting},
-		{Name: "IgnorePublicAcls", Wire: "IgnorePublicAcls", Shape: idSetting},
-		{Name: "BlockPublicPolicy", Wire: "BlockPublicPolicy", Shape: idSetting},
-		{Name: "RestrictPublicBuckets", Wire: "RestrictPublicBuckets", Shape: idSetting},
+		{Name: "BlockPublicAcls", Wire: "BlockPublicAcls", Tags: "<BlockPublicAcls></BlockPublicAcls>", Shape: idSetting},
+		{Name: "IgnorePublicAcls", Wire: "IgnorePublicAcls", Tags: "<IgnorePublicAcls></IgnorePublicAcls>", Shape: idSetting},
+		{Name: "BlockPublicPolicy", Wire: "BlockPublicPolicy", Tags: "<BlockPublicPolicy></BlockPublicPolicy>", Shape: idSetting},
+		{Name: "RestrictPublicBuckets", Wire: "RestrictPublicBuckets", Tags: "<RestrictPublicBuckets></RestrictPublicBuckets>", Shape: idSetting},
 	}},
 	idPutPublicAccessBlockInput: {Name: "PutPublicAccessBlockRequest", GoType: "PutPublicAccessBlockInput", Kind: wire.Structure, Members: []wire.Member{
 		{Name: "PublicAccessBlockConfiguration", Wire: "PublicAccessBlockConfiguration", In: wire.InPayload, Shape: idPublicAccessBlockConfiguration, Required: true},
@@ -61,8 +61,8 @@ var model = wire.Model{Package: "/s3controlwire", Shapes: []wire.Shape{
 	idS3ResourceArn:              {Name: "S3ResourceArn", Kind: wire.String, Limits: &wire.Limits{HasMax: true, Max: 1011, Pattern: "arn:[^:]+:s3(express)?:[^:].*", Regexp: "arn:[^:]+:s3(express)?:[^:].*"}},
 	idSetting:                    {Name: "Setting", Kind: wire.Boolean},
 	idTag: {Name: "Tag", GoType: "Tag", Kind: wire.Structure, Members: []wire.Member{
-		{Name: "Key", Wire: "Key", Shape: idTagKeyString, Required: true},
-		{Name: "Value", Wire: "Value", Shape: idTagValueString, Required: true},
+		{Name: "Key", Wire: "Key", Tags: "<Key></Key>", Shape: idTagKeyString, Required: true},
+		{Name: "Value", Wire: "Value", Tags: "<Value></Value>", Shape: idTagValueString, Required: true},
 	}},
 	idTagKeyList:   {Name: "TagKeyList", Kind: wire.List, Elem: idTagKeyString, Limits: &wire.Limits{HasMin: true, Min: 0, HasMax: true, Max: 50}},
 	idTagKeyString: {Name: "TagKeyString", Kind: wire.String, Limits: &wire.Limits{HasMin: true, Min: 1, HasMax: true, Max: 128, Pattern: "^([\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*)$", Regexp: "^([\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*)$"}},
@@ -70,7 +70,7 @@ var model = wire.Model{Package: "/s3controlwire", Shapes: []wire.Shape{
 	idTagResourceInput: {Name: "TagResourceRequest", GoType: "TagResourceInput", Kind: wire.Structure, Members: []wire.Member{
 		{Name: "AccountId", Wire: "X-Amz-Account-Id", In: wire.InHeader, Shape: idAccountId, Required: true},
 		{Name: "ResourceArn", Wire: "resourceArn", In: wire.InPath, Shape: idS3ResourceArn, Required: true},
-		{Name: "Tags", Wire: "Tags", Shape: idTagList, Required: true},
+		{Name: "Tags", Wire: "Tags", Tags: "<Tags></Tags>", Shape: idTagList, Required: true},
 	}},
 	idTagResourceOutput: {Name: "TagResourceResult", GoType: "TagResourceOutput", Kind: wire.Structure},
 	idTagValueString:    {Name: "TagValueString", Kind: wire.String, Limits: &wire.Limits{HasMin: true, Min: 0, HasMax: true, Max: 256, Pattern: "^([\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*)$", Regexp: "^([\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*)$"}},
