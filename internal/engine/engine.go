@@ -44,6 +44,7 @@ type Meta interface {
 	Scan(ctx context.Context, lo, hi []byte) (Iterator, error)
 	// Commit applies all writes of b or none: only if every expectation holds, else ErrConflict.
 	// When it returns nil the writes are durable (unless b.Lazy) and visible to every later read.
+	// Nobody reads a write that a crash could still take back, but for lazy ones.
 	Commit(ctx context.Context, b *Batch) error
 	// Watch returns a channel that receives (coalesced, never blocking the committer) after
 	// commits that touched a key with the prefix, by this node or another, until ctx ends. The
@@ -73,6 +74,8 @@ type Batch struct {
 	Writes []Write
 	// Lazy lets the engine acknowledge before the batch is durable. For hints that may be lost.
 	Lazy bool
+	// Version is set by a successful Commit: what the records that it wrote have.
+	Version Version
 }
 
 // Expect holds when Key's version is Version (0: no record).
@@ -111,7 +114,8 @@ func (b *Batch) DeleteRange(lo, hi []byte) {
 }
 func (b *Batch) Require(key []byte, v Version) { b.Expect = append(b.Expect, Expect{key, v}) }
 
-// Limits that every driver keeps and Batch.Check enforces.
+// Limits that every driver keeps and Batch.Check enforces. Keys that begin with a zero byte are the
+// drivers' own.
 const (
 	MaxKey   = 8 << 10
 	MaxValue = 16 << 20
@@ -127,8 +131,8 @@ func (b *Batch) Check() error {
 	for i := range b.Writes {
 		w := &b.Writes[i]
 		switch {
-		case len(w.Key) == 0 || len(w.Key) > MaxKey:
-			return fmt.Errorf("engine: write to a key of %d bytes", len(w.Key))
+		case len(w.Key) == 0 || len(w.Key) > MaxKey || w.Key[0] == 0:
+			return fmt.Errorf("engine: write to a reserved key or one of %d bytes", len(w.Key))
 		case w.Op > OpDeleteRange:
 			return fmt.Errorf("engine: write with unknown operation %d", w.Op)
 		case w.Op == OpSet && len(w.Value) > MaxValue:
@@ -156,7 +160,7 @@ func PrefixEnd(prefix []byte) []byte {
 type Usage struct {
 	BytesUsed  int64  // what this engine occupies
 	BytesFree  int64  // what is left on its device, -1 if unknown
-	Records    int64  // estimate; blobs for a Blob engine
+	Records    int64  // estimate, -1 if unknown; blobs for a Blob engine
 	Syncs      int64  // durable syncs since start
 	Corrupt    int64  // records or extents found damaged since start
 	Background string // one line on compaction and the like, for people

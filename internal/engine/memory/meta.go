@@ -97,6 +97,7 @@ func (m *Meta) Commit(ctx context.Context, b *engine.Batch) error {
 			root = cut(root, w.Key, w.End)
 		}
 	}
+	b.Version = m.version
 	m.root.Store(root)
 	m.commits++
 	m.hub.Changed(b.Writes)
