@@ -5,6 +5,7 @@ package object
 
 import (
 	"io"
+	"sync"
 	"time"
 
 	"github.com/kura-s3/kura/internal/engine"
@@ -86,6 +87,9 @@ type Bucket struct {
 	Settings map[string][]byte
 	// Revision is the record's version, for conditional updates.
 	Revision engine.Version `json:"-"`
+
+	// gate is held shared by whoever commits to the bucket, and alone by whoever must see it at rest.
+	gate *sync.RWMutex
 }
 
 // ARN of the bucket.

@@ -1,0 +1,399 @@
+package object
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/kura-s3/kura/internal/authz"
+	"github.com/kura-s3/kura/internal/engine"
+	"github.com/kura-s3/kura/internal/fault"
+)
+
+// commitAttempts bounds the retries after engine.ErrConflict.
+const commitAttempts = 8
+
+// bucketTable is every bucket, in memory. Readers take no lock; a change copies one shard.
+type bucketTable struct {
+	shards [bucketShards]atomic.Pointer[map[string]*Bucket]
+	// changes is held by whoever changes buckets, from reading to publishing.
+	changes sync.Mutex
+	seed    maphash.Seed
+	total   atomic.Int64
+	owned   map[string]int // by account; under changes
+}
+
+const bucketShards = 256
+
+func (t *bucketTable) shard(name string) *atomic.Pointer[map[string]*Bucket] {
+	return &t.shards[maphash.String(t.seed, name)%bucketShards]
+}
+
+func (t *bucketTable) get(name string) *Bucket {
+	if m := t.shard(name).Load(); m != nil {
+		return (*m)[name]
+	}
+	return nil
+}
+
+func (t *bucketTable) count() int { return int(t.total.Load()) }
+
+// publish makes b what name means; nil takes the bucket away. Under changes.
+func (t *bucketTable) publish(name string, b *Bucket) {
+	shard := t.shard(name)
+	next := map[string]*Bucket{}
+	if m := shard.Load(); m != nil {
+		next = maps.Clone(*m)
+	}
+	if old := next[name]; old != nil {
+		t.total.Add(-1)
+		t.owned[old.Owner.Account]--
+		delete(next, name)
+	}
+	if b != nil {
+		t.total.Add(1)
+		t.owned[b.Owner.Account]++
+		next[name] = b
+	}
+	shard.Store(&next)
+}
+
+// all calls fn for each bucket, in no order, until it returns false.
+func (t *bucketTable) all(fn func(*Bucket)) {
+	for i := range t.shards {
+		if m := t.shards[i].Load(); m != nil {
+			for _, b := range *m {
+				fn(b)
+			}
+		}
+	}
+}
+
+// bucketRecord is the stored form of a Bucket.
+type bucketRecord struct {
+	Format int
+	Bucket
+}
+
+const formatBucket = 1
+
+func encodeBucket(b *Bucket) ([]byte, error) {
+	return json.Marshal(bucketRecord{Format: formatBucket, Bucket: *b})
+}
+
+func decodeBucket(raw []byte, v engine.Version) (*Bucket, error) {
+	var r bucketRecord
+	if err := json.Unmarshal(raw, &r); err != nil {
+		return nil, fmt.Errorf("%w: %w", errRecord, err)
+	}
+	if r.Format != formatBucket || r.Name == "" || r.ID == 0 {
+		return nil, fmt.Errorf("%w: bucket", errRecord)
+	}
+	b := r.Bucket
+	b.Revision = v
+	b.gate = new(sync.RWMutex)
+	return &b, nil
+}
+
+// loadBuckets brings the table to what is stored. Records that did not change are not decoded.
+func (s *Store) loadBuckets(ctx context.Context) error {
+	t := &s.buckets
+	t.changes.Lock()
+	defer t.changes.Unlock()
+	if t.owned == nil {
+		t.owned, t.seed = map[string]int{}, maphash.MakeSeed()
+	}
+	lo, hi := prefixRange([]byte(spaceBucket))
+	it, err := s.meta.Scan(ctx, lo, hi)
+	if err != nil {
+		return err
+	}
+	defer it.Close()
+	seen := map[string]bool{}
+	for it.Next() {
+		name := string(it.Key()[len(spaceBucket):])
+		seen[name] = true
+		old := t.get(name)
+		if old != nil && old.Revision == it.Version() {
+			continue
+		}
+		b, err := decodeBucket(it.Value(), it.Version())
+		if err != nil {
+			return fmt.Errorf("bucket %q: %w", name, err)
+		}
+		if old != nil && old.ID == b.ID {
+			b.gate = old.gate
+		}
+		t.publish(name, b)
+	}
+	if err := it.Err(); err != nil {
+		return err
+	}
+	var gone []string
+	t.all(func(b *Bucket) {
+		if !seen[b.Name] {
+			gone = append(gone, b.Name)
+		}
+	})
+	for _, name := range gone {
+		t.publish(name, nil)
+	}
+	return nil
+}
+
+// reloadInterval bounds how often commits (mostly our own) make us look at all buckets again.
+const reloadInterval = time.Second
+
+func (s *Store) watchBuckets(ctx context.Context, changed <-chan struct{}) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case _, ok := <-changed:
+			if !ok {
+				return
+			}
+		}
+		if err := s.loadBuckets(ctx); err != nil && ctx.Err() == nil {
+			s.log.Error("object: reloading buckets", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(reloadInterval):
+		}
+	}
+}
+
+// Bucket resolves a name, from memory. It decides nothing.
+func (s *Store) Bucket(name string) (*Bucket, error) {
+	if b := s.buckets.get(name); b != nil {
+		return b, nil
+	}
+	return nil, noSuchBucket(name)
+}
+
+// CreateBucketInput describes a new bucket.
+type CreateBucketInput struct {
+	Name       string
+	Owner      Owner
+	Region     string
+	Versioning Versioning
+	Tags       []Tag
+	Settings   map[string][]byte
+}
+
+// CreateBucket needs s3:CreateBucket.
+func (s *Store) CreateBucket(ctx context.Context, g authz.Grant, in CreateBucketInput) (*Bucket, error) {
+	b := &Bucket{
+		Name: in.Name, Owner: in.Owner, Region: in.Region, Created: time.UnixMilli(s.millis()).UTC(),
+		Versioning: in.Versioning, Tags: slices.Clone(in.Tags), Settings: cloneSettings(in.Settings),
+		gate: new(sync.RWMutex),
+	}
+	if err := g.Require("s3:CreateBucket", b.ARN()); err != nil {
+		return nil, err
+	}
+	if err := CheckBucketName(in.Name); err != nil {
+		return nil, err
+	}
+	t := &s.buckets
+	t.changes.Lock()
+	defer t.changes.Unlock()
+	if err := t.mayCreate(&in, s.maxBuckets); err != nil {
+		return nil, err
+	}
+	ctx = context.WithoutCancel(ctx)
+	var encodeErr error
+	_, err := nextCounter(ctx, s.meta, counterBucket, func(batch *engine.Batch, id uint64) {
+		b.ID = id
+		raw, err := encodeBucket(b)
+		encodeErr = errors.Join(encodeErr, err)
+		batch.Require(bucketKey(in.Name), 0)
+		batch.Set(bucketKey(in.Name), raw)
+	})
+	if err := errors.Join(encodeErr, err); err != nil {
+		return nil, bucketCommitError(in.Name, err)
+	}
+	return s.republish(ctx, in.Name, b.gate)
+}
+
+func bucketCommitError(name string, err error) error {
+	if errors.Is(err, engine.ErrConflict) {
+		return &fault.Error{Kind: Busy, Cause: fmt.Errorf("bucket %q: %w", name, err)}
+	}
+	return stored(err)
+}
+
+func (t *bucketTable) mayCreate(in *CreateBucketInput, limit int) error {
+	if old := t.get(in.Name); old != nil {
+		kind := BucketExists
+		if old.Owner.Account == in.Owner.Account {
+			kind = BucketOwned
+		}
+		return fault.New(kind, "", "BucketName", in.Name)
+	}
+	if t.owned[in.Owner.Account] >= limit {
+		return fault.New(TooManyBuckets, "")
+	}
+	return nil
+}
+
+// republish reads a bucket that was just written, for its revision, and makes it visible.
+func (s *Store) republish(ctx context.Context, name string, gate *sync.RWMutex) (*Bucket, error) {
+	raw, version, err := s.meta.Get(ctx, bucketKey(name), nil)
+	if err != nil {
+		return nil, stored(err)
+	}
+	if version == 0 {
+		s.buckets.publish(name, nil)
+		return nil, noSuchBucket(name)
+	}
+	b, err := decodeBucket(raw, version)
+	if err != nil {
+		return nil, stored(err)
+	}
+	if gate != nil {
+		b.gate = gate
+	}
+	s.buckets.publish(name, b)
+	return b, nil
+}
+
+// DeleteBucket needs s3:DeleteBucket. A bucket with an object, an older version or a delete marker
+// stays (BucketNotEmpty). Uploads under way do not keep it: they are given up, as on AWS.
+func (s *Store) DeleteBucket(ctx context.Context, g authz.Grant, name string) error {
+	if err := g.Require("s3:DeleteBucket", "arn:aws:s3:::"+name); err != nil {
+		return err
+	}
+	t := &s.buckets
+	t.changes.Lock()
+	defer t.changes.Unlock()
+	b := t.get(name)
+	if b == nil {
+		return noSuchBucket(name)
+	}
+	b.gate.Lock()
+	defer b.gate.Unlock()
+	for _, space := range []string{spaceHead, spaceMarker, spaceVersion} {
+		empty, err := s.emptyRange(ctx, spaceKey(space, b.ID))
+		if err != nil {
+			return stored(err)
+		}
+		if !empty {
+			return fault.New(BucketNotEmpty, "", "BucketName", name)
+		}
+	}
+	ctx = context.WithoutCancel(ctx)
+	tx := s.begin()
+	tx.batch.Require(bucketKey(name), b.Revision)
+	tx.batch.Delete(bucketKey(name))
+	tx.discard(trash{kind: trashBucket, about: b.ID})
+	if err := tx.commit(ctx); err != nil {
+		if errors.Is(err, engine.ErrConflict) {
+			_, _ = s.republish(ctx, name, b.gate)
+		}
+		return bucketCommitError(name, err)
+	}
+	t.publish(name, nil)
+	return nil
+}
+
+func (s *Store) emptyRange(ctx context.Context, prefix []byte) (bool, error) {
+	lo, hi := prefixRange(prefix)
+	it, err := s.meta.Scan(ctx, lo, hi)
+	if err != nil {
+		return false, err
+	}
+	defer it.Close()
+	found := it.Next()
+	return !found, it.Err()
+}
+
+// ListBuckets gives the buckets that account owns, by name. It needs s3:ListAllMyBuckets on "*".
+func (s *Store) ListBuckets(_ context.Context, g authz.Grant, account string) ([]*Bucket, error) {
+	if err := g.Require("s3:ListAllMyBuckets", "*"); err != nil {
+		return nil, err
+	}
+	var out []*Bucket
+	s.buckets.all(func(b *Bucket) {
+		if b.Owner.Account == account {
+			out = append(out, b)
+		}
+	})
+	slices.SortFunc(out, func(a, b *Bucket) int { return strings.Compare(a.Name, b.Name) })
+	return out, nil
+}
+
+// UpdateBucket changes a bucket's configuration and needs action on it. Change gets a deep copy and
+// is called again when somebody else changed the bucket meanwhile; its error ends the update and
+// comes back unchanged. What it made holds for every request that begins after UpdateBucket
+// returned.
+func (s *Store) UpdateBucket(ctx context.Context, g authz.Grant, action, name string, change func(*Bucket) error) (*Bucket, error) {
+	if err := g.Require(action, "arn:aws:s3:::"+name); err != nil {
+		return nil, err
+	}
+	t := &s.buckets
+	t.changes.Lock()
+	defer t.changes.Unlock()
+	ctx = context.WithoutCancel(ctx)
+	for range commitAttempts {
+		old := t.get(name)
+		if old == nil {
+			return nil, noSuchBucket(name)
+		}
+		b, err := s.updateOnce(ctx, old, change)
+		if err == nil {
+			return b, nil
+		}
+		if !errors.Is(err, engine.ErrConflict) {
+			return nil, stored(err)
+		}
+		if _, err := s.republish(ctx, name, old.gate); err != nil {
+			return nil, err
+		}
+	}
+	return nil, bucketCommitError(name, engine.ErrConflict)
+}
+
+func (s *Store) updateOnce(ctx context.Context, old *Bucket, change func(*Bucket) error) (*Bucket, error) {
+	next := *old
+	next.Tags, next.Settings = slices.Clone(old.Tags), cloneSettings(old.Settings)
+	if err := change(&next); err != nil {
+		return nil, err
+	}
+	next.Name, next.ID, next.Owner, next.Created = old.Name, old.ID, old.Owner, old.Created
+	if next.Versioning > VersioningSuspended || next.Versioning == Unversioned && old.Versioning != Unversioned {
+		return nil, fault.New(InvalidBucketState, "versioning cannot be taken back, only suspended")
+	}
+	raw, err := encodeBucket(&next)
+	if err != nil {
+		return nil, err
+	}
+	var batch engine.Batch
+	batch.Require(bucketKey(old.Name), old.Revision)
+	batch.Set(bucketKey(old.Name), raw)
+	// Writers of objects commit under the gate and expect this bucket record: none runs meanwhile.
+	old.gate.Lock()
+	defer old.gate.Unlock()
+	if err := s.meta.Commit(ctx, &batch); err != nil {
+		return nil, err
+	}
+	return s.republish(ctx, old.Name, old.gate)
+}
+
+func cloneSettings(m map[string][]byte) map[string][]byte {
+	out := make(map[string][]byte, len(m))
+	for k, v := range m {
+		out[k] = bytes.Clone(v)
+	}
+	return out
+}
