@@ -67,6 +67,9 @@ type Decision struct {
 
 // Recorder writes events. Safe for concurrent use.
 type Recorder interface {
+	// Wants tells whether an event of this kind will be kept; a request that nobody asked to log
+	// costs nothing.
+	Wants(ev *Event) bool
 	// Begin announces a decided request. An error refuses the request.
 	Begin(ctx context.Context, ev *Event) error
 	// Complete records the finished request. For management writes it returns once the record is durable.

@@ -72,6 +72,7 @@ type sheet struct {
 	context requestContext
 	first   [2]allowance // room for the usual demands without a further allocation
 	allowed []allowance
+	index   map[allowance]bool // of allowed, where there are many
 	system  bool
 }
 
@@ -93,6 +94,28 @@ func (g *Guard) Decide(ctx context.Context, in *Inquiry, demands ...Demand) (Gra
 		return Grant{}, err
 	}
 	return Grant{s}, nil
+}
+
+// DecideEach answers every demand by itself, for operations whose parts are allowed or refused one
+// by one (DeleteObjects). The Grant covers what was allowed, refused[i] is nil or the denial of
+// demand i.
+func (g *Guard) DecideEach(ctx context.Context, in *Inquiry, demands ...Demand) (grant Grant, refused []error, err error) {
+	if in == nil || in.Subject == nil || in.Event == nil || len(demands) == 0 {
+		return Grant{}, nil, fault.New(NotGranted, "a decision needs a subject, an event and a demand")
+	}
+	s := &sheet{guard: g, inquiry: in, allowed: make([]allowance, 0, len(demands))}
+	refused = make([]error, len(demands))
+	for i := range demands {
+		refused[i] = s.decideOne(&demands[i])
+	}
+	if err := g.recorder.Begin(ctx, in.Event); err != nil {
+		return Grant{}, nil, &fault.Error{Kind: Unrecorded, Cause: err}
+	}
+	s.index = make(map[allowance]bool, len(s.allowed))
+	for _, a := range s.allowed {
+		s.index[a] = true
+	}
+	return Grant{s}, refused, nil
 }
 
 func (s *sheet) decide(demands []Demand) error {
@@ -140,7 +163,10 @@ func (s *sheet) evaluate(d *Demand) (policy.Decision, policy.Request) {
 
 // Require is called by domain methods: it errs unless the Grant covers action on resource.
 func (g Grant) Require(action, resource string) error {
-	if g.sheet != nil {
+	if g.sheet != nil && g.sheet.index[allowance{action, resource}] {
+		return nil
+	}
+	if g.sheet != nil && g.sheet.index == nil {
 		for i := range g.sheet.allowed {
 			if g.sheet.allowed[i].covers(action, resource, g.sheet.system) {
 				return nil

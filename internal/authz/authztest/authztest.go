@@ -27,6 +27,9 @@ func Grant(t testing.TB, pairs ...string) authz.Grant {
 // Forget is a Recorder that keeps nothing.
 type Forget struct{}
 
+// Wants nothing.
+func (Forget) Wants(*audit.Event) bool { return false }
+
 // Begin accepts.
 func (Forget) Begin(context.Context, *audit.Event) error { return nil }
 

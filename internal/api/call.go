@@ -1,0 +1,136 @@
+package api
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/kura-s3/kura/internal/api/wire"
+	"github.com/kura-s3/kura/internal/audit"
+	"github.com/kura-s3/kura/internal/authn"
+	"github.com/kura-s3/kura/internal/authz"
+	"github.com/kura-s3/kura/internal/fault"
+)
+
+// Failures of the pipeline itself.
+const (
+	// NotImplemented: AWS has it, Kura does not.
+	NotImplemented fault.Kind = "api.NotImplemented"
+	// UnknownOperation: nobody has it.
+	UnknownOperation fault.Kind = "api.UnknownOperation"
+	// BodyTooLarge: the body is larger than the operation's bound (field MaxMessageLengthBytes).
+	BodyTooLarge fault.Kind = "api.BodyTooLarge"
+	// MissingToken: a service that knows no anonymous callers was called without a signature.
+	MissingToken fault.Kind = "api.MissingToken"
+	// ClientGone: the connection failed while the body was read.
+	ClientGone fault.Kind = "api.ClientGone"
+)
+
+// Peer is what the front knows of the connection.
+type Peer struct {
+	IP         netip.Addr
+	Secure     bool
+	TLSVersion string // "1.2", "1.3", or ""
+	Listener   string
+	RequestID  string
+	HostID     string
+}
+
+// Call is one request on its way down the staircase.
+type Call struct {
+	W       Response
+	R       *http.Request
+	Peer    Peer
+	Started time.Time
+	Service Service
+	Op      *Op
+	Caller  *authn.Caller
+	// Target is the service's own view of what is addressed, set by its Route.
+	Target any
+	// Refused are the denials of an operation whose demands are decided one by one.
+	Refused []error
+	// Event is the record in the making.
+	Event audit.Event
+
+	completed bool
+	body      []byte
+	bodyRead  bool
+	demands   [3]authz.Demand
+	needed    int
+	inquiry   authz.Inquiry
+}
+
+// Need adds a demand to those of the call and returns all so far: a declaration's Demands is
+// usually one line of it.
+func (c *Call) Need(action string, resource authz.Resource, keys authz.Keys) []authz.Demand {
+	d := authz.Demand{Action: action, Resource: resource, Keys: keys}
+	if c.needed < len(c.demands) {
+		c.demands[c.needed] = d
+		c.needed++
+		return c.demands[:c.needed:c.needed]
+	}
+	return append(c.demands[:c.needed:c.needed], d)
+}
+
+// Body reads the whole verified body of an operation that does not stream. A second call returns
+// the same bytes.
+func (c *Call) Body() ([]byte, error) {
+	if c.bodyRead {
+		return c.body, nil
+	}
+	limit := int64(defaultMaxBody)
+	if c.Op != nil {
+		limit = c.Op.maxBody
+	}
+	if c.R.ContentLength > limit {
+		return nil, tooLarge(limit)
+	}
+	var buf bytes.Buffer
+	if c.R.ContentLength > 0 {
+		buf.Grow(int(c.R.ContentLength) + bytes.MinRead)
+	}
+	n, err := buf.ReadFrom(io.LimitReader(c.Caller.Body, limit+1))
+	if err != nil {
+		return nil, bodyError(err)
+	}
+	if n > limit {
+		return nil, tooLarge(limit)
+	}
+	c.body, c.bodyRead = buf.Bytes(), true
+	return c.body, nil
+}
+
+// bodyError keeps errors that carry a kind and names the rest: they are the client's connection.
+func bodyError(err error) error {
+	if fault.Of(err) != "" {
+		return err
+	}
+	var tooBig *http.MaxBytesError
+	if errors.As(err, &tooBig) {
+		return tooLarge(tooBig.Limit)
+	}
+	return &fault.Error{Kind: ClientGone, Cause: err}
+}
+
+func (c *Call) decodeWire(in any) error {
+	var body []byte
+	if !c.Op.wire.StreamingInput {
+		var err error
+		if body, err = c.Body(); err != nil {
+			return err
+		}
+	}
+	req, err := c.Service.WireRequest(c, body)
+	if err != nil {
+		return err
+	}
+	return wire.Decode(c.Op.wire, req, in)
+}
+
+func tooLarge(limit int64) error {
+	return fault.New(BodyTooLarge, "", "MaxMessageLengthBytes", strconv.FormatInt(limit, 10))
+}

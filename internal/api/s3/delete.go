@@ -1,0 +1,190 @@
+package s3
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/wire/s3wire"
+	"github.com/kura-s3/kura/internal/audit"
+	"github.com/kura-s3/kura/internal/authz"
+	"github.com/kura-s3/kura/internal/fault"
+	"github.com/kura-s3/kura/internal/object"
+)
+
+func (s *Service) deleteOps() []*api.Op {
+	return []*api.Op{
+		api.Declare(api.Decl[object.DeleteInput, deleteOutput]{
+			Wire: s3wire.DeleteObject, Class: audit.Data, Access: api.Write, Unsigned: true,
+			Decode: decodeDelete,
+			Demands: func(c *api.Call, _ *object.DeleteInput) ([]authz.Demand, error) {
+				return s.needKey(c, versioned(c, "s3:DeleteObject", "s3:DeleteObjectVersion"))
+			},
+			Do: func(ctx context.Context, g authz.Grant, _ *api.Call, in *object.DeleteInput) (*deleteOutput, error) {
+				result, err := s.config.Objects.Delete(ctx, g, in)
+				return &deleteOutput{result}, err
+			},
+		}),
+		api.Declare(api.Decl[s3wire.DeleteObjectsInput, s3wire.DeleteObjectsOutput]{
+			Wire: s3wire.DeleteObjects, Class: audit.Data, Access: api.Write, Unsigned: true,
+			MaxBody: maxDeleteBody, Each: true, Demands: s.deleteManyDemands, Do: s.deleteMany,
+		}),
+	}
+}
+
+// maxDeleteBody holds 1,000 keys of 1,024 bytes, each escaped, with room for their elements.
+const maxDeleteBody = 8 << 20
+
+func decodeDelete(c *api.Call, in *object.DeleteInput) error {
+	t, h := at(c), c.R.Header
+	in.Bucket, in.Key = t.bucket, t.key
+	version, named := t.query.lookup("versionId")
+	if named && version == "" {
+		return badArgument("Version id cannot be the empty string", "versionId", "")
+	}
+	in.VersionID = version
+	in.If.IfMatch = strings.Trim(first(h, "If-Match"), `"`)
+	if text := first(h, "X-Amz-If-Match-Size"); text != "" {
+		size, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return badArgument("Invalid value for x-amz-if-match-size", "x-amz-if-match-size", text)
+		}
+		in.If.IfSize = &size
+	}
+	if text := first(h, "X-Amz-If-Match-Last-Modified-Time"); text != "" {
+		when, err := http.ParseTime(text)
+		if err != nil {
+			return badArgument("Invalid value for x-amz-if-match-last-modified-time", "x-amz-if-match-last-modified-time", text)
+		}
+		in.If.IfModified = &when
+	}
+	for _, name := range []string{"X-Amz-Mfa", "X-Amz-Bypass-Governance-Retention"} {
+		if v := first(h, name); v != "" && v != "false" {
+			return unsupported(strings.ToLower(name))
+		}
+	}
+	return nil
+}
+
+// deleteOutput is the answer of DeleteObject: headers only.
+type deleteOutput struct{ result *object.DeleteResult }
+
+// Respond tells which version or marker it was.
+func (o *deleteOutput) Respond(c *api.Call) error {
+	h := c.W.Header()
+	if o.result.VersionID != "" {
+		h["X-Amz-Version-Id"] = []string{o.result.VersionID}
+	}
+	if o.result.DeleteMarker {
+		h["X-Amz-Delete-Marker"] = []string{"true"}
+	}
+	return c.W.Send(http.StatusNoContent, "", nil)
+}
+
+// deleteManyDemands: DeleteObjects has no permission of its own; each key needs its own, and a
+// refused key becomes an entry of the answer.
+func (s *Service) deleteManyDemands(c *api.Call, in *s3wire.DeleteObjectsInput) ([]authz.Demand, error) {
+	b, err := s.bucket(c)
+	if err != nil {
+		return nil, err
+	}
+	if in.Delete == nil || len(in.Delete.Objects) == 0 || len(in.Delete.Objects) > object.MaxList {
+		return nil, fault.New(malformedXML, "")
+	}
+	for _, name := range []string{"X-Amz-Mfa", "X-Amz-Bypass-Governance-Retention"} {
+		if v := first(c.R.Header, name); v != "" && v != "false" {
+			return nil, unsupported(strings.ToLower(name))
+		}
+	}
+	demands := make([]authz.Demand, len(in.Delete.Objects))
+	for i := range in.Delete.Objects {
+		o := &in.Delete.Objects[i]
+		if o.Key == nil || *o.Key == "" {
+			return nil, fault.New(malformedXML, "")
+		}
+		demands[i] = deleteDemand(b, o)
+	}
+	return demands, nil
+}
+
+func deleteDemand(b *object.Bucket, o *s3wire.ObjectIdentifier) authz.Demand {
+	action := "s3:DeleteObject"
+	if o.VersionId != nil && *o.VersionId != "" {
+		action = "s3:DeleteObjectVersion"
+	}
+	return authz.Demand{Action: action, Resource: keyResource(b, *o.Key)}
+}
+
+func (s *Service) deleteMany(ctx context.Context, g authz.Grant, c *api.Call, in *s3wire.DeleteObjectsInput) (*s3wire.DeleteObjectsOutput, error) {
+	out := &s3wire.DeleteObjectsOutput{}
+	inputs := make([]*object.DeleteInput, 0, len(in.Delete.Objects))
+	grants := make([]authz.Grant, 0, len(in.Delete.Objects))
+	for i := range in.Delete.Objects {
+		o := &in.Delete.Objects[i]
+		if c.Refused[i] != nil {
+			out.Errors = append(out.Errors, deleteError(o, c.Refused[i]))
+			continue
+		}
+		one, err := deleteInput(at(c).bucket, o)
+		if err != nil {
+			out.Errors = append(out.Errors, deleteError(o, err))
+			continue
+		}
+		inputs, grants = append(inputs, one), append(grants, g)
+	}
+	quiet := in.Delete.Quiet != nil && *in.Delete.Quiet
+	for i, outcome := range s.config.Objects.DeleteMany(ctx, grants, inputs) {
+		o := &s3wire.ObjectIdentifier{Key: &inputs[i].Key}
+		if inputs[i].VersionID != "" {
+			o.VersionId = &inputs[i].VersionID
+		}
+		switch {
+		case outcome.Err != nil:
+			out.Errors = append(out.Errors, deleteError(o, outcome.Err))
+		case !quiet:
+			out.Deleted = append(out.Deleted, deletedEntry(o, outcome.Result))
+		}
+	}
+	return out, nil
+}
+
+func deleteInput(bucket string, o *s3wire.ObjectIdentifier) (*object.DeleteInput, error) {
+	in := &object.DeleteInput{Bucket: bucket, Key: *o.Key}
+	if err := checkKey(in.Key); err != nil {
+		return nil, err
+	}
+	if o.VersionId != nil {
+		in.VersionID = *o.VersionId
+	}
+	if o.ETag != nil {
+		in.If.IfMatch = strings.Trim(*o.ETag, `"`)
+	}
+	in.If.IfSize = o.Size
+	if o.LastModifiedTime != nil {
+		when := o.LastModifiedTime.Truncate(time.Second)
+		in.If.IfModified = &when
+	}
+	return in, nil
+}
+
+func deletedEntry(o *s3wire.ObjectIdentifier, r *object.DeleteResult) s3wire.DeletedObject {
+	entry := s3wire.DeletedObject{Key: o.Key, VersionId: o.VersionId}
+	if r.DeleteMarker {
+		yes := true
+		entry.DeleteMarker = &yes
+		entry.DeleteMarkerVersionId = &r.VersionID
+	}
+	return entry
+}
+
+func deleteError(o *s3wire.ObjectIdentifier, err error) s3wire.Error {
+	f, a := explain(err)
+	message := a.message
+	if f.Message != "" {
+		message = f.Message
+	}
+	return s3wire.Error{Key: o.Key, VersionId: o.VersionId, Code: &a.code, Message: &message}
+}

@@ -1,0 +1,143 @@
+package s3
+
+import (
+	"crypto/md5"
+	"encoding/base64"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/kura-s3/kura/internal/api"
+)
+
+// sample is a request that an operation accepts.
+type sample struct {
+	query   string
+	body    string
+	headers []string
+}
+
+// samples holds what the generic request of an operation lacks.
+var samples = map[string]sample{
+	"UploadPart":              {query: "partNumber=1&uploadId=u", body: "x"},
+	"UploadPartCopy":          {query: "partNumber=1&uploadId=u", headers: []string{"X-Amz-Copy-Source", "/bucket/key"}},
+	"CopyObject":              {headers: []string{"X-Amz-Copy-Source", "/bucket/other"}},
+	"CompleteMultipartUpload": {query: "uploadId=u", body: `<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>x</ETag></Part></CompleteMultipartUpload>`},
+	"AbortMultipartUpload":    {query: "uploadId=u"},
+	"ListParts":               {query: "uploadId=u"},
+	"DeleteObjects":           {body: `<Delete><Object><Key>key</Key></Object></Delete>`},
+	"PutBucketVersioning":     {body: `<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>`},
+	"PutBucketTagging":        {body: `<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>`},
+	"PutObjectTagging":        {body: `<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>`},
+	"GetObjectAttributes":     {headers: []string{"X-Amz-Object-Attributes", "ETag"}},
+	"PutObject":               {body: "hello"},
+
+	"GetBucketAnalyticsConfiguration":          {query: "id=x"},
+	"GetBucketInventoryConfiguration":          {query: "id=x"},
+	"GetBucketMetricsConfiguration":            {query: "id=x"},
+	"GetBucketIntelligentTieringConfiguration": {query: "id=x"},
+}
+
+// send makes a well-formed request for an operation, from its declaration.
+func (h *harness) send(u user, op *api.Op) *httptest.ResponseRecorder {
+	h.t.Helper()
+	if op.Name() == "PostObject" {
+		return h.postForm(u)
+	}
+	w, s := op.Wire(), samples[op.Name()]
+	uri, _, _ := strings.Cut(w.URI, "?")
+	uri = strings.NewReplacer("{Bucket}", "bucket", "{Key+}", "key").Replace(uri)
+	if op.Name() == "CreateBucket" {
+		uri = "/bucket2"
+	}
+	var query []string
+	for _, p := range w.Query {
+		query = append(query, p.Name+"="+p.Value)
+	}
+	if s.query != "" {
+		query = append(query, s.query)
+	}
+	if len(query) > 0 {
+		uri += "?" + strings.Join(query, "&")
+	}
+	headers := s.headers
+	if w.ChecksumRequired {
+		sum := md5.Sum([]byte(s.body))
+		headers = append(headers, "Content-Md5", base64.StdEncoding.EncodeToString(sum[:]))
+	}
+	return h.do(u, w.Method, uri, s.body, headers...)
+}
+
+// TestEveryOperationIsGuarded ranges over all operations: each refuses when the caller is denied,
+// and when the decision cannot be recorded, without touching storage.
+func TestEveryOperationIsGuarded(t *testing.T) {
+	h := newHarness(t)
+	h.must(admin, "PUT", "/bucket", "")
+	h.must(admin, "PUT", "/bucket/key", "content")
+	for _, op := range h.server.Ops() {
+		t.Run(op.Name(), func(t *testing.T) {
+			for name, u := range map[string]user{"denied": stranger, "anonymous": {}} {
+				reads, commits := h.meta.reads, h.meta.commits
+				w := h.send(u, op)
+				refused := w.Code == http.StatusForbidden
+				if op.Each() {
+					refused = w.Code == http.StatusOK && strings.Contains(w.Body.String(), "<Code>AccessDenied</Code>") && !strings.Contains(w.Body.String(), "<Deleted>")
+				}
+				if !refused {
+					t.Errorf("%s: answered %d %s", name, w.Code, w.Body)
+				}
+				if h.meta.reads != reads || h.meta.commits != commits {
+					t.Errorf("%s: storage was touched", name)
+				}
+			}
+			h.recorder.broken = true
+			defer func() { h.recorder.broken = false }()
+			reads, commits := h.meta.reads, h.meta.commits
+			if w := h.send(admin, op); w.Code != http.StatusServiceUnavailable {
+				t.Errorf("unrecorded: answered %d %s", w.Code, w.Body)
+			}
+			if h.meta.reads != reads || h.meta.commits != commits {
+				t.Error("unrecorded: storage was touched")
+			}
+		})
+	}
+}
+
+// TestSamplesReachTheirOperation holds the test above to its word: the administrator's requests are
+// routed to the operation that they are meant for.
+func TestSamplesReachTheirOperation(t *testing.T) {
+	h := newHarness(t)
+	for _, op := range h.server.Ops() {
+		h.do(admin, "PUT", "/bucket", "")
+		h.do(admin, "PUT", "/bucket/key", "content")
+		w := h.send(admin, op)
+		last := h.recorder.events[len(h.recorder.events)-1]
+		if last.Operation != op.Name() {
+			t.Errorf("%s: taken for %s", op.Name(), last.Operation)
+		}
+		if w.Code >= 500 || w.Code == 403 || code(w) == "MalformedXML" {
+			t.Errorf("%s: %d %s", op.Name(), w.Code, w.Body)
+		}
+	}
+}
+
+// TestUnknownSubresources: a sub-resource that the operation does not consume is never ignored.
+func TestUnknownSubresources(t *testing.T) {
+	h := newHarness(t)
+	h.must(admin, "PUT", "/bucket", "")
+	for _, sub := range []string{"website", "publicAccessBlock", "metrics", "inventory", "cors", "policy", "nonsense", "analytics", "versioning", "acl"} {
+		for _, method := range []string{"DELETE", "POST", "PUT"} {
+			w := h.do(admin, method, "/bucket?"+sub, "")
+			if w.Code == 200 || w.Code == 204 {
+				t.Errorf("%s /bucket?%s: %d", method, sub, w.Code)
+			}
+			if h.must(admin, "HEAD", "/bucket", "").Code != 200 {
+				t.Fatalf("%s /bucket?%s took the bucket away", method, sub)
+			}
+		}
+	}
+	if w := h.do(admin, "GET", "/bucket?select&select-type=2", ""); w.Code != http.StatusNotImplemented && w.Code != http.StatusOK {
+		t.Errorf("select: %d", w.Code)
+	}
+}

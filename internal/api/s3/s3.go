@@ -1,0 +1,232 @@
+// Package s3 is the S3 service: its table of operations, one file per sub-resource or data
+// operation, its way of telling operations apart, and its errors. It stores nothing and decides
+// nothing: what an operation demands stands in its declaration, the Guard decides, and package
+// object does.
+package s3
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/wire"
+	"github.com/kura-s3/kura/internal/authn"
+	"github.com/kura-s3/kura/internal/authz"
+	"github.com/kura-s3/kura/internal/object"
+	"github.com/kura-s3/kura/policy"
+)
+
+// Config of the service.
+type Config struct {
+	// Objects is the store. Required.
+	Objects *object.Store
+	// Authn finds out who signed. Required.
+	Authn *authn.Authenticator
+	// Region of this server, "us-east-1".
+	Region string
+	// Domains under which a bucket may stand in the host name, lower case, without a leading dot.
+	Domains []string
+	Log     *slog.Logger
+}
+
+// Service implements api.Service for S3.
+type Service struct {
+	config Config
+	ops    []*api.Op
+	router *router
+	post   *api.Op
+}
+
+// New makes the service.
+func New(c Config) *Service {
+	s := &Service{config: c}
+	s.post = s.postObject()
+	s.ops = slices.Concat(
+		s.bucketOps(), s.versioningOps(), s.bucketTaggingOps(), s.unconfiguredOps(),
+		s.readOps(), s.writeOps(), s.deleteOps(), s.attributesOps(), s.objectTaggingOps(),
+		s.multipartOps(), s.listOps(),
+	)
+	s.router = newRouter(s.ops)
+	return s
+}
+
+// Name is the signing name.
+func (s *Service) Name() string { return "s3" }
+
+// Ops are all operations.
+func (s *Service) Ops() []*api.Op { return append([]*api.Op{s.post}, s.ops...) }
+
+// Route finds the operation.
+func (s *Service) Route(c *api.Call) (*api.Op, error) {
+	t, err := s.parseTarget(c.R)
+	c.Target = t
+	c.Event.Bucket, c.Event.Key, c.Event.VersionID = t.bucket, t.key, t.query.get("versionId")
+	if err != nil {
+		return nil, err
+	}
+	if isFormUpload(c.R, t) {
+		return s.post, nil
+	}
+	w, op, err := s.router.match(c.R, t)
+	if w != nil {
+		c.Event.Operation = w.Name
+	}
+	return op, err
+}
+
+// Authenticate finds out who asks; a form upload carries its signature in its fields.
+func (s *Service) Authenticate(c *api.Call) (*authn.Caller, error) {
+	info := authn.Info{
+		Host: c.R.Host, RawPath: c.R.URL.EscapedPath(), Secure: c.Peer.Secure, RemoteIP: c.Peer.IP,
+	}
+	if c.Op == s.post {
+		return s.authenticateForm(c, info)
+	}
+	return s.config.Authn.Request(c.R, info)
+}
+
+// WireRequest gives the generated decoder its view.
+func (s *Service) WireRequest(c *api.Call, body []byte) (*wire.Request, error) {
+	t := at(c)
+	if c.Op.Wire().ChecksumRequired {
+		if err := checkBody(c, body); err != nil {
+			return nil, err
+		}
+	}
+	values := make(url.Values, len(t.query))
+	for _, p := range t.query {
+		values[p.name] = append(values[p.name], p.value)
+	}
+	return &wire.Request{
+		Path: func(label string) string {
+			if label == "Bucket" {
+				return t.bucket
+			}
+			return t.key
+		},
+		Query: values, Header: c.R.Header, Body: body,
+	}, nil
+}
+
+// Succeed writes a generated output.
+func (s *Service) Succeed(c *api.Call, out any) error {
+	w := c.Op.Wire()
+	body, err := wire.Encode(w, out, c.W.Header())
+	if err != nil {
+		return err
+	}
+	return c.W.Send(w.Status, "application/xml", body)
+}
+
+// Keys are the condition keys of the request: the global ones, and S3's that mirror headers and
+// query parameters.
+func (s *Service) Keys(c *api.Call) authz.Keys { return requestKeys{api.RequestKeys{Call: c}} }
+
+type requestKeys struct{ api.RequestKeys }
+
+// Lookup implements authz.Keys.
+func (k requestKeys) Lookup(key string) (policy.Values, bool) {
+	if v, ok := k.RequestKeys.Lookup(key); ok {
+		return v, true
+	}
+	if header, ok := strings.CutPrefix(key, "s3:"); ok && mirrored[header] {
+		values := k.R.Header[http.CanonicalHeaderKey(header)]
+		if len(values) > 0 {
+			return policy.Values{One: values[0]}, true
+		}
+	}
+	return policy.Values{}, false
+}
+
+// mirrored are the headers that S3 makes condition keys of, under their own names (Service
+// Authorization Reference, "Condition keys for Amazon S3").
+var mirrored = map[string]bool{
+	"x-amz-acl": true, "x-amz-content-sha256": true, "x-amz-copy-source": true, "x-amz-grant-full-control": true,
+	"x-amz-grant-read": true, "x-amz-grant-read-acp": true, "x-amz-grant-write": true, "x-amz-grant-write-acp": true,
+	"x-amz-metadata-directive": true, "x-amz-object-ownership": true, "x-amz-server-side-encryption": true,
+	"x-amz-server-side-encryption-aws-kms-key-id": true, "x-amz-server-side-encryption-customer-algorithm": true,
+	"x-amz-storage-class": true, "x-amz-website-redirect-location": true,
+}
+
+// bucket resolves the addressed bucket from memory. A missing bucket is told to everybody, as AWS does.
+func (s *Service) bucket(c *api.Call) (*object.Bucket, error) {
+	t := at(c)
+	if t.found == nil {
+		b, err := s.config.Objects.Bucket(t.bucket)
+		if err != nil {
+			return nil, err
+		}
+		if err := checkExpectedOwner(c.R.Header.Get("X-Amz-Expected-Bucket-Owner"), b); err != nil {
+			return nil, err
+		}
+		t.found = b
+	}
+	return t.found, nil
+}
+
+// bucketResource is the bucket as the Guard sees it, keyResource an object in it.
+func bucketResource(b *object.Bucket) authz.Resource {
+	return authz.Resource{ARN: b.ARN(), Account: b.Owner.Account}
+}
+
+func keyResource(b *object.Bucket, key string) authz.Resource {
+	return authz.Resource{ARN: b.KeyARN(key), Account: b.Owner.Account}
+}
+
+// needBucket is the usual demand: one action on the addressed bucket.
+func (s *Service) needBucket(c *api.Call, action string) ([]authz.Demand, error) {
+	b, err := s.bucket(c)
+	if err != nil {
+		return nil, err
+	}
+	return c.Need(action, bucketResource(b), nil), nil
+}
+
+// needKey is one action on the addressed key.
+func (s *Service) needKey(c *api.Call, action string) ([]authz.Demand, error) {
+	b, err := s.bucket(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkKey(at(c).key); err != nil {
+		return nil, err
+	}
+	return c.Need(action, keyResource(b, at(c).key), nil), nil
+}
+
+// onBucket makes the Demands of an operation whose permission does not depend on its input.
+func onBucket[In any](s *Service, action string) func(*api.Call, *In) ([]authz.Demand, error) {
+	return func(c *api.Call, _ *In) ([]authz.Demand, error) { return s.needBucket(c, action) }
+}
+
+// versioned picks the Version variant of an object action when the request names a version.
+func versioned(c *api.Call, plain, withVersion string) string {
+	if at(c).query.has("versionId") {
+		return withVersion
+	}
+	return plain
+}
+
+// empty is the answer of operations that return nothing.
+type empty struct{}
+
+// Respond sends the status alone.
+func (empty) Respond(c *api.Call) error { return c.W.Send(c.Op.Wire().Status, "", nil) }
+
+// hide turns "there is no such key" into a refusal for callers who may not list the bucket, so that
+// nobody learns from an error which keys exist (S3 User Guide, "GetObject": permissions).
+func (s *Service) hide(ctx context.Context, g authz.Grant, b *object.Bucket, key string, err error) error {
+	if !missing(err) {
+		return err
+	}
+	list := authz.Demand{Action: "s3:ListBucket", Resource: bucketResource(b), Keys: listKeys{prefix: key}}
+	if g.May(list) {
+		return err
+	}
+	_ = ctx
+	return denied()
+}

@@ -1,0 +1,347 @@
+package s3
+
+import (
+	"context"
+	"encoding/base64"
+	"net/http"
+	"net/url"
+	"sort"
+	"strconv"
+	"strings"
+
+	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/wire/s3wire"
+	"github.com/kura-s3/kura/internal/audit"
+	"github.com/kura-s3/kura/internal/authz"
+	"github.com/kura-s3/kura/internal/fault"
+	"github.com/kura-s3/kura/internal/object"
+	"github.com/kura-s3/kura/policy"
+)
+
+func (s *Service) writeOps() []*api.Op {
+	return []*api.Op{
+		api.Declare(api.Decl[object.PutInput, writeOutput]{
+			Wire: s3wire.PutObject, Class: audit.Data, Access: api.Write, Unsigned: true,
+			Decode: s.decodePut, Demands: s.putDemands, Do: s.put,
+		}),
+		s.copyObject(),
+	}
+}
+
+func (s *Service) decodePut(c *api.Call, in *object.PutInput) error {
+	t, h := at(c), c.R.Header
+	in.Bucket, in.Key = t.bucket, t.key
+	var err error
+	if in.Size, err = bodyLength(c, object.MaxSingle); err != nil {
+		return err
+	}
+	if in.Expect, err = expected(c); err != nil {
+		return err
+	}
+	if err := readAttributes(h, &in.Attributes); err != nil {
+		return err
+	}
+	if in.Tags, err = headerTags(h); err != nil {
+		return err
+	}
+	if in.If, err = writeCondition(h); err != nil {
+		return err
+	}
+	in.Body = c.Caller.Body
+	return refuseUploadHeaders(h)
+}
+
+// bodyLength is the announced size of an upload's body; S3 takes no body without one.
+func bodyLength(c *api.Call, most int64) (int64, error) {
+	n := c.Caller.DecodedLength
+	switch {
+	case n < 0:
+		return 0, fault.New(missingLength, "")
+	case n > most:
+		return 0, fault.New(object.EntityTooLarge, "", "ProposedSize", strconv.FormatInt(n, 10),
+			"MaxSizeAllowed", strconv.FormatInt(most, 10))
+	}
+	c.Event.BytesIn = n
+	return n, nil
+}
+
+// writeKeys are the condition keys of a request that creates an object.
+type writeKeys struct {
+	tags []object.Tag
+	h    http.Header
+}
+
+func (k writeKeys) Lookup(key string) (policy.Values, bool) {
+	switch key {
+	case "s3:if-match":
+		v := first(k.h, "If-Match")
+		return policy.Values{One: v}, v != ""
+	case "s3:if-none-match":
+		v := first(k.h, "If-None-Match")
+		return policy.Values{One: v}, v != ""
+	case "s3:objectcreationoperation":
+		return policy.Values{One: "true"}, true
+	}
+	return tagKeys{k.tags}.Lookup(key)
+}
+
+func (s *Service) putDemands(c *api.Call, in *object.PutInput) ([]authz.Demand, error) {
+	return s.createDemands(c, c.R.Header, in.Tags)
+}
+
+// createDemands are the permissions of everything that creates an object under the addressed key; h
+// holds the request's headers, or the form fields that stand for them.
+func (s *Service) createDemands(c *api.Call, h http.Header, tags []object.Tag) ([]authz.Demand, error) {
+	b, err := s.bucket(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkKey(at(c).key); err != nil {
+		return nil, err
+	}
+	resource := keyResource(b, at(c).key)
+	var keys authz.Keys
+	if len(tags) > 0 || len(h["If-Match"]) > 0 || len(h["If-None-Match"]) > 0 {
+		keys = writeKeys{tags, h}
+	}
+	demands := c.Need("s3:PutObject", resource, keys)
+	if len(tags) > 0 {
+		demands = c.Need("s3:PutObjectTagging", resource, keys)
+	}
+	if len(h["X-Amz-Acl"]) > 0 {
+		demands = c.Need("s3:PutObjectAcl", resource, keys)
+	}
+	return demands, nil
+}
+
+func (s *Service) put(ctx context.Context, g authz.Grant, c *api.Call, in *object.PutInput) (*writeOutput, error) {
+	in.Owner = at(c).found.Owner
+	info, err := s.config.Objects.Put(ctx, g, in)
+	if err != nil {
+		return nil, err
+	}
+	c.Event.ObjectSize = info.Size
+	return &writeOutput{info}, nil
+}
+
+// writeOutput is the answer of PutObject: headers only.
+type writeOutput struct{ info *object.Info }
+
+// Respond sends ETag, version and checksum.
+func (o *writeOutput) Respond(c *api.Call) error {
+	o.headers(c.W.Header())
+	return c.W.Send(http.StatusOK, "", nil)
+}
+
+func (o *writeOutput) headers(h http.Header) {
+	set := setter{h: h, values: make([]string, 0, 6)}
+	set.put("ETag", quote(o.info.ETag))
+	if o.info.Encryption != "" {
+		set.put("X-Amz-Server-Side-Encryption", o.info.Encryption)
+	}
+	if o.info.Versioned {
+		set.put("X-Amz-Version-Id", o.info.VersionID)
+	}
+	set.checksum(o.info.Checksum, o.info.Parts)
+}
+
+// checksumText is a checksum as clients read it: base64, and the number of parts when composite.
+func checksumText(sum object.Checksum, parts int) string {
+	text := base64.StdEncoding.EncodeToString(sum.Value)
+	if sum.Composite && parts > 0 {
+		text += "-" + strconv.Itoa(parts)
+	}
+	return text
+}
+
+func checksumType(sum object.Checksum) string {
+	if sum.Composite {
+		return "COMPOSITE"
+	}
+	return "FULL_OBJECT"
+}
+
+// maxMetadata bounds the names and values of user metadata together.
+const maxMetadata = 2048
+
+// readAttributes takes what the client says about its object from the request's headers.
+func readAttributes(h http.Header, a *object.Attributes) error {
+	size := 0
+	for name, values := range h {
+		if set, ok := attributeHeaders[name]; ok {
+			set(a, values[0])
+			continue
+		}
+		if len(name) > len(metaPrefix) && strings.HasPrefix(name, metaPrefix) {
+			m := object.Tag{Key: strings.ToLower(name[len(metaPrefix):]), Value: strings.Join(values, ",")}
+			size += len(m.Key) + len(m.Value)
+			a.User = append(a.User, m)
+		}
+	}
+	return finishAttributes(a, size)
+}
+
+const metaPrefix = "X-Amz-Meta-"
+
+func finishAttributes(a *object.Attributes, size int) error {
+	if size > maxMetadata {
+		return fault.New(metadataTooLarge, "", "Size", strconv.Itoa(size), "MaxSizeAllowed", strconv.Itoa(maxMetadata))
+	}
+	if len(a.User) > 1 {
+		sort.Slice(a.User, func(i, j int) bool { return a.User[i].Key < a.User[j].Key })
+	}
+	a.ContentEncoding = withoutChunked(a.ContentEncoding)
+	if a.StorageClass != "" && !storageClasses[a.StorageClass] {
+		if archiveClasses[a.StorageClass] {
+			return unsupported("x-amz-storage-class")
+		}
+		return fault.New(invalidStorageClass, "", "StorageClassRequested", a.StorageClass)
+	}
+	if r := a.WebsiteRedirect; r != "" && !strings.HasPrefix(r, "/") && !strings.HasPrefix(r, "http://") && !strings.HasPrefix(r, "https://") {
+		return badArgument("The website redirect location must have a prefix of 'http://' or 'https://' or '/'.", "x-amz-website-redirect-location", r)
+	}
+	return nil
+}
+
+var attributeHeaders = map[string]func(*object.Attributes, string){
+	"Content-Type":                    func(a *object.Attributes, v string) { a.ContentType = v },
+	"Content-Encoding":                func(a *object.Attributes, v string) { a.ContentEncoding = v },
+	"Content-Disposition":             func(a *object.Attributes, v string) { a.ContentDisposition = v },
+	"Content-Language":                func(a *object.Attributes, v string) { a.ContentLanguage = v },
+	"Cache-Control":                   func(a *object.Attributes, v string) { a.CacheControl = v },
+	"Expires":                         func(a *object.Attributes, v string) { a.Expires = v },
+	"X-Amz-Storage-Class":             func(a *object.Attributes, v string) { a.StorageClass = v },
+	"X-Amz-Website-Redirect-Location": func(a *object.Attributes, v string) { a.WebsiteRedirect = v },
+}
+
+// storageClasses are accepted and reported; all lie on the same media (docs/architecture.md).
+var storageClasses = map[string]bool{
+	"STANDARD": true, "REDUCED_REDUNDANCY": true, "STANDARD_IA": true, "ONEZONE_IA": true,
+	"INTELLIGENT_TIERING": true, "GLACIER_IR": true,
+}
+
+// archiveClasses would have to refuse reads until they are restored.
+var archiveClasses = map[string]bool{
+	"GLACIER": true, "DEEP_ARCHIVE": true, "OUTPOSTS": true, "SNOW": true, "EXPRESS_ONEZONE": true,
+	"FSX_OPENZFS": true, "FSX_ONTAP": true,
+}
+
+// withoutChunked cuts the transfer coding "aws-chunked" out of a Content-Encoding.
+func withoutChunked(encoding string) string {
+	if !strings.Contains(encoding, "aws-chunked") {
+		return encoding
+	}
+	kept := make([]string, 0, 2)
+	for _, coding := range strings.Split(encoding, ",") {
+		if coding = strings.TrimSpace(coding); coding != "aws-chunked" && coding != "" {
+			kept = append(kept, coding)
+		}
+	}
+	return strings.Join(kept, ",")
+}
+
+// writeCondition reads the conditional headers of a write.
+func writeCondition(h http.Header) (object.Precondition, error) {
+	var p object.Precondition
+	for _, name := range []string{"If-Modified-Since", "If-Unmodified-Since"} {
+		if len(h[name]) > 0 {
+			return p, fault.New(unsupportedHeader, "", "Header", name, "additionalMessage", "We don't accept the provided value of "+name+" header for this API")
+		}
+	}
+	match, noneMatch := first(h, "If-Match"), first(h, "If-None-Match")
+	switch {
+	case match != "" && noneMatch != "":
+		return p, fault.New(unsupportedHeader, "", "Header", "If-Match,If-None-Match", "additionalMessage", "Multiple conditional request headers present in the request")
+	case noneMatch != "" && strings.Trim(noneMatch, `"`) != "*":
+		return p, fault.New(unsupportedHeader, "", "Header", "If-None-Match", "additionalMessage", "We don't accept the provided value of If-None-Match header for this API")
+	case match == "*":
+		return p, fault.New(unsupportedHeader, "", "Header", "If-Match", "additionalMessage", "We don't accept the provided value of If-Match header for this API")
+	}
+	p.IfNoneMatch, p.IfMatch = noneMatch != "", strings.Trim(match, `"`)
+	return p, nil
+}
+
+// refuseUploadHeaders names what Kura does not do yet, instead of storing less than was asked for.
+func refuseUploadHeaders(h http.Header) error {
+	if err := refuseCustomerKeys(h); err != nil {
+		return err
+	}
+	if acl := first(h, "X-Amz-Acl"); acl != "" && acl != "private" && acl != "bucket-owner-full-control" {
+		return fault.New(unsupportedACL, "")
+	}
+	if sse := first(h, "X-Amz-Server-Side-Encryption"); sse != "" && sse != "AES256" {
+		if strings.HasPrefix(sse, "aws:") {
+			return unsupported("x-amz-server-side-encryption")
+		}
+		return fault.New(invalidEncryption, "", "ArgumentName", "x-amz-server-side-encryption", "ArgumentValue", sse)
+	}
+	for _, name := range notYet {
+		if len(h[name]) > 0 {
+			return unsupported(strings.ToLower(name))
+		}
+	}
+	for _, name := range grantHeaders {
+		if len(h[name]) > 0 {
+			return fault.New(unsupportedACL, "")
+		}
+	}
+	return nil
+}
+
+var grantHeaders = []string{
+	"X-Amz-Grant-Read", "X-Amz-Grant-Write", "X-Amz-Grant-Read-Acp", "X-Amz-Grant-Write-Acp", "X-Amz-Grant-Full-Control",
+}
+
+var notYet = []string{
+	"X-Amz-Object-Lock-Mode", "X-Amz-Object-Lock-Retain-Until-Date", "X-Amz-Object-Lock-Legal-Hold",
+	"X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id", "X-Amz-Server-Side-Encryption-Context",
+	"X-Amz-Server-Side-Encryption-Bucket-Key-Enabled", "X-Amz-Write-Offset-Bytes",
+}
+
+// refuseCustomerKeys refuses SSE-C: storing or reading something else in its place would be worse.
+func refuseCustomerKeys(h http.Header) error {
+	for _, name := range customerKeyHeaders {
+		if len(h[name]) > 0 {
+			return unsupported(strings.ToLower(name))
+		}
+	}
+	return nil
+}
+
+var customerKeyHeaders = []string{
+	"X-Amz-Server-Side-Encryption-Customer-Algorithm", "X-Amz-Server-Side-Encryption-Customer-Key",
+	"X-Amz-Server-Side-Encryption-Customer-Key-Md5", "X-Amz-Copy-Source-Server-Side-Encryption-Customer-Algorithm",
+}
+
+// headerTags reads x-amz-tagging, a URL-encoded query.
+func headerTags(h http.Header) ([]object.Tag, error) {
+	text := first(h, "X-Amz-Tagging")
+	if text == "" {
+		return nil, nil
+	}
+	values, err := url.ParseQuery(text)
+	if err != nil {
+		return nil, badTagHeader(text)
+	}
+	tags := make([]object.Tag, 0, len(values))
+	for key, v := range values {
+		if len(v) != 1 {
+			return nil, badTagHeader(text)
+		}
+		tags = append(tags, object.Tag{Key: key, Value: v[0]})
+	}
+	sort.Slice(tags, func(i, j int) bool { return tags[i].Key < tags[j].Key })
+	return tags, checkObjectTags(tags)
+}
+
+func badTagHeader(text string) error {
+	return badArgument("The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates.", "x-amz-tagging", text)
+}
+
+// checkKey refuses keys that are too long before anything is done with them.
+func checkKey(key string) error {
+	if len(key) > object.MaxKey {
+		return fault.New(object.KeyTooLong, "", "Size", strconv.Itoa(len(key)), "MaxSizeAllowed", strconv.Itoa(object.MaxKey))
+	}
+	return nil
+}

@@ -1,0 +1,343 @@
+// Package api is the staircase that every request walks down and never up again:
+//
+//  1. route         which service, which operation?
+//  2. authenticate  who asks? (header, presigned, form, anonymous → a Subject)
+//  3. decode        bytes → typed input
+//  4. authorize     the operation's declared demands, before the Guard, which records
+//  5. handle        the service's method, under the Grant
+//  6. encode        typed output → bytes
+//  7. record        event, metrics, log: once, for every request
+//
+// An operation is one declaration (Declare). Nothing else reaches a handler.
+//
+// Authentication stands before decoding, as AWS answers a bad signature before a bad body, and so
+// that nobody unknown makes Kura buffer a body.
+package api
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sort"
+	"strconv"
+	"time"
+
+	"github.com/kura-s3/kura/internal/api/wire"
+	"github.com/kura-s3/kura/internal/audit"
+	"github.com/kura-s3/kura/internal/authn"
+	"github.com/kura-s3/kura/internal/authz"
+	"github.com/kura-s3/kura/internal/fault"
+)
+
+// Service is one AWS service: its operations, its way of telling them apart and of saying no.
+type Service interface {
+	// Name is the signing name: "s3", "iam", "sts".
+	Name() string
+	// Ops are all operations of the service.
+	Ops() []*Op
+	// Route finds the addressed operation and sets c.Target. It reads the request line, headers
+	// and, for protocols that name the operation in the body, c.Body. Its error is answered only
+	// after the caller is known.
+	Route(c *Call) (*Op, error)
+	// Authenticate finds out who asks.
+	Authenticate(c *Call) (*authn.Caller, error)
+	// WireRequest gives the decoder its view of the request.
+	WireRequest(c *Call, body []byte) (*wire.Request, error)
+	// Keys are the condition keys of the request.
+	Keys(c *Call) authz.Keys
+	// Succeed writes the encoded output.
+	Succeed(c *Call, out any) error
+	// Fail writes err in the service's protocol and returns the status and code that it wrote.
+	Fail(c *Call, err error) (status int, code string)
+}
+
+// Meter is told of every finished request.
+type Meter interface {
+	Request(operation string, status int, d time.Duration, in, out int64)
+}
+
+// Config of a Server.
+type Config struct {
+	// Services by signing name. The one named "s3" takes what no other claims. Required.
+	Services []Service
+	// Guard decides. Required.
+	Guard *authz.Guard
+	// Recorder gets every finished event. Required.
+	Recorder audit.Recorder
+	// Peer tells what the front knows of a request. Required.
+	Peer func(*http.Request) Peer
+	// Meter is optional.
+	Meter Meter
+	// Log is required.
+	Log *slog.Logger
+	// Region that answers carry and signatures must name.
+	Region string
+	// Now is the clock. Default time.Now.
+	Now func() time.Time
+}
+
+// Server runs the staircase. It is the only http.Handler that reaches a service.
+type Server struct {
+	config   Config
+	services map[string]Service
+	s3       Service
+}
+
+// NewServer checks the table of operations and makes a Server.
+func NewServer(c Config) (*Server, error) {
+	if c.Guard == nil || c.Recorder == nil || c.Peer == nil || c.Log == nil {
+		return nil, errors.New("api: a server needs a guard, a recorder, a peer function and a log")
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	s := &Server{config: c, services: map[string]Service{}}
+	for _, service := range c.Services {
+		if _, twice := s.services[service.Name()]; twice {
+			return nil, errors.New("api: two services are named " + service.Name())
+		}
+		s.services[service.Name()] = service
+	}
+	if s.s3 = s.services["s3"]; s.s3 == nil {
+		return nil, errors.New("api: there is no s3 service")
+	}
+	return s, nil
+}
+
+// Ops are all operations of all services, by service and name.
+func (s *Server) Ops() []*Op {
+	var ops []*Op
+	for _, service := range s.services {
+		ops = append(ops, service.Ops()...)
+	}
+	sort.Slice(ops, func(i, j int) bool {
+		a, b := ops[i].wire, ops[j].wire
+		return a.Service+" "+a.Name < b.Service+" "+b.Name
+	})
+	return ops
+}
+
+// ServeHTTP is the life of a request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c := &Call{R: r, Peer: s.config.Peer(r), Started: s.config.Now()}
+	c.W.next = w
+	s.begin(c)
+
+	out, err := s.descend(c)
+	if err == nil {
+		err = s.answer(c, out)
+	}
+	if err != nil {
+		s.refuse(c, err)
+	}
+	s.record(c)
+}
+
+// begin fills what is known before anything was read.
+func (s *Server) begin(c *Call) {
+	h := c.W.Header()
+	h["Server"] = serverHeader
+	h["X-Amz-Request-Id"] = []string{c.Peer.RequestID}
+	h["X-Amz-Id-2"] = []string{c.Peer.HostID}
+	ev := &c.Event
+	ev.RequestID, ev.Time, ev.Region = c.Peer.RequestID, c.Started, s.config.Region
+	ev.TLS, ev.Host, ev.Method = c.Peer.TLSVersion, c.R.Host, c.R.Method
+	ev.UserAgent = c.R.UserAgent()
+}
+
+var serverHeader = []string{"AmazonS3"}
+
+// descend walks stages 1 to 5.
+func (s *Server) descend(c *Call) (any, error) {
+	// 1. route
+	c.Service = s.service(c.R)
+	c.Event.Service = c.Service.Name()
+	op, routeErr := c.Service.Route(c)
+	c.Op = op
+	if op != nil {
+		c.Event.Operation, c.Event.Class, c.Event.ReadOnly = op.Name(), op.class, op.access.ReadOnly()
+	}
+	// 2. authenticate
+	caller, err := c.Service.Authenticate(c)
+	if err != nil {
+		return nil, err
+	}
+	s.introduce(c, caller)
+	if routeErr != nil {
+		return nil, routeErr
+	}
+	if caller.AuthType == authn.Anonymous && !op.unsigned {
+		return nil, fault.New(MissingToken, "")
+	}
+	// 3. decode
+	in, err := op.decode(c)
+	if err != nil {
+		return nil, err
+	}
+	// 4. authorize
+	ctx := c.R.Context()
+	demands, err := op.demands(c, in)
+	if err != nil {
+		return nil, err
+	}
+	var grant authz.Grant
+	if op.each {
+		grant, c.Refused, err = s.config.Guard.DecideEach(ctx, &c.inquiry, demands...)
+	} else {
+		grant, err = s.config.Guard.Decide(ctx, &c.inquiry, demands...)
+	}
+	if err != nil {
+		return nil, err
+	}
+	// 5. handle
+	return op.do(ctx, grant, c, in)
+}
+
+// introduce notes who asks.
+func (s *Server) introduce(c *Call, caller *authn.Caller) {
+	c.Caller = caller
+	c.Event.Principal = caller.Subject.Principal
+	c.Event.AccessKey = caller.Subject.AccessKey
+	c.Event.AuthType = caller.AuthType.String()
+	c.inquiry = authz.Inquiry{Subject: &caller.Subject, Keys: c.Service.Keys(c), Event: &c.Event}
+}
+
+// answer is stage 6. A management write is on record, durably, before its first byte goes out.
+func (s *Server) answer(c *Call, out any) error {
+	if c.Op.class == audit.Management && !c.Op.access.ReadOnly() {
+		c.Event.Status = c.Op.wire.Status
+		if err := s.complete(c); err != nil {
+			return &fault.Error{Kind: authz.Unrecorded, Cause: err}
+		}
+	}
+	var err error
+	if r, ok := out.(Responder); ok {
+		err = r.Respond(c)
+	} else {
+		err = c.Service.Succeed(c, out)
+	}
+	if err != nil && c.W.started {
+		s.broken(c, err)
+	}
+	return err
+}
+
+// broken ends an answer that began well: the client must not take it for whole.
+func (s *Server) broken(c *Call, err error) {
+	if fault.Of(err) != ClientGone {
+		s.config.Log.Error("answer broken off", "requestId", c.Peer.RequestID, "operation", c.Op.Name(), "err", err)
+	}
+	c.Event.ErrorText = err.Error()
+	s.record(c)
+	panic(http.ErrAbortHandler)
+}
+
+// refuse writes an error.
+func (s *Server) refuse(c *Call, err error) {
+	status, code := c.Service.Fail(c, err)
+	c.Event.Status, c.Event.ErrorCode = status, code
+	var f *fault.Error
+	if errors.As(err, &f) {
+		c.Event.ErrorText = f.Message
+	}
+	if status >= http.StatusInternalServerError {
+		s.config.Log.Error("request failed", "requestId", c.Peer.RequestID, "operation", c.Event.Operation, "code", code, "err", err)
+	}
+}
+
+// record is stage 7.
+func (s *Server) record(c *Call) {
+	if c.W.status != 0 {
+		c.Event.Status = c.W.status
+	}
+	c.Event.BytesOut = c.W.written
+	if err := s.complete(c); err != nil {
+		s.config.Log.Error("event not recorded", "requestId", c.Peer.RequestID, "err", err)
+	}
+	name := c.Event.Operation
+	if name == "" {
+		name = "Unknown"
+	}
+	if s.config.Meter != nil {
+		s.config.Meter.Request(name, c.Event.Status, c.Event.Duration, c.Event.BytesIn, c.Event.BytesOut)
+	}
+	if s.config.Log.Enabled(c.R.Context(), slog.LevelDebug) {
+		s.config.Log.Debug("request", "requestId", c.Peer.RequestID, "service", c.Event.Service, "operation", name,
+			"status", c.Event.Status, "code", c.Event.ErrorCode, "principal", c.Event.Principal.ARN,
+			"ip", c.Event.SourceIP, "duration", c.Event.Duration)
+	}
+}
+
+// complete hands the event to the recorder, once.
+func (s *Server) complete(c *Call) error {
+	if c.Event.ID == "" {
+		c.Event.ID = c.Peer.RequestID
+	}
+	c.Event.Duration = s.config.Now().Sub(c.Started)
+	if c.completed {
+		return nil
+	}
+	c.completed = true
+	if s.config.Recorder.Wants(&c.Event) {
+		c.Event.SourceIP = c.Peer.IP.String()
+		c.Event.URI = auditURI(c.R)
+	}
+	ctx := context.WithoutCancel(c.R.Context())
+	return s.config.Recorder.Complete(ctx, &c.Event)
+}
+
+// Response is the answer being written: it remembers its status and size.
+type Response struct {
+	next    http.ResponseWriter
+	status  int
+	written int64
+	started bool
+}
+
+// Header of the answer.
+func (w *Response) Header() http.Header { return w.next.Header() }
+
+// WriteHeader sends status and headers.
+func (w *Response) WriteHeader(status int) {
+	if w.started {
+		return
+	}
+	w.status, w.started = status, true
+	w.next.WriteHeader(status)
+}
+
+// Write sends body bytes.
+func (w *Response) Write(b []byte) (int, error) {
+	w.WriteHeader(http.StatusOK)
+	n, err := w.next.Write(b)
+	w.written += int64(n)
+	if err != nil {
+		return n, &fault.Error{Kind: ClientGone, Cause: err}
+	}
+	return n, nil
+}
+
+// Flush sends what is buffered.
+func (w *Response) Flush() {
+	if f, ok := w.next.(http.Flusher); ok {
+		f.Flush()
+	}
+}
+
+// Send writes a whole answer of known size.
+func (w *Response) Send(status int, contentType string, body []byte) error {
+	h := w.Header()
+	if len(body) > 0 && contentType != "" {
+		h["Content-Type"] = []string{contentType}
+	}
+	if status != http.StatusNoContent && status != http.StatusNotModified {
+		h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	}
+	w.WriteHeader(status)
+	if len(body) == 0 {
+		return nil
+	}
+	_, err := w.Write(body)
+	return err
+}
