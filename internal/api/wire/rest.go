@@ -258,12 +258,14 @@ func setHeader(mod *Model, m *Member, v reflect.Value, header http.Header) error
 	sh := &mod.Shapes[m.Shape]
 	switch sh.Kind {
 	case Map:
+		prefix := strings.ToLower(m.Wire)
 		for _, k := range sortedKeys(v) {
 			value := v.MapIndex(reflect.ValueOf(k)).String()
 			if !isFieldName(k) || !isFieldValue(value) {
 				return &Error{Kind: BadValue, Member: m.Wire + k, Detail: "not a header"}
 			}
-			header.Set(m.Wire+k, value)
+			// In lower case, unlike Go's canonical form: boto3 shows users the name as it came.
+			header[prefix+k] = []string{value}
 		}
 		return nil
 	case List:

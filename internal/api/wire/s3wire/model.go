@@ -74,9 +74,6 @@ const (
 	idChecksumXXHASH128
 	idChecksumXXHASH3
 	idChecksumXXHASH64
-	idCloudFunction
-	idCloudFunctionConfiguration
-	idCloudFunctionInvocationRole
 	idCode
 	idComments
 	idCommonPrefix
@@ -231,8 +228,6 @@ const (
 	idGetBucketInventoryConfigurationOutput
 	idGetBucketLifecycleConfigurationInput
 	idGetBucketLifecycleConfigurationOutput
-	idGetBucketLifecycleInput
-	idGetBucketLifecycleOutput
 	idGetBucketLocationInput
 	idGetBucketLocationOutput
 	idGetBucketLoggingInput
@@ -247,8 +242,6 @@ const (
 	idGetBucketMetricsConfigurationOutput
 	idGetBucketNotificationConfigurationInput
 	idGetBucketNotificationConfigurationOutput
-	idGetBucketNotificationInput
-	idGetBucketNotificationOutput
 	idGetBucketOwnershipControlsInput
 	idGetBucketOwnershipControlsOutput
 	idGetBucketPolicyInput
@@ -359,7 +352,6 @@ const (
 	idLambdaFunctionConfigurationList
 	idLastModified
 	idLastModifiedTime
-	idLifecycleConfiguration
 	idLifecycleExpiration
 	idLifecycleRule
 	idLifecycleRuleAndOperator
@@ -436,7 +428,6 @@ const (
 	idNoncurrentVersionTransition
 	idNoncurrentVersionTransitionList
 	idNotificationConfiguration
-	idNotificationConfigurationDeprecated
 	idNotificationConfigurationFilter
 	idNotificationId
 	idObject
@@ -513,16 +504,12 @@ const (
 	idPutBucketInventoryConfigurationOutput
 	idPutBucketLifecycleConfigurationInput
 	idPutBucketLifecycleConfigurationOutput
-	idPutBucketLifecycleInput
-	idPutBucketLifecycleOutput
 	idPutBucketLoggingInput
 	idPutBucketLoggingOutput
 	idPutBucketMetricsConfigurationInput
 	idPutBucketMetricsConfigurationOutput
 	idPutBucketNotificationConfigurationInput
 	idPutBucketNotificationConfigurationOutput
-	idPutBucketNotificationInput
-	idPutBucketNotificationOutput
 	idPutBucketOwnershipControlsInput
 	idPutBucketOwnershipControlsOutput
 	idPutBucketPolicyInput
@@ -553,7 +540,6 @@ const (
 	idPutPublicAccessBlockOutput
 	idQueueArn
 	idQueueConfiguration
-	idQueueConfigurationDeprecated
 	idQueueConfigurationList
 	idQuiet
 	idQuoteCharacter
@@ -604,8 +590,6 @@ const (
 	idRole
 	idRoutingRule
 	idRoutingRules
-	idRule
-	idRules
 	idS3KeyFilter
 	idS3Location
 	idS3RegionalOrS3ExpressBucketArnString
@@ -665,7 +649,6 @@ const (
 	idToken
 	idTopicArn
 	idTopicConfiguration
-	idTopicConfigurationDeprecated
 	idTopicConfigurationList
 	idTransition
 	idTransitionDefaultMinimumObjectSize
@@ -854,17 +837,8 @@ var model = wire.Model{Package: "/s3wire", Shapes: []wire.Shape{
 	idChecksumXXHASH128:     {Name: "ChecksumXXHASH128", Kind: wire.String},
 	idChecksumXXHASH3:       {Name: "ChecksumXXHASH3", Kind: wire.String},
 	idChecksumXXHASH64:      {Name: "ChecksumXXHASH64", Kind: wire.String},
-	idCloudFunction:         {Name: "CloudFunction", Kind: wire.String},
-	idCloudFunctionConfiguration: {Name: "CloudFunctionConfiguration", GoType: "CloudFunctionConfiguration", Kind: wire.Structure, Members: []wire.Member{
-		{Name: "Id", Wire: "Id", Tags: "<Id></Id>", Shape: idNotificationId},
-		{Name: "Event", Wire: "Event", Tags: "<Event></Event>", Shape: idEvent},
-		{Name: "Events", Wire: "Event", Tags: "<Event></Event>", Shape: idEventList},
-		{Name: "CloudFunction", Wire: "CloudFunction", Tags: "<CloudFunction></CloudFunction>", Shape: idCloudFunction},
-		{Name: "InvocationRole", Wire: "InvocationRole", Tags: "<InvocationRole></InvocationRole>", Shape: idCloudFunctionInvocationRole},
-	}},
-	idCloudFunctionInvocationRole: {Name: "CloudFunctionInvocationRole", Kind: wire.String},
-	idCode:                        {Name: "Code", Kind: wire.String},
-	idComments:                    {Name: "Comments", Kind: wire.String},
+	idCode:                  {Name: "Code", Kind: wire.String},
+	idComments:              {Name: "Comments", Kind: wire.String},
 	idCommonPrefix: {Name: "CommonPrefix", GoType: "CommonPrefix", Kind: wire.Structure, Members: []wire.Member{
 		{Name: "Prefix", Wire: "Prefix", Tags: "<Prefix></Prefix>", Shape: idPrefix},
 	}},
@@ -1436,13 +1410,6 @@ var model = wire.Model{Package: "/s3wire", Shapes: []wire.Shape{
 		{Name: "Rules", Wire: "Rule", Tags: "<Rule></Rule>", Shape: idLifecycleRules},
 		{Name: "TransitionDefaultMinimumObjectSize", Wire: "X-Amz-Transition-Default-Minimum-Object-Size", In: wire.InHeader, Shape: idTransitionDefaultMinimumObjectSize},
 	}},
-	idGetBucketLifecycleInput: {Name: "GetBucketLifecycleRequest", GoType: "GetBucketLifecycleInput", Kind: wire.Structure, Members: []wire.Member{
-		{Name: "Bucket", Wire: "Bucket", In: wire.InPath, Shape: idBucketName, Required: true},
-		{Name: "ExpectedBucketOwner", Wire: "X-Amz-Expected-Bucket-Owner", In: wire.InHeader, Shape: idAccountId},
-	}},
-	idGetBucketLifecycleOutput: {Name: "GetBucketLifecycleOutput", GoType: "GetBucketLifecycleOutput", Kind: wire.Structure, Members: []wire.Member{
-		{Name: "Rules", Wire: "Rule", Tags: "<Rule></Rule>", Shape: idRules},
-	}},
 	idGetBucketLocationInput: {Name: "GetBucketLocationRequest", GoType: "GetBucketLocationInput", Kind: wire.Structure, Members: []wire.Member{
 		{Name: "Bucket", Wire: "Bucket", In: wire.InPath, Shape: idBucketName, Required: true},
 		{Name: "ExpectedBucketOwner", Wire: "X-Amz-Expected-Bucket-Owner", In: wire.InHeader, Shape: idAccountId},
@@ -1496,15 +1463,6 @@ var model = wire.Model{Package: "/s3wire", Shapes: []wire.Shape{
 		{Name: "QueueConfigurations", Wire: "QueueConfiguration", Tags: "<QueueConfiguration></QueueConfiguration>", Shape: idQueueConfigurationList},
 		{Name: "LambdaFunctionConfigurations", Wire: "CloudFunctionConfiguration", Tags: "<CloudFunctionConfiguration></CloudFunctionConfiguration>", Shape: idLambdaFunctionConfigurationList},
 		{Name: "EventBridgeConfiguration", Wire: "EventBridgeConfiguration", Tags: "<EventBridgeConfiguration></EventBridgeConfiguration>", Shape: idEventBridgeConfiguration},
-	}},
-	idGetBucketNotificationInput: {Name: "GetBucketNotificationConfigurationRequest", GoType: "GetBucketNotificationInput", Kind: wire.Structure, Members: []wire.Member{
-		{Name: "Bucket", Wire: "Bucket", In: wire.InPath, Shape: idBucketName, Required: true},
-		{Name: "ExpectedBucketOwner", Wire: "X-Amz-Expected-Bucket-Owner", In: wire.InHeader, Shape: idAccountId},
-	}},
-	idGetBucketNotificationOutput: {Name: "NotificationConfigurationDeprecated", GoType: "GetBucketNotificationOutput", Kind: wire.Structure, Members: []wire.Member{
-		{Name: "TopicConfiguration", Wire: "TopicConfiguration", Tags: "<TopicConfiguration></TopicConfiguration>", Shape: idTopicConfigurationDeprecated},
-		{Name: "QueueConfiguration", Wire: "QueueConfiguration", Tags: "<QueueConfiguration></QueueConfiguration>", Shape: idQueueConfigurationDeprecated},
-		{Name: "CloudFunctionConfiguration", Wire: "CloudFunctionConfiguration", Tags: "<CloudFunctionConfiguration></CloudFunctionConfiguration>", Shape: idCloudFunctionConfiguration},
 	}},
 	idGetBucketOwnershipControlsInput: {Name: "GetBucketOwnershipControlsRequest", GoType: "GetBucketOwnershipControlsInput", Kind: wire.Structure, Members: []wire.Member{
 		{Name: "Bucket", Wire: "Bucket", In: wire.InPath, Shape: idBucketName, Required: true},
@@ -1969,9 +1927,6 @@ var model = wire.Model{Package: "/s3wire", Shapes: []wire.Shape{
 	idLambdaFunctionConfigurationList: {Name: "LambdaFunctionConfigurationList", Kind: wire.List, Elem: idLambdaFunctionConfiguration, Flattened: true},
 	idLastModified:                    {Name: "LastModified", Kind: wire.Timestamp},
 	idLastModifiedTime:                {Name: "LastModifiedTime", Kind: wire.Timestamp, Format: wire.RFC822},
-	idLifecycleConfiguration: {Name: "LifecycleConfiguration", GoType: "LifecycleConfiguration", Kind: wire.Structure, Members: []wire.Member{
-		{Name: "Rules", Wire: "Rule", Tags: "<Rule></Rule>", Shape: idRules, Required: true},
-	}},
 	idLifecycleExpiration: {Name: "LifecycleExpiration", GoType: "LifecycleExpiration", Kind: wire.Structure, Members: []wire.Member{
 		{Name: "Date", Wire: "Date", Tags: "<Date></Date>", Shape: idDate},
 		{Name: "Days", Wire: "Days", Tags: "<Days></Days>", Shape: idDays},
@@ -2306,11 +2261,6 @@ var model = wire.Model{Package: "/s3wire", Shapes: []wire.Shape{
 		{Name: "LambdaFunctionConfigurations", Wire: "CloudFunctionConfiguration", Tags: "<CloudFunctionConfiguration></CloudFunctionConfiguration>", Shape: idLambdaFunctionConfigurationList},
 		{Name: "EventBridgeConfiguration", Wire: "EventBridgeConfiguration", Tags: "<EventBridgeConfiguration></EventBridgeConfiguration>", Shape: idEventBridgeConfiguration},
 	}},
-	idNotificationConfigurationDeprecated: {Name: "NotificationConfigurationDeprecated", GoType: "NotificationConfigurationDeprecated", Kind: wire.Structure, Members: []wire.Member{
-		{Name: "TopicConfiguration", Wire: "TopicConfiguration", Tags: "<TopicConfiguration></TopicConfiguration>", Shape: idTopicConfigurationDeprecated},
-		{Name: "QueueConfiguration", Wire: "QueueConfiguration", Tags: "<QueueConfiguration></QueueConfiguration>", Shape: idQueueConfigurationDeprecated},
-		{Name: "CloudFunctionConfiguration", Wire: "CloudFunctionConfiguration", Tags: "<CloudFunctionConfiguration></CloudFunctionConfiguration>", Shape: idCloudFunctionConfiguration},
-	}},
 	idNotificationConfigurationFilter: {Name: "NotificationConfigurationFilter", GoType: "NotificationConfigurationFilter", Kind: wire.Structure, Members: []wire.Member{
 		{Name: "Key", Wire: "S3Key", Tags: "<S3Key></S3Key>", Shape: idS3KeyFilter},
 	}},
@@ -2536,14 +2486,6 @@ var model = wire.Model{Package: "/s3wire", Shapes: []wire.Shape{
 	idPutBucketLifecycleConfigurationOutput: {Name: "PutBucketLifecycleConfigurationOutput", GoType: "PutBucketLifecycleConfigurationOutput", Kind: wire.Structure, Members: []wire.Member{
 		{Name: "TransitionDefaultMinimumObjectSize", Wire: "X-Amz-Transition-Default-Minimum-Object-Size", In: wire.InHeader, Shape: idTransitionDefaultMinimumObjectSize},
 	}},
-	idPutBucketLifecycleInput: {Name: "PutBucketLifecycleRequest", GoType: "PutBucketLifecycleInput", Kind: wire.Structure, Members: []wire.Member{
-		{Name: "Bucket", Wire: "Bucket", In: wire.InPath, Shape: idBucketName, Required: true},
-		{Name: "ContentMD5", Wire: "Content-Md5", In: wire.InHeader, Shape: idContentMD5},
-		{Name: "ChecksumAlgorithm", Wire: "X-Amz-Sdk-Checksum-Algorithm", In: wire.InHeader, Shape: idChecksumAlgorithm},
-		{Name: "LifecycleConfiguration", Wire: "LifecycleConfiguration", In: wire.InPayload, Shape: idLifecycleConfiguration},
-		{Name: "ExpectedBucketOwner", Wire: "X-Amz-Expected-Bucket-Owner", In: wire.InHeader, Shape: idAccountId},
-	}},
-	idPutBucketLifecycleOutput: {Name: "PutBucketLifecycleOutput", GoType: "PutBucketLifecycleOutput", Kind: wire.Structure},
 	idPutBucketLoggingInput: {Name: "PutBucketLoggingRequest", GoType: "PutBucketLoggingInput", Kind: wire.Structure, Members: []wire.Member{
 		{Name: "Bucket", Wire: "Bucket", In: wire.InPath, Shape: idBucketName, Required: true},
 		{Name: "BucketLoggingStatus", Wire: "BucketLoggingStatus", In: wire.InPayload, Shape: idBucketLoggingStatus, Required: true},
@@ -2566,14 +2508,6 @@ var model = wire.Model{Package: "/s3wire", Shapes: []wire.Shape{
 		{Name: "SkipDestinationValidation", Wire: "X-Amz-Skip-Destination-Validation", In: wire.InHeader, Shape: idSkipValidation},
 	}},
 	idPutBucketNotificationConfigurationOutput: {Name: "PutBucketNotificationConfigurationOutput", GoType: "PutBucketNotificationConfigurationOutput", Kind: wire.Structure},
-	idPutBucketNotificationInput: {Name: "PutBucketNotificationRequest", GoType: "PutBucketNotificationInput", Kind: wire.Structure, Members: []wire.Member{
-		{Name: "Bucket", Wire: "Bucket", In: wire.InPath, Shape: idBucketName, Required: true},
-		{Name: "ContentMD5", Wire: "Content-Md5", In: wire.InHeader, Shape: idContentMD5},
-		{Name: "ChecksumAlgorithm", Wire: "X-Amz-Sdk-Checksum-Algorithm", In: wire.InHeader, Shape: idChecksumAlgorithm},
-		{Name: "NotificationConfiguration", Wire: "NotificationConfiguration", In: wire.InPayload, Shape: idNotificationConfigurationDeprecated, Required: true},
-		{Name: "ExpectedBucketOwner", Wire: "X-Amz-Expected-Bucket-Owner", In: wire.InHeader, Shape: idAccountId},
-	}},
-	idPutBucketNotificationOutput: {Name: "PutBucketNotificationOutput", GoType: "PutBucketNotificationOutput", Kind: wire.Structure},
 	idPutBucketOwnershipControlsInput: {Name: "PutBucketOwnershipControlsRequest", GoType: "PutBucketOwnershipControlsInput", Kind: wire.Structure, Members: []wire.Member{
 		{Name: "Bucket", Wire: "Bucket", In: wire.InPath, Shape: idBucketName, Required: true},
 		{Name: "ContentMD5", Wire: "Content-Md5", In: wire.InHeader, Shape: idContentMD5},
@@ -2790,12 +2724,6 @@ var model = wire.Model{Package: "/s3wire", Shapes: []wire.Shape{
 		{Name: "Events", Wire: "Event", Tags: "<Event></Event>", Shape: idEventList, Required: true},
 		{Name: "Filter", Wire: "Filter", Tags: "<Filter></Filter>", Shape: idNotificationConfigurationFilter},
 	}},
-	idQueueConfigurationDeprecated: {Name: "QueueConfigurationDeprecated", GoType: "QueueConfigurationDeprecated", Kind: wire.Structure, Members: []wire.Member{
-		{Name: "Id", Wire: "Id", Tags: "<Id></Id>", Shape: idNotificationId},
-		{Name: "Event", Wire: "Event", Tags: "<Event></Event>", Shape: idEvent},
-		{Name: "Events", Wire: "Event", Tags: "<Event></Event>", Shape: idEventList},
-		{Name: "Queue", Wire: "Queue", Tags: "<Queue></Queue>", Shape: idQueueArn},
-	}},
 	idQueueConfigurationList: {Name: "QueueConfigurationList", Kind: wire.List, Elem: idQueueConfiguration, Flattened: true},
 	idQuiet:                  {Name: "Quiet", Kind: wire.Boolean},
 	idQuoteCharacter:         {Name: "QuoteCharacter", Kind: wire.String},
@@ -2914,17 +2842,6 @@ var model = wire.Model{Package: "/s3wire", Shapes: []wire.Shape{
 		{Name: "Redirect", Wire: "Redirect", Tags: "<Redirect></Redirect>", Shape: idRedirect, Required: true},
 	}},
 	idRoutingRules: {Name: "RoutingRules", Kind: wire.List, Elem: idRoutingRule, ElemName: "RoutingRule"},
-	idRule: {Name: "Rule", GoType: "Rule", Kind: wire.Structure, Members: []wire.Member{
-		{Name: "Expiration", Wire: "Expiration", Tags: "<Expiration></Expiration>", Shape: idLifecycleExpiration},
-		{Name: "ID", Wire: "ID", Tags: "<ID></ID>", Shape: idID},
-		{Name: "Prefix", Wire: "Prefix", Tags: "<Prefix></Prefix>", Shape: idPrefix, Required: true},
-		{Name: "Status", Wire: "Status", Tags: "<Status></Status>", Shape: idExpirationStatus, Required: true},
-		{Name: "Transition", Wire: "Transition", Tags: "<Transition></Transition>", Shape: idTransition},
-		{Name: "NoncurrentVersionTransition", Wire: "NoncurrentVersionTransition", Tags: "<NoncurrentVersionTransition></NoncurrentVersionTransition>", Shape: idNoncurrentVersionTransition},
-		{Name: "NoncurrentVersionExpiration", Wire: "NoncurrentVersionExpiration", Tags: "<NoncurrentVersionExpiration></NoncurrentVersionExpiration>", Shape: idNoncurrentVersionExpiration},
-		{Name: "AbortIncompleteMultipartUpload", Wire: "AbortIncompleteMultipartUpload", Tags: "<AbortIncompleteMultipartUpload></AbortIncompleteMultipartUpload>", Shape: idAbortIncompleteMultipartUpload},
-	}},
-	idRules: {Name: "Rules", Kind: wire.List, Elem: idRule, Flattened: true},
 	idS3KeyFilter: {Name: "S3KeyFilter", GoType: "S3KeyFilter", Kind: wire.Structure, Members: []wire.Member{
 		{Name: "FilterRules", Wire: "FilterRule", Tags: "<FilterRule></FilterRule>", Shape: idFilterRuleList},
 	}},
@@ -3066,12 +2983,6 @@ var model = wire.Model{Package: "/s3wire", Shapes: []wire.Shape{
 		{Name: "TopicArn", Wire: "Topic", Tags: "<Topic></Topic>", Shape: idTopicArn, Required: true},
 		{Name: "Events", Wire: "Event", Tags: "<Event></Event>", Shape: idEventList, Required: true},
 		{Name: "Filter", Wire: "Filter", Tags: "<Filter></Filter>", Shape: idNotificationConfigurationFilter},
-	}},
-	idTopicConfigurationDeprecated: {Name: "TopicConfigurationDeprecated", GoType: "TopicConfigurationDeprecated", Kind: wire.Structure, Members: []wire.Member{
-		{Name: "Id", Wire: "Id", Tags: "<Id></Id>", Shape: idNotificationId},
-		{Name: "Events", Wire: "Event", Tags: "<Event></Event>", Shape: idEventList},
-		{Name: "Event", Wire: "Event", Tags: "<Event></Event>", Shape: idEvent},
-		{Name: "Topic", Wire: "Topic", Tags: "<Topic></Topic>", Shape: idTopicArn},
 	}},
 	idTopicConfigurationList: {Name: "TopicConfigurationList", Kind: wire.List, Elem: idTopicConfiguration, Flattened: true},
 	idTransition: {Name: "Transition", GoType: "Transition", Kind: wire.Structure, Members: []wire.Member{

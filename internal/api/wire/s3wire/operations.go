@@ -357,17 +357,6 @@ var GetBucketInventoryConfiguration = wire.Operation{
 	NewInput: func() any { return new(GetBucketInventoryConfigurationInput) }, NewOutput: func() any { return new(GetBucketInventoryConfigurationOutput) },
 }
 
-// GetBucketLifecycle is the operation s3:GetBucketLifecycle.
-var GetBucketLifecycle = wire.Operation{
-	Service: "s3", Name: "GetBucketLifecycle", Protocol: wire.RestXML, Version: "2006-03-01",
-	Method: "GET", URI: "/{Bucket}", Status: 200,
-	Query:      []wire.Pair{{Name: "lifecycle", Value: ""}},
-	Namespace:  "http://s3.amazonaws.com/doc/2006-03-01/",
-	OutputRoot: "LifecycleConfiguration",
-	Model:      &model, Input: idGetBucketLifecycleInput, Output: idGetBucketLifecycleOutput,
-	NewInput: func() any { return new(GetBucketLifecycleInput) }, NewOutput: func() any { return new(GetBucketLifecycleOutput) },
-}
-
 // GetBucketLifecycleConfiguration is the operation s3:GetBucketLifecycleConfiguration.
 var GetBucketLifecycleConfiguration = wire.Operation{
 	Service: "s3", Name: "GetBucketLifecycleConfiguration", Protocol: wire.RestXML, Version: "2006-03-01",
@@ -433,17 +422,6 @@ var GetBucketMetricsConfiguration = wire.Operation{
 	OutputRoot: "GetBucketMetricsConfigurationOutput",
 	Model:      &model, Input: idGetBucketMetricsConfigurationInput, Output: idGetBucketMetricsConfigurationOutput,
 	NewInput: func() any { return new(GetBucketMetricsConfigurationInput) }, NewOutput: func() any { return new(GetBucketMetricsConfigurationOutput) },
-}
-
-// GetBucketNotification is the operation s3:GetBucketNotification.
-var GetBucketNotification = wire.Operation{
-	Service: "s3", Name: "GetBucketNotification", Protocol: wire.RestXML, Version: "2006-03-01",
-	Method: "GET", URI: "/{Bucket}", Status: 200,
-	Query:      []wire.Pair{{Name: "notification", Value: ""}},
-	Namespace:  "http://s3.amazonaws.com/doc/2006-03-01/",
-	OutputRoot: "NotificationConfiguration",
-	Model:      &model, Input: idGetBucketNotificationInput, Output: idGetBucketNotificationOutput,
-	NewInput: func() any { return new(GetBucketNotificationInput) }, NewOutput: func() any { return new(GetBucketNotificationOutput) },
 }
 
 // GetBucketNotificationConfiguration is the operation s3:GetBucketNotificationConfiguration.
@@ -855,17 +833,6 @@ var PutBucketInventoryConfiguration = wire.Operation{
 	NewInput: func() any { return new(PutBucketInventoryConfigurationInput) }, NewOutput: func() any { return new(PutBucketInventoryConfigurationOutput) },
 }
 
-// PutBucketLifecycle is the operation s3:PutBucketLifecycle.
-var PutBucketLifecycle = wire.Operation{
-	Service: "s3", Name: "PutBucketLifecycle", Protocol: wire.RestXML, Version: "2006-03-01",
-	Method: "PUT", URI: "/{Bucket}", Status: 200,
-	Query:            []wire.Pair{{Name: "lifecycle", Value: ""}},
-	ChecksumRequired: true,
-	Namespace:        "http://s3.amazonaws.com/doc/2006-03-01/",
-	Model:            &model, Input: idPutBucketLifecycleInput, Output: idPutBucketLifecycleOutput,
-	NewInput: func() any { return new(PutBucketLifecycleInput) }, NewOutput: func() any { return new(PutBucketLifecycleOutput) },
-}
-
 // PutBucketLifecycleConfiguration is the operation s3:PutBucketLifecycleConfiguration.
 var PutBucketLifecycleConfiguration = wire.Operation{
 	Service: "s3", Name: "PutBucketLifecycleConfiguration", Protocol: wire.RestXML, Version: "2006-03-01",
@@ -897,17 +864,6 @@ var PutBucketMetricsConfiguration = wire.Operation{
 	Namespace: "http://s3.amazonaws.com/doc/2006-03-01/",
 	Model:     &model, Input: idPutBucketMetricsConfigurationInput, Output: idPutBucketMetricsConfigurationOutput,
 	NewInput: func() any { return new(PutBucketMetricsConfigurationInput) }, NewOutput: func() any { return new(PutBucketMetricsConfigurationOutput) },
-}
-
-// PutBucketNotification is the operation s3:PutBucketNotification.
-var PutBucketNotification = wire.Operation{
-	Service: "s3", Name: "PutBucketNotification", Protocol: wire.RestXML, Version: "2006-03-01",
-	Method: "PUT", URI: "/{Bucket}", Status: 200,
-	Query:            []wire.Pair{{Name: "notification", Value: ""}},
-	ChecksumRequired: true,
-	Namespace:        "http://s3.amazonaws.com/doc/2006-03-01/",
-	Model:            &model, Input: idPutBucketNotificationInput, Output: idPutBucketNotificationOutput,
-	NewInput: func() any { return new(PutBucketNotificationInput) }, NewOutput: func() any { return new(PutBucketNotificationOutput) },
 }
 
 // PutBucketNotificationConfiguration is the operation s3:PutBucketNotificationConfiguration.
@@ -1204,14 +1160,12 @@ var Operations = map[string]*wire.Operation{
 	"GetBucketEncryption":                             &GetBucketEncryption,
 	"GetBucketIntelligentTieringConfiguration":        &GetBucketIntelligentTieringConfiguration,
 	"GetBucketInventoryConfiguration":                 &GetBucketInventoryConfiguration,
-	"GetBucketLifecycle":                              &GetBucketLifecycle,
 	"GetBucketLifecycleConfiguration":                 &GetBucketLifecycleConfiguration,
 	"GetBucketLocation":                               &GetBucketLocation,
 	"GetBucketLogging":                                &GetBucketLogging,
 	"GetBucketMetadataConfiguration":                  &GetBucketMetadataConfiguration,
 	"GetBucketMetadataTableConfiguration":             &GetBucketMetadataTableConfiguration,
 	"GetBucketMetricsConfiguration":                   &GetBucketMetricsConfiguration,
-	"GetBucketNotification":                           &GetBucketNotification,
 	"GetBucketNotificationConfiguration":              &GetBucketNotificationConfiguration,
 	"GetBucketOwnershipControls":                      &GetBucketOwnershipControls,
 	"GetBucketPolicy":                                 &GetBucketPolicy,
@@ -1250,11 +1204,9 @@ var Operations = map[string]*wire.Operation{
 	"PutBucketEncryption":                             &PutBucketEncryption,
 	"PutBucketIntelligentTieringConfiguration":        &PutBucketIntelligentTieringConfiguration,
 	"PutBucketInventoryConfiguration":                 &PutBucketInventoryConfiguration,
-	"PutBucketLifecycle":                              &PutBucketLifecycle,
 	"PutBucketLifecycleConfiguration":                 &PutBucketLifecycleConfiguration,
 	"PutBucketLogging":                                &PutBucketLogging,
 	"PutBucketMetricsConfiguration":                   &PutBucketMetricsConfiguration,
-	"PutBucketNotification":                           &PutBucketNotification,
 	"PutBucketNotificationConfiguration":              &PutBucketNotificationConfiguration,
 	"PutBucketOwnershipControls":                      &PutBucketOwnershipControls,
 	"PutBucketPolicy":                                 &PutBucketPolicy,

@@ -158,15 +158,6 @@ type Checksum struct {
 	ChecksumType      ChecksumType
 }
 
-// CloudFunctionConfiguration is the shape CloudFunctionConfiguration.
-type CloudFunctionConfiguration struct {
-	Id             *string
-	Event          Event
-	Events         []Event
-	CloudFunction  *string
-	InvocationRole *string
-}
-
 // CommonPrefix is the shape CommonPrefix.
 type CommonPrefix struct {
 	Prefix *string
@@ -875,17 +866,6 @@ type GetBucketLifecycleConfigurationOutput struct {
 	TransitionDefaultMinimumObjectSize TransitionDefaultMinimumObjectSize
 }
 
-// GetBucketLifecycleInput is the input of GetBucketLifecycle.
-type GetBucketLifecycleInput struct {
-	Bucket              *string
-	ExpectedBucketOwner *string
-}
-
-// GetBucketLifecycleOutput is the output of GetBucketLifecycle.
-type GetBucketLifecycleOutput struct {
-	Rules []Rule
-}
-
 // GetBucketLocationInput is the input of GetBucketLocation.
 type GetBucketLocationInput struct {
 	Bucket              *string
@@ -966,19 +946,6 @@ type GetBucketNotificationConfigurationOutput struct {
 	QueueConfigurations          []QueueConfiguration
 	LambdaFunctionConfigurations []LambdaFunctionConfiguration
 	EventBridgeConfiguration     *EventBridgeConfiguration
-}
-
-// GetBucketNotificationInput is the input of GetBucketNotification.
-type GetBucketNotificationInput struct {
-	Bucket              *string
-	ExpectedBucketOwner *string
-}
-
-// GetBucketNotificationOutput is the output of GetBucketNotification.
-type GetBucketNotificationOutput struct {
-	TopicConfiguration         *TopicConfigurationDeprecated
-	QueueConfiguration         *QueueConfigurationDeprecated
-	CloudFunctionConfiguration *CloudFunctionConfiguration
 }
 
 // GetBucketOwnershipControlsInput is the input of GetBucketOwnershipControls.
@@ -1523,11 +1490,6 @@ type LambdaFunctionConfiguration struct {
 	Filter            *NotificationConfigurationFilter
 }
 
-// LifecycleConfiguration is the shape LifecycleConfiguration.
-type LifecycleConfiguration struct {
-	Rules []Rule
-}
-
 // LifecycleExpiration is the shape LifecycleExpiration.
 type LifecycleExpiration struct {
 	Date                      *time.Time
@@ -1906,13 +1868,6 @@ type NotificationConfiguration struct {
 	EventBridgeConfiguration     *EventBridgeConfiguration
 }
 
-// NotificationConfigurationDeprecated is the shape NotificationConfigurationDeprecated.
-type NotificationConfigurationDeprecated struct {
-	TopicConfiguration         *TopicConfigurationDeprecated
-	QueueConfiguration         *QueueConfigurationDeprecated
-	CloudFunctionConfiguration *CloudFunctionConfiguration
-}
-
 // NotificationConfigurationFilter is the shape NotificationConfigurationFilter.
 type NotificationConfigurationFilter struct {
 	Key *S3KeyFilter
@@ -2185,19 +2140,6 @@ type PutBucketLifecycleConfigurationOutput struct {
 	TransitionDefaultMinimumObjectSize TransitionDefaultMinimumObjectSize
 }
 
-// PutBucketLifecycleInput is the input of PutBucketLifecycle.
-type PutBucketLifecycleInput struct {
-	Bucket                 *string
-	ContentMD5             *string
-	ChecksumAlgorithm      ChecksumAlgorithm
-	LifecycleConfiguration *LifecycleConfiguration
-	ExpectedBucketOwner    *string
-}
-
-// PutBucketLifecycleOutput is the output of PutBucketLifecycle.
-type PutBucketLifecycleOutput struct {
-}
-
 // PutBucketLoggingInput is the input of PutBucketLogging.
 type PutBucketLoggingInput struct {
 	Bucket              *string
@@ -2233,19 +2175,6 @@ type PutBucketNotificationConfigurationInput struct {
 
 // PutBucketNotificationConfigurationOutput is the output of PutBucketNotificationConfiguration.
 type PutBucketNotificationConfigurationOutput struct {
-}
-
-// PutBucketNotificationInput is the input of PutBucketNotification.
-type PutBucketNotificationInput struct {
-	Bucket                    *string
-	ContentMD5                *string
-	ChecksumAlgorithm         ChecksumAlgorithm
-	NotificationConfiguration *NotificationConfigurationDeprecated
-	ExpectedBucketOwner       *string
-}
-
-// PutBucketNotificationOutput is the output of PutBucketNotification.
-type PutBucketNotificationOutput struct {
 }
 
 // PutBucketOwnershipControlsInput is the input of PutBucketOwnershipControls.
@@ -2529,14 +2458,6 @@ type QueueConfiguration struct {
 	Filter   *NotificationConfigurationFilter
 }
 
-// QueueConfigurationDeprecated is the shape QueueConfigurationDeprecated.
-type QueueConfigurationDeprecated struct {
-	Id     *string
-	Event  Event
-	Events []Event
-	Queue  *string
-}
-
 // RecordExpiration is the shape RecordExpiration.
 type RecordExpiration struct {
 	Expiration ExpirationState
@@ -2654,18 +2575,6 @@ type RestoreStatus struct {
 type RoutingRule struct {
 	Condition *Condition
 	Redirect  *Redirect
-}
-
-// Rule is the shape Rule.
-type Rule struct {
-	Expiration                     *LifecycleExpiration
-	ID                             *string
-	Prefix                         *string
-	Status                         ExpirationStatus
-	Transition                     *Transition
-	NoncurrentVersionTransition    *NoncurrentVersionTransition
-	NoncurrentVersionExpiration    *NoncurrentVersionExpiration
-	AbortIncompleteMultipartUpload *AbortIncompleteMultipartUpload
 }
 
 // S3KeyFilter is the shape S3KeyFilter.
@@ -2827,14 +2736,6 @@ type TopicConfiguration struct {
 	TopicArn *string
 	Events   []Event
 	Filter   *NotificationConfigurationFilter
-}
-
-// TopicConfigurationDeprecated is the shape TopicConfigurationDeprecated.
-type TopicConfigurationDeprecated struct {
-	Id     *string
-	Events []Event
-	Event  Event
-	Topic  *string
 }
 
 // Transition is the shape Transition.
