@@ -17,7 +17,7 @@ import (
 func (s *Service) attributesOps() []*api.Op {
 	return []*api.Op{
 		api.Declare(api.Decl[attributesInput, s3wire.GetObjectAttributesOutput]{
-			Wire: s3wire.GetObjectAttributes, Class: audit.Data, Access: api.Read, Unsigned: true,
+			Wire: &s3wire.GetObjectAttributes, Class: audit.Data, Access: api.Read, Unsigned: true,
 			Decode: decodeAttributes,
 			Demands: func(c *api.Call, _ *attributesInput) ([]authz.Demand, error) {
 				if _, err := s.needKey(c, versioned(c, "s3:GetObject", "s3:GetObjectVersion")); err != nil {
@@ -157,13 +157,13 @@ func (s *Service) objectParts(ctx context.Context, g authz.Grant, in *attributes
 	if err != nil {
 		return nil, err
 	}
-	total, maximum, marker := int32(info.Parts), int32(limit), strconv.Itoa(in.after)
+	total, maximum, marker := int32(info.Parts), int32(limit), int32(in.after)
 	out := &s3wire.GetObjectAttributesParts{
 		TotalPartsCount: &total, MaxParts: &maximum, PartNumberMarker: &marker, IsTruncated: &truncated,
 	}
-	next := strconv.Itoa(in.after)
+	next := marker
 	for i := range parts {
-		next = strconv.Itoa(parts[i].Number)
+		next = int32(parts[i].Number)
 		// S3 lists single parts only where each has a checksum of its own.
 		if !info.Checksum.Composite {
 			continue

@@ -18,18 +18,18 @@ import (
 func (s *Service) bucketOps() []*api.Op {
 	return []*api.Op{
 		api.Declare(api.Decl[s3wire.ListBucketsInput, s3wire.ListBucketsOutput]{
-			Wire: s3wire.ListBuckets, Class: audit.Management, Access: api.List, Unsigned: true,
+			Wire: &s3wire.ListBuckets, Class: audit.Management, Access: api.List, Unsigned: true,
 			Demands: func(c *api.Call, _ *s3wire.ListBucketsInput) ([]authz.Demand, error) {
 				return c.Need("s3:ListAllMyBuckets", authz.Resource{ARN: "*"}, nil), nil
 			},
 			Do: s.listBuckets,
 		}),
 		api.Declare(api.Decl[s3wire.CreateBucketInput, created]{
-			Wire: s3wire.CreateBucket, Class: audit.Management, Access: api.Write, Unsigned: true,
+			Wire: &s3wire.CreateBucket, Class: audit.Management, Access: api.Write, Unsigned: true,
 			Demands: s.createBucketDemands, Do: s.createBucket,
 		}),
 		api.Declare(api.Decl[s3wire.HeadBucketInput, s3wire.HeadBucketOutput]{
-			Wire: s3wire.HeadBucket, Class: audit.Management, Access: api.Read, Unsigned: true,
+			Wire: &s3wire.HeadBucket, Class: audit.Management, Access: api.Read, Unsigned: true,
 			Demands: func(c *api.Call, _ *s3wire.HeadBucketInput) ([]authz.Demand, error) {
 				b, err := s.bucket(c)
 				if err != nil {
@@ -41,14 +41,14 @@ func (s *Service) bucketOps() []*api.Op {
 			Do: s.headBucket,
 		}),
 		api.Declare(api.Decl[s3wire.DeleteBucketInput, empty]{
-			Wire: s3wire.DeleteBucket, Class: audit.Management, Access: api.Write, Unsigned: true,
+			Wire: &s3wire.DeleteBucket, Class: audit.Management, Access: api.Write, Unsigned: true,
 			Demands: onBucket[s3wire.DeleteBucketInput](s, "s3:DeleteBucket"),
 			Do: func(ctx context.Context, g authz.Grant, c *api.Call, _ *s3wire.DeleteBucketInput) (*empty, error) {
 				return &empty{}, s.config.Objects.DeleteBucket(ctx, g, at(c).bucket)
 			},
 		}),
 		api.Declare(api.Decl[s3wire.GetBucketLocationInput, s3wire.GetBucketLocationOutput]{
-			Wire: s3wire.GetBucketLocation, Class: audit.Management, Access: api.Read, Unsigned: true,
+			Wire: &s3wire.GetBucketLocation, Class: audit.Management, Access: api.Read, Unsigned: true,
 			Demands: onBucket[s3wire.GetBucketLocationInput](s, "s3:GetBucketLocation"),
 			Do: func(_ context.Context, _ authz.Grant, c *api.Call, _ *s3wire.GetBucketLocationInput) (*s3wire.GetBucketLocationOutput, error) {
 				out := &s3wire.GetBucketLocationOutput{}

@@ -27,7 +27,7 @@ type copyInput struct {
 
 func (s *Service) copyObject() *api.Op {
 	return api.Declare(api.Decl[copyInput, s3wire.CopyObjectOutput]{
-		Wire: s3wire.CopyObject, Class: audit.Data, Access: api.Write, Unsigned: true,
+		Wire: &s3wire.CopyObject, Class: audit.Data, Access: api.Write, Unsigned: true,
 		Decode: s.decodeCopy, Demands: s.copyDemands, Do: s.copy,
 	})
 }

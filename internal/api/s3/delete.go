@@ -18,7 +18,7 @@ import (
 func (s *Service) deleteOps() []*api.Op {
 	return []*api.Op{
 		api.Declare(api.Decl[object.DeleteInput, deleteOutput]{
-			Wire: s3wire.DeleteObject, Class: audit.Data, Access: api.Write, Unsigned: true,
+			Wire: &s3wire.DeleteObject, Class: audit.Data, Access: api.Write, Unsigned: true,
 			Decode: decodeDelete,
 			Demands: func(c *api.Call, _ *object.DeleteInput) ([]authz.Demand, error) {
 				return s.needKey(c, versioned(c, "s3:DeleteObject", "s3:DeleteObjectVersion"))
@@ -29,7 +29,7 @@ func (s *Service) deleteOps() []*api.Op {
 			},
 		}),
 		api.Declare(api.Decl[s3wire.DeleteObjectsInput, s3wire.DeleteObjectsOutput]{
-			Wire: s3wire.DeleteObjects, Class: audit.Data, Access: api.Write, Unsigned: true,
+			Wire: &s3wire.DeleteObjects, Class: audit.Data, Access: api.Write, Unsigned: true,
 			MaxBody: maxDeleteBody, Each: true, Demands: s.deleteManyDemands, Do: s.deleteMany,
 		}),
 	}

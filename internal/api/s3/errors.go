@@ -32,6 +32,7 @@ const (
 	illegalLocation     fault.Kind = "s3.IllegalLocationConstraint"
 	unsupportedHeader   fault.Kind = "s3.UnsupportedHeader"
 	unsupportedACL      fault.Kind = "s3.AccessControlListNotSupported"
+	aclWithOwnership    fault.Kind = "s3.InvalidBucketAclWithObjectOwnership"
 	notModified         fault.Kind = "s3.NotModified"
 	malformedPost       fault.Kind = "s3.MalformedPOSTRequest"
 	fieldMissing        fault.Kind = "s3.UserKeyMustBeSpecified"
@@ -218,9 +219,7 @@ func cleared(name string) bool {
 
 // failureHeaders are headers that belong to a failure.
 var failureHeaders = map[fault.Kind]func(http.Header, *fault.Error){
-	object.NoSuchKey:      markerHeaders,
-	object.IsDeleteMarker: markerHeaders,
-	methodNotAllowed:      func(h http.Header, _ *fault.Error) { h.Set("Allow", "GET, HEAD, PUT, POST, DELETE") },
+	methodNotAllowed: func(h http.Header, _ *fault.Error) { h.Set("Allow", "GET, HEAD, PUT, POST, DELETE") },
 	object.InvalidRange: func(h http.Header, f *fault.Error) {
 		for _, field := range f.Fields {
 			if field.Name == "ActualObjectSize" {
@@ -228,24 +227,6 @@ var failureHeaders = map[fault.Kind]func(http.Header, *fault.Error){
 			}
 		}
 	},
-}
-
-// markerHeaders tells that the key's current version (or the addressed one) is a delete marker.
-func markerHeaders(h http.Header, f *fault.Error) {
-	kept := f.Fields[:0:0]
-	for _, field := range f.Fields {
-		switch field.Name {
-		case "DeleteMarkerVersionId":
-			h.Set("X-Amz-Delete-Marker", "true")
-			h.Set("X-Amz-Version-Id", field.Value)
-		case "DeleteMarkerLastModified":
-			h.Set("X-Amz-Delete-Marker", "true")
-			h.Set("Last-Modified", field.Value)
-		default:
-			kept = append(kept, field)
-		}
-	}
-	f.Fields = kept
 }
 
 func resourceOf(c *api.Call) string {

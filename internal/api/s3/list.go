@@ -23,15 +23,15 @@ import (
 func (s *Service) listOps() []*api.Op {
 	return []*api.Op{
 		api.Declare(api.Decl[listInput, listOutput]{
-			Wire: s3wire.ListObjectsV2, Class: audit.Data, Access: api.List, Unsigned: true,
+			Wire: &s3wire.ListObjectsV2, Class: audit.Data, Access: api.List, Unsigned: true,
 			Decode: decodeListV2, Demands: s.listDemands, Do: s.list,
 		}),
 		api.Declare(api.Decl[listInput, listOutput]{
-			Wire: s3wire.ListObjects, Class: audit.Data, Access: api.List, Unsigned: true,
+			Wire: &s3wire.ListObjects, Class: audit.Data, Access: api.List, Unsigned: true,
 			Decode: decodeListV1, Demands: s.listDemands, Do: s.list,
 		}),
 		api.Declare(api.Decl[versionsInput, s3wire.ListObjectVersionsOutput]{
-			Wire: s3wire.ListObjectVersions, Class: audit.Data, Access: api.List, Unsigned: true,
+			Wire: &s3wire.ListObjectVersions, Class: audit.Data, Access: api.List, Unsigned: true,
 			Decode: decodeListVersions,
 			Demands: func(c *api.Call, in *versionsInput) ([]authz.Demand, error) {
 				return s.listing(c, "s3:ListBucketVersions", in.Prefix, in.Delimiter, in.shown)
@@ -39,7 +39,7 @@ func (s *Service) listOps() []*api.Op {
 			Do: s.listVersions,
 		}),
 		api.Declare(api.Decl[uploadsInput, s3wire.ListMultipartUploadsOutput]{
-			Wire: s3wire.ListMultipartUploads, Class: audit.Data, Access: api.List, Unsigned: true,
+			Wire: &s3wire.ListMultipartUploads, Class: audit.Data, Access: api.List, Unsigned: true,
 			Decode: decodeListUploads,
 			Demands: func(c *api.Call, in *uploadsInput) ([]authz.Demand, error) {
 				return s.listing(c, "s3:ListBucketMultipartUploads", in.Prefix, in.Delimiter, in.shown)

@@ -19,7 +19,7 @@ import (
 func (s *Service) multipartOps() []*api.Op {
 	return []*api.Op{
 		api.Declare(api.Decl[object.UploadInput, s3wire.CreateMultipartUploadOutput]{
-			Wire: s3wire.CreateMultipartUpload, Class: audit.Data, Access: api.Write, Unsigned: true,
+			Wire: &s3wire.CreateMultipartUpload, Class: audit.Data, Access: api.Write, Unsigned: true,
 			Decode: s.decodeUpload,
 			Demands: func(c *api.Call, in *object.UploadInput) ([]authz.Demand, error) {
 				return s.createDemands(c, c.R.Header, in.Tags)
@@ -27,7 +27,7 @@ func (s *Service) multipartOps() []*api.Op {
 			Do: s.createUpload,
 		}),
 		api.Declare(api.Decl[object.PartInput, partOutput]{
-			Wire: s3wire.UploadPart, Class: audit.Data, Access: api.Write, Unsigned: true,
+			Wire: &s3wire.UploadPart, Class: audit.Data, Access: api.Write, Unsigned: true,
 			Decode: decodePart,
 			Demands: func(c *api.Call, _ *object.PartInput) ([]authz.Demand, error) {
 				return s.partDemands(c)
@@ -39,7 +39,7 @@ func (s *Service) multipartOps() []*api.Op {
 		}),
 		s.uploadPartCopy(),
 		api.Declare(api.Decl[s3wire.CompleteMultipartUploadInput, s3wire.CompleteMultipartUploadOutput]{
-			Wire: s3wire.CompleteMultipartUpload, Class: audit.Data, Access: api.Write, Unsigned: true,
+			Wire: &s3wire.CompleteMultipartUpload, Class: audit.Data, Access: api.Write, Unsigned: true,
 			MaxBody: 8 << 20,
 			Demands: func(c *api.Call, _ *s3wire.CompleteMultipartUploadInput) ([]authz.Demand, error) {
 				return s.createDemands(c, c.R.Header, nil)
@@ -47,7 +47,7 @@ func (s *Service) multipartOps() []*api.Op {
 			Do: s.completeUpload,
 		}),
 		api.Declare(api.Decl[s3wire.AbortMultipartUploadInput, empty]{
-			Wire: s3wire.AbortMultipartUpload, Class: audit.Data, Access: api.Write, Unsigned: true,
+			Wire: &s3wire.AbortMultipartUpload, Class: audit.Data, Access: api.Write, Unsigned: true,
 			Demands: func(c *api.Call, _ *s3wire.AbortMultipartUploadInput) ([]authz.Demand, error) {
 				return s.needKey(c, "s3:AbortMultipartUpload")
 			},
@@ -60,7 +60,7 @@ func (s *Service) multipartOps() []*api.Op {
 			},
 		}),
 		api.Declare(api.Decl[s3wire.ListPartsInput, s3wire.ListPartsOutput]{
-			Wire: s3wire.ListParts, Class: audit.Data, Access: api.Read, Unsigned: true,
+			Wire: &s3wire.ListParts, Class: audit.Data, Access: api.Read, Unsigned: true,
 			Demands: func(c *api.Call, _ *s3wire.ListPartsInput) ([]authz.Demand, error) {
 				return s.needKey(c, "s3:ListMultipartUploadParts")
 			},
@@ -196,7 +196,7 @@ type partCopyInput struct {
 
 func (s *Service) uploadPartCopy() *api.Op {
 	return api.Declare(api.Decl[partCopyInput, s3wire.UploadPartCopyOutput]{
-		Wire: s3wire.UploadPartCopy, Class: audit.Data, Access: api.Write, Unsigned: true,
+		Wire: &s3wire.UploadPartCopy, Class: audit.Data, Access: api.Write, Unsigned: true,
 		Decode: decodePartCopy, Demands: s.partCopyDemands, Do: s.copyPart,
 	})
 }
@@ -381,7 +381,7 @@ func (s *Service) listParts(ctx context.Context, g authz.Grant, c *api.Call, _ *
 		return nil, err
 	}
 	up := &page.Upload
-	maximum, marker, next := int32(limit), strconv.Itoa(after), strconv.Itoa(page.Next)
+	maximum, marker, next := int32(limit), int32(after), int32(page.Next)
 	out := &s3wire.ListPartsOutput{
 		Bucket: &t.bucket, Key: &t.key, UploadId: &id, MaxParts: &maximum, IsTruncated: &page.Truncated,
 		PartNumberMarker: &marker, NextPartNumberMarker: &next, StorageClass: s3wire.StorageClass(orStandard(up.StorageClass)),

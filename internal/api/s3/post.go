@@ -198,7 +198,7 @@ func formTags(text string) ([]object.Tag, error) {
 		return nil, nil
 	}
 	in := &s3wire.PutObjectTaggingInput{}
-	err := wire.Decode(s3wire.PutObjectTagging, &wire.Request{
+	err := wire.Decode(&s3wire.PutObjectTagging, &wire.Request{
 		Path: func(string) string { return "-" }, Query: url.Values{}, Header: http.Header{}, Body: []byte(text),
 	}, in)
 	if err != nil || in.Tagging == nil {

@@ -24,14 +24,14 @@ import (
 func (s *Service) readOps() []*api.Op {
 	return []*api.Op{
 		api.Declare(api.Decl[readInput, readOutput]{
-			Wire: s3wire.GetObject, Class: audit.Data, Access: api.Read, Unsigned: true,
+			Wire: &s3wire.GetObject, Class: audit.Data, Access: api.Read, Unsigned: true,
 			Decode: decodeRead, Demands: s.readDemands,
 			Do: func(ctx context.Context, g authz.Grant, c *api.Call, in *readInput) (*readOutput, error) {
 				return s.read(ctx, g, c, in, s.config.Objects.Get)
 			},
 		}),
 		api.Declare(api.Decl[readInput, readOutput]{
-			Wire: s3wire.HeadObject, Class: audit.Data, Access: api.Read, Unsigned: true,
+			Wire: &s3wire.HeadObject, Class: audit.Data, Access: api.Read, Unsigned: true,
 			Decode: decodeRead, Demands: s.readDemands,
 			Do: func(ctx context.Context, g authz.Grant, c *api.Call, in *readInput) (*readOutput, error) {
 				return s.read(ctx, g, c, in, s.config.Objects.Stat)
@@ -167,7 +167,10 @@ func (s *Service) read(ctx context.Context, g authz.Grant, c *api.Call, in *read
 	}
 	found, err := open(ctx, g, &in.GetInput)
 	if err != nil {
-		return nil, s.hide(ctx, g, at(c).found, in.Key, err)
+		if err = s.hide(ctx, g, at(c).found, in.Key, err); missing(err) && found != nil {
+			tellMarker(c.W.Header(), &found.Info)
+		}
+		return nil, err
 	}
 	out := &readOutput{object: found, in: in}
 	if err := in.conditions.check(&found.Info, notModified); err != nil {
@@ -180,6 +183,13 @@ func (s *Service) read(ctx context.Context, g authz.Grant, c *api.Call, in *read
 	}
 	c.Event.ObjectSize = found.Size
 	return out, nil
+}
+
+// tellMarker says on a 404 or 405 that a delete marker is the reason.
+func tellMarker(h http.Header, marker *object.Info) {
+	h.Set("X-Amz-Delete-Marker", "true")
+	h.Set("X-Amz-Version-Id", marker.VersionID)
+	h.Set("Last-Modified", marker.Modified.UTC().Format(http.TimeFormat))
 }
 
 // withValidators puts ETag and Last-Modified on a 304.

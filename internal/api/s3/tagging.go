@@ -26,7 +26,7 @@ const (
 func (s *Service) bucketTaggingOps() []*api.Op {
 	return []*api.Op{
 		api.Declare(api.Decl[s3wire.GetBucketTaggingInput, s3wire.GetBucketTaggingOutput]{
-			Wire: s3wire.GetBucketTagging, Class: audit.Management, Access: api.Read, Unsigned: true,
+			Wire: &s3wire.GetBucketTagging, Class: audit.Management, Access: api.Read, Unsigned: true,
 			Demands: onBucket[s3wire.GetBucketTaggingInput](s, "s3:GetBucketTagging"),
 			Do: func(_ context.Context, _ authz.Grant, c *api.Call, _ *s3wire.GetBucketTaggingInput) (*s3wire.GetBucketTaggingOutput, error) {
 				b := at(c).found
@@ -37,7 +37,7 @@ func (s *Service) bucketTaggingOps() []*api.Op {
 			},
 		}),
 		api.Declare(api.Decl[s3wire.PutBucketTaggingInput, empty]{
-			Wire: s3wire.PutBucketTagging, Class: audit.Management, Access: api.Tagging, Unsigned: true,
+			Wire: &s3wire.PutBucketTagging, Class: audit.Management, Access: api.Tagging, Unsigned: true,
 			Demands: onBucket[s3wire.PutBucketTaggingInput](s, "s3:PutBucketTagging"),
 			Do: func(ctx context.Context, g authz.Grant, c *api.Call, in *s3wire.PutBucketTaggingInput) (*empty, error) {
 				if in.Tagging == nil {
@@ -51,7 +51,7 @@ func (s *Service) bucketTaggingOps() []*api.Op {
 			},
 		}),
 		api.Declare(api.Decl[s3wire.DeleteBucketTaggingInput, empty]{
-			Wire: s3wire.DeleteBucketTagging, Class: audit.Management, Access: api.Tagging, Unsigned: true,
+			Wire: &s3wire.DeleteBucketTagging, Class: audit.Management, Access: api.Tagging, Unsigned: true,
 			Demands: onBucket[s3wire.DeleteBucketTaggingInput](s, "s3:PutBucketTagging"),
 			Do: func(ctx context.Context, g authz.Grant, c *api.Call, _ *s3wire.DeleteBucketTaggingInput) (*empty, error) {
 				return s.setBucketTags(ctx, g, c, nil)
@@ -73,18 +73,18 @@ func (s *Service) setBucketTags(ctx context.Context, g authz.Grant, c *api.Call,
 func (s *Service) objectTaggingOps() []*api.Op {
 	return []*api.Op{
 		api.Declare(api.Decl[s3wire.GetObjectTaggingInput, s3wire.GetObjectTaggingOutput]{
-			Wire: s3wire.GetObjectTagging, Class: audit.Data, Access: api.Read, Unsigned: true,
+			Wire: &s3wire.GetObjectTagging, Class: audit.Data, Access: api.Read, Unsigned: true,
 			Demands: func(c *api.Call, _ *s3wire.GetObjectTaggingInput) ([]authz.Demand, error) {
 				return s.needKey(c, versioned(c, "s3:GetObjectTagging", "s3:GetObjectVersionTagging"))
 			},
 			Do: s.getObjectTagging,
 		}),
 		api.Declare(api.Decl[s3wire.PutObjectTaggingInput, s3wire.PutObjectTaggingOutput]{
-			Wire: s3wire.PutObjectTagging, Class: audit.Data, Access: api.Tagging, Unsigned: true,
+			Wire: &s3wire.PutObjectTagging, Class: audit.Data, Access: api.Tagging, Unsigned: true,
 			Demands: s.putObjectTaggingDemands, Do: s.putObjectTagging,
 		}),
 		api.Declare(api.Decl[s3wire.DeleteObjectTaggingInput, s3wire.DeleteObjectTaggingOutput]{
-			Wire: s3wire.DeleteObjectTagging, Class: audit.Data, Access: api.Tagging, Unsigned: true,
+			Wire: &s3wire.DeleteObjectTagging, Class: audit.Data, Access: api.Tagging, Unsigned: true,
 			Demands: func(c *api.Call, _ *s3wire.DeleteObjectTaggingInput) ([]authz.Demand, error) {
 				return s.needKey(c, versioned(c, "s3:DeleteObjectTagging", "s3:DeleteObjectVersionTagging"))
 			},

@@ -14,14 +14,14 @@ import (
 func (s *Service) versioningOps() []*api.Op {
 	return []*api.Op{
 		api.Declare(api.Decl[s3wire.GetBucketVersioningInput, s3wire.GetBucketVersioningOutput]{
-			Wire: s3wire.GetBucketVersioning, Class: audit.Management, Access: api.Read, Unsigned: true,
+			Wire: &s3wire.GetBucketVersioning, Class: audit.Management, Access: api.Read, Unsigned: true,
 			Demands: onBucket[s3wire.GetBucketVersioningInput](s, "s3:GetBucketVersioning"),
 			Do: func(_ context.Context, _ authz.Grant, c *api.Call, _ *s3wire.GetBucketVersioningInput) (*s3wire.GetBucketVersioningOutput, error) {
 				return &s3wire.GetBucketVersioningOutput{Status: versioningStatus[at(c).found.Versioning]}, nil
 			},
 		}),
 		api.Declare(api.Decl[s3wire.PutBucketVersioningInput, empty]{
-			Wire: s3wire.PutBucketVersioning, Class: audit.Management, Access: api.Write, Unsigned: true,
+			Wire: &s3wire.PutBucketVersioning, Class: audit.Management, Access: api.Write, Unsigned: true,
 			Demands: onBucket[s3wire.PutBucketVersioningInput](s, "s3:PutBucketVersioning"),
 			Do:      s.putVersioning,
 		}),

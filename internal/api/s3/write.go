@@ -21,7 +21,7 @@ import (
 func (s *Service) writeOps() []*api.Op {
 	return []*api.Op{
 		api.Declare(api.Decl[object.PutInput, writeOutput]{
-			Wire: s3wire.PutObject, Class: audit.Data, Access: api.Write, Unsigned: true,
+			Wire: &s3wire.PutObject, Class: audit.Data, Access: api.Write, Unsigned: true,
 			Decode: s.decodePut, Demands: s.putDemands, Do: s.put,
 		}),
 		s.copyObject(),
