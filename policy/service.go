@@ -1,0 +1,282 @@
+package policy
+
+import (
+	"slices"
+	"sort"
+	"strings"
+)
+
+// keyRow is a condition key with the type of its values in the words of the service
+// authorization reference: String, ARN, Bool, Numeric, Date, ArrayOfString, ArrayOfARN; and IP.
+type keyRow struct{ name, kind string }
+
+type resourceRow struct {
+	name string
+	// template is the ARN: byte 1 stands for a run without '/' and ':', byte 2 for any run.
+	template string
+	keys     int
+}
+
+type actionRow struct {
+	name, level string
+	resources   string // indexes into the service's resources
+	keys        int
+}
+
+type serviceRow struct {
+	prefix    string
+	resources []resourceRow
+	actions   []actionRow
+}
+
+// globalKeys are the condition keys that do not belong to a service.
+var globalKeys = [...]keyRow{
+	{"aws:calledvia", "ArrayOfString"}, {"aws:calledviafirst", "String"}, {"aws:calledvialast", "String"},
+	{"aws:currenttime", "Date"}, {"aws:epochtime", "Date"}, {"aws:federatedprovider", "String"},
+	{"aws:multifactorauthage", "Numeric"}, {"aws:multifactorauthpresent", "Bool"},
+	{"aws:principalaccount", "String"}, {"aws:principalarn", "ARN"}, {"aws:principalisawsservice", "Bool"},
+	{"aws:principalorgid", "String"}, {"aws:principalorgpaths", "ArrayOfString"},
+	{"aws:principalservicename", "String"}, {"aws:principalservicenameslist", "ArrayOfString"},
+	{"aws:principaltag/", "String"}, {"aws:principaltype", "String"}, {"aws:referer", "String"},
+	{"aws:requestedregion", "String"}, {"aws:requesttag/", "String"}, {"aws:resourceaccount", "String"},
+	{"aws:resourceorgid", "String"}, {"aws:resourceorgpaths", "ArrayOfString"}, {"aws:resourcetag/", "String"},
+	{"aws:securetransport", "Bool"}, {"aws:sourceaccount", "String"}, {"aws:sourcearn", "ARN"},
+	{"aws:sourceidentity", "String"}, {"aws:sourceip", "IP"}, {"aws:sourceorgid", "String"},
+	{"aws:sourceorgpaths", "ArrayOfString"}, {"aws:sourceowner", "String"}, {"aws:sourcevpc", "String"},
+	{"aws:sourcevpcarn", "ARN"}, {"aws:sourcevpce", "String"}, {"aws:tagkeys", "ArrayOfString"},
+	{"aws:tokenissuetime", "Date"}, {"aws:useragent", "String"}, {"aws:userid", "String"},
+	{"aws:username", "String"}, {"aws:viaawsservice", "Bool"}, {"aws:vpceaccount", "String"},
+	{"aws:vpceorgid", "String"}, {"aws:vpceorgpaths", "ArrayOfString"}, {"aws:vpcsourceip", "IP"},
+	{"aws:ec2instancesourcevpc", "String"}, {"aws:ec2instancesourceprivateipv4", "IP"},
+	{"aws:assumedroot", "String"}, {"aws:chatbotsourcearn", "ARN"},
+}
+
+// delegationKeys hold for every request through an access point, whatever its action.
+var delegationKeys = [...]string{"s3:dataaccesspointaccount", "s3:dataaccesspointarn", "s3:accesspointnetworkorigin"}
+
+// KnownService tells whether the table has the service's actions.
+func KnownService(prefix string) bool { return findService(lowerASCII(prefix)) != nil }
+
+func findService(prefix string) *serviceRow {
+	i := sort.Search(len(services), func(i int) bool { return services[i].prefix >= prefix })
+	if i < len(services) && services[i].prefix == prefix {
+		return &services[i]
+	}
+	return nil
+}
+
+// KnownAction tells whether there is an action of that name; case does not matter.
+func KnownAction(action string) bool {
+	_, row := findAction(action)
+	return row != nil
+}
+
+func findAction(action string) (*serviceRow, *actionRow) {
+	prefix, name, _ := strings.Cut(lowerASCII(action), ":")
+	s := findService(prefix)
+	if s == nil {
+		return nil, nil
+	}
+	i := sort.Search(len(s.actions), func(i int) bool { return lowerASCII(s.actions[i].name) >= name })
+	if i < len(s.actions) && lowerASCII(s.actions[i].name) == name {
+		return s, &s.actions[i]
+	}
+	return s, nil
+}
+
+// AccessLevel is the action's: List, Read, Write, Tagging or Permissions management; "" when the
+// action is not known.
+func AccessLevel(action string) string {
+	if _, row := findAction(action); row != nil {
+		return row.level
+	}
+	return ""
+}
+
+// Actions lists the known actions that a pattern such as "s3:Get*" means, with their service.
+func Actions(pattern string) []string {
+	var list []string
+	eachAction(pattern, func(s *serviceRow, a *actionRow) bool {
+		list = append(list, s.prefix+":"+a.name)
+		return true
+	})
+	return list
+}
+
+// eachAction visits the known actions that the pattern matches, while visit says so.
+func eachAction(pattern string, visit func(*serviceRow, *actionRow) bool) {
+	p, _ := compilePattern(lowerASCII(pattern), syntax{wildcards: true, fold: true})
+	prefix, _, _ := strings.Cut(lowerASCII(pattern), ":")
+	for i := range services {
+		s := &services[i]
+		if pattern != "*" && s.prefix != prefix {
+			continue
+		}
+		for j := range s.actions {
+			if p.match(s.prefix+":"+s.actions[j].name, nil) && !visit(s, &s.actions[j]) {
+				return
+			}
+		}
+	}
+}
+
+// ActionKeys lists the condition keys of a known action and of the resource types that it applies
+// to, in lower case; one that ends in / or : takes a suffix. Global keys are not among them.
+func ActionKeys(action string) []string {
+	s, row := findAction(action)
+	if row == nil {
+		return nil
+	}
+	var list []string
+	add := func(set int) {
+		for _, i := range []byte(keySets[set]) {
+			if name := conditionKeys[i].name; !slices.Contains(list, name) {
+				list = append(list, name)
+			}
+		}
+	}
+	add(row.keys)
+	for _, i := range []byte(row.resources) {
+		add(s.resources[i].keys)
+	}
+	return list
+}
+
+func (s *serviceRow) hasKey(row *actionRow, key string) bool {
+	in := func(set int) bool {
+		for _, i := range []byte(keySets[set]) {
+			if keyIs(conditionKeys[i].name, key) {
+				return true
+			}
+		}
+		return false
+	}
+	if in(row.keys) {
+		return true
+	}
+	for _, i := range []byte(row.resources) {
+		if in(s.resources[i].keys) {
+			return true
+		}
+	}
+	return false
+}
+
+// keyIs compares a key in lower case with a row that may take a suffix.
+func keyIs(row, key string) bool {
+	if c := row[len(row)-1]; c == '/' || c == ':' {
+		return len(key) > len(row) && strings.HasPrefix(key, row)
+	}
+	return row == key
+}
+
+// KeyType is the type of a condition key's values: String, ARN, Bool, Numeric, Date, IP, or
+// ArrayOf… when it is multivalued; "" when the key is not known. Case does not matter.
+func KeyType(key string) string {
+	key = strings.ToLower(key)
+	for _, table := range [...][]keyRow{globalKeys[:], conditionKeys[:]} {
+		for i := range table {
+			if keyIs(table[i].name, key) {
+				return table[i].kind
+			}
+		}
+	}
+	return ""
+}
+
+// ResourceTypes lists the resource types that a known action applies to; none means that the
+// action is about no resource and is asked with "*".
+func ResourceTypes(action string) []string {
+	var list []string
+	if s, row := findAction(action); row != nil {
+		for _, i := range []byte(row.resources) {
+			list = append(list, s.resources[i].name)
+		}
+	}
+	return list
+}
+
+// ActionMatchesResource tells whether some resource that the action applies to can match the
+// Resource string of a policy. Actions about no resource match "*" alone.
+func ActionMatchesResource(action, resource string) bool {
+	s, row := findAction(action)
+	return row != nil && s.appliesTo(row, resource)
+}
+
+func (s *serviceRow) appliesTo(row *actionRow, resource string) bool {
+	if resource == "*" {
+		return true
+	}
+	for _, i := range []byte(row.resources) {
+		if overlap(resource, s.resources[i].template) {
+			return true
+		}
+	}
+	return false
+}
+
+// overlap tells whether some string matches both a policy's resource and an ARN template. Wildcards
+// are taken at their widest, and variables as "*".
+func overlap(resource, template string) bool {
+	resource = widen(resource)
+	reached := make([]bool, len(template)+1)
+	closeRuns(reached, template, 0)
+	for i := range len(resource) {
+		reached = step(reached, resource[i], template)
+	}
+	return reached[len(template)]
+}
+
+// widen replaces variables by "*"; short forms already end in one.
+func widen(resource string) string {
+	for {
+		start := strings.Index(resource, "${")
+		if start < 0 {
+			return resource
+		}
+		end := strings.IndexByte(resource[start:], '}')
+		if end < 0 {
+			return resource
+		}
+		resource = resource[:start] + "*" + resource[start+end+1:]
+	}
+}
+
+const (
+	segmentRun = 1 // placeholder without '/' and ':'
+	anyRun     = 2
+)
+
+func isRun(c byte) bool { return c == segmentRun || c == anyRun }
+
+// closeRuns marks what is reached from j without taking a character: runs may be empty.
+func closeRuns(reached []bool, template string, j int) {
+	reached[j] = true
+	for ; j < len(template) && isRun(template[j]); j++ {
+		reached[j+1] = true
+	}
+}
+
+// step takes one character of the resource pattern against every reached place of the template.
+func step(reached []bool, c byte, template string) []bool {
+	next := make([]bool, len(reached))
+	for j, ok := range reached {
+		switch {
+		case !ok:
+		case c == '*':
+			// The wildcard can stand for the template's whole rest, or any part of it.
+			for k := j; k <= len(template); k++ {
+				next[k] = true
+			}
+			return next
+		case j == len(template):
+		case isRun(template[j]):
+			if c == '?' || template[j] == anyRun || c != '/' && c != ':' {
+				closeRuns(next, template, j)
+			}
+		case c == '?' || c == template[j]:
+			closeRuns(next, template, j+1)
+		}
+	}
+	return next
+}
