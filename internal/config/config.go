@@ -17,6 +17,8 @@ import (
 type Config struct {
 	// Data is the directory that holds everything durable.
 	Data string
+	// RootKey names the file of the key that wraps all others, "" for one in Data.
+	RootKey string
 	// Listen is the address of the plain HTTP listener, "" for none. Without InsecureHTTP it is a
 	// loopback address.
 	Listen string
@@ -51,8 +53,6 @@ type Config struct {
 	MaxUploads int
 	// StopTimeout is how long a stop waits for requests in flight.
 	StopTimeout time.Duration
-	// InlineMax is the largest body that is stored in the metadata commit itself.
-	InlineMax int64
 	// ScrubInterval is the time in which every stored byte is read again once; 0 is never.
 	ScrubInterval time.Duration
 	// File is the configuration file that was read, "" for none.

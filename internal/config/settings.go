@@ -45,6 +45,10 @@ var settings = []Setting{
 		c.Data = v
 		return nonEmpty(v)
 	}},
+	{"root-key", Text, "", "file of the root key, made at the first start; empty: DATA/root.key", func(c *Config, v string) error {
+		c.RootKey = v
+		return nil
+	}},
 	{"listen", Text, "127.0.0.1:9000", "address of plain HTTP; empty: off", func(c *Config, v string) error {
 		c.Listen = v
 		return address(v)
@@ -107,9 +111,6 @@ var settings = []Setting{
 	}},
 	{"stop-timeout", Text, "30s", "how long a stop waits for requests in flight", func(c *Config, v string) error {
 		return duration(&c.StopTimeout, v)
-	}},
-	{"inline-max", Text, "16384", "largest object, in bytes, that is stored in the metadata commit itself", func(c *Config, v string) error {
-		return inlineMax(&c.InlineMax, v)
 	}},
 	{"scrub-interval", Text, "168h", "time in which every stored byte is read again and checked; 0: never", func(c *Config, v string) error {
 		return duration(&c.ScrubInterval, v)
@@ -183,15 +184,6 @@ func count(to *int, v string, least int) error {
 	n, err := strconv.Atoi(v)
 	if err != nil || n < least || n > 1<<20 {
 		return fmt.Errorf("%q is not a number from %d to %d", v, least, 1<<20)
-	}
-	*to = n
-	return nil
-}
-
-func inlineMax(to *int64, v string) error {
-	n, err := strconv.ParseInt(v, 10, 64)
-	if err != nil || n < 0 || n > 1<<20 {
-		return fmt.Errorf("%q is not a number of bytes from 0 to %d", v, 1<<20)
 	}
 	*to = n
 	return nil

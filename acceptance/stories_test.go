@@ -1,0 +1,120 @@
+package acceptance
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// binary is the program under test, built once.
+var binary string
+
+func TestMain(m *testing.M) {
+	os.Exit(buildAndRun(m))
+}
+
+func buildAndRun(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "kura-acceptance-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	binary = filepath.Join(dir, "kura")
+	build := exec.Command("go", "build", "-o", binary, "../cmd/kura")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
+		return 1
+	}
+	return m.Run()
+}
+
+func TestStories(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "stories",
+		Setup:               setup,
+		Condition:           condition,
+		RequireExplicitExec: true,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"kura-start": startCommand,
+			"kura-stop":  stopCommand,
+			"kura-kill":  killCommand,
+			"http":       httpCommand,
+			"random":     randomCommand,
+			"nowhere":    nowhereCommand,
+			"damage":     damageCommand,
+		},
+	})
+}
+
+// setup gives a story an environment of its own: nothing of the developer's AWS settings reaches
+// the clients.
+func setup(e *testscript.Env) error {
+	home := filepath.Join(e.WorkDir, "home")
+	if err := os.Mkdir(home, 0o700); err != nil {
+		return err
+	}
+	e.Setenv("HOME", home)
+	e.Setenv("PATH", filepath.Dir(binary)+string(os.PathListSeparator)+os.Getenv("PATH"))
+	e.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	e.Setenv("AWS_PAGER", "")
+	e.Setenv("PYTHONDONTWRITEBYTECODE", "1")
+	e.Setenv("PYTHONWARNINGS", "ignore")
+	e.Setenv("LC_ALL", "C.UTF-8")
+	e.Setenv("DATA", filepath.Join(e.WorkDir, "data"))
+	if root := pyenvRoot(); root != "" {
+		e.Setenv("PYENV_ROOT", root)
+	}
+	return nil
+}
+
+// pyenvRoot lets pyenv's shims work under another HOME.
+func pyenvRoot() string {
+	if root := os.Getenv("PYENV_ROOT"); root != "" {
+		return root
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return ""
+	}
+	if _, err := os.Stat(filepath.Join(home, ".pyenv")); err != nil {
+		return ""
+	}
+	return filepath.Join(home, ".pyenv")
+}
+
+var clients sync.Map // name → bool
+
+func condition(name string) (bool, error) {
+	if client, ok := strings.CutPrefix(name, "client:"); ok {
+		return hasClient(client), nil
+	}
+	if name == "large" {
+		return os.Getenv("KURA_TEST_LARGE") != "", nil
+	}
+	return false, fmt.Errorf("unknown condition %q", name)
+}
+
+func hasClient(name string) bool {
+	if known, ok := clients.Load(name); ok {
+		return known.(bool)
+	}
+	probe := exec.Command(name, "--version")
+	switch name {
+	case "boto3":
+		probe = exec.Command("python3", "-c", "import boto3")
+	case "rclone", "restic":
+		probe = exec.Command(name, "version")
+	}
+	ok := probe.Run() == nil
+	if _, told := clients.LoadOrStore(name, ok); !told && !ok {
+		fmt.Printf("=== SKIPPED: the client %s is not installed; its stories are not told ===\n", name)
+	}
+	return ok
+}

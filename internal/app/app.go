@@ -1,0 +1,203 @@
+// Package app puts a server together: settings, data directory, engines, keys, identities, objects,
+// services, listeners. It is the only package that knows them all, and it knows nothing else: what
+// stands here is wiring, and what a first start tells a person.
+//
+// What it promises: a data directory is served by one process at a time; everything durable is
+// recovered before the first request is let in; a stop lets requests in flight end, and closes in
+// the reverse order of opening.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/kura-s3/kura/internal/audit"
+	"github.com/kura-s3/kura/internal/authn"
+	"github.com/kura-s3/kura/internal/authz"
+	"github.com/kura-s3/kura/internal/config"
+	"github.com/kura-s3/kura/internal/front"
+	"github.com/kura-s3/kura/internal/identity"
+	"github.com/kura-s3/kura/internal/keys"
+	"github.com/kura-s3/kura/internal/object"
+)
+
+// Build says which program this is.
+type Build struct {
+	Version string `json:"version"`
+	Commit  string `json:"commit"`
+	Go      string `json:"go"`
+}
+
+// Options of Serve.
+type Options struct {
+	// Config is the checked settings. Required.
+	Config *config.Config
+	// Environ is the environment, for the keys of the first start.
+	Environ []string
+	// Notices is told what a person wants to know at start. Required.
+	Notices io.Writer
+	// Terminal says that a person reads Notices: then the first start shows the secret.
+	Terminal bool
+	// Log gets log lines. Required.
+	Log io.Writer
+	// Build says which program this is.
+	Build Build
+}
+
+// Serve opens the data directory, serves until ctx is done, and stops cleanly.
+func Serve(ctx context.Context, o Options) (err error) {
+	log := newLog(o.Log, o.Config)
+	for _, name := range o.Config.UnknownVariables {
+		log.Warn("environment variable means nothing to Kura", "name", name)
+	}
+	s := &server{options: o, config: o.Config, log: log}
+	defer func() { err = errors.Join(err, s.close()) }()
+	if err := s.open(ctx); err != nil {
+		return err
+	}
+	return s.serve(ctx)
+}
+
+// server is what is open, in the order of opening.
+type server struct {
+	options Options
+	config  *config.Config
+	log     *slog.Logger
+	closers []func() error
+
+	engines    *engines
+	identities *identity.Store
+	objects    *object.Store
+	authn      *authn.Authenticator
+	guard      *authz.Guard
+	journal    *audit.Journal
+	front      *front.Server
+	listeners  []*bound
+}
+
+// onClose adds what close undoes, last opened first closed.
+func (s *server) onClose(f func() error) { s.closers = append(s.closers, f) }
+
+func (s *server) close() error {
+	var errs []error
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		errs = append(errs, s.closers[i]())
+	}
+	s.closers = nil
+	return errors.Join(errs...)
+}
+
+// open opens everything up to the listeners' sockets.
+func (s *server) open(ctx context.Context) error {
+	started := time.Now()
+	steps := []func(context.Context) error{
+		s.openDirectory, s.openListeners, s.openStores, s.openServices,
+	}
+	for _, step := range steps {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	s.log.Info("ready", "data", s.config.Data, "took", time.Since(started).Round(time.Millisecond))
+	return nil
+}
+
+func (s *server) openDirectory(context.Context) error {
+	lock, err := lockDirectory(s.config.Data)
+	if err != nil {
+		return err
+	}
+	s.onClose(lock.release)
+	return nil
+}
+
+// openStores opens what is durable: engines, keys, identities, objects, the journal.
+func (s *server) openStores(ctx context.Context) error {
+	var err error
+	if s.engines, err = openEngines(ctx, s.config.Data, s.log); err != nil {
+		return err
+	}
+	s.onClose(s.engines.Close)
+	ring, err := keys.Open(ctx, s.engines.Meta, keys.NewKeyFile(rootKeyPath(s.config)))
+	if err != nil {
+		return err
+	}
+	admin, root, err := firstKeys(s.options.Environ)
+	if err != nil {
+		return err
+	}
+	if admin, err = s.firstAdmin(ctx, admin); err != nil {
+		return err
+	}
+	s.identities, err = identity.Open(ctx, identity.Config{
+		Meta: s.engines.Meta, Secrets: secrets{ring}, Log: s.log, AccountID: s.config.AccountID, Admin: admin, Root: root,
+	})
+	if err != nil {
+		return err
+	}
+	s.onClose(s.identities.Close)
+	s.objects, err = object.Open(ctx, object.Config{Meta: s.engines.Meta, Blob: s.engines.Blob, Keys: ring, Log: s.log})
+	if err != nil {
+		return err
+	}
+	s.onClose(func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), s.config.StopTimeout+time.Second)
+		defer cancel()
+		return s.objects.Close(ctx)
+	})
+	s.journal, err = audit.OpenJournal(audit.JournalConfig{Dir: filepath.Join(s.config.Data, "audit")})
+	if err != nil {
+		return fmt.Errorf("audit journal: %w", err)
+	}
+	s.onClose(s.journal.Close)
+	return nil
+}
+
+func rootKeyPath(c *config.Config) string {
+	if c.RootKey != "" {
+		return c.RootKey
+	}
+	return filepath.Join(c.Data, "root.key")
+}
+
+// serve lets requests in until ctx is done, then lets those in flight end.
+func (s *server) serve(ctx context.Context) error {
+	done := make(chan error, len(s.listeners))
+	for _, l := range s.listeners {
+		go func() { done <- s.front.Serve(l.Listener, l.name, l.tls) }()
+	}
+	s.log.Info("serving", "endpoints", endpoints(s.listeners))
+	var failed error
+	running := len(s.listeners)
+	select {
+	case <-ctx.Done():
+		s.log.Info("stopping", "timeout", s.config.StopTimeout)
+	case failed = <-done:
+		running--
+	}
+	stop, cancel := context.WithTimeout(context.Background(), s.config.StopTimeout)
+	defer cancel()
+	errs := []error{failed, s.front.Shutdown(stop)}
+	for range running {
+		errs = append(errs, <-done)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	s.log.Info("stopped")
+	return nil
+}
+
+// secrets lets identities seal with the ring. Opening asks no sealer that could be far away, so no
+// request waits for it.
+type secrets struct{ *keys.Ring }
+
+// OpenSecret implements identity.Secrets.
+func (s secrets) OpenSecret(bound, sealed []byte) ([]byte, error) {
+	return s.Ring.OpenSecret(context.Background(), bound, sealed)
+}

@@ -1,0 +1,102 @@
+package app
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/s3"
+	"github.com/kura-s3/kura/internal/authn"
+	"github.com/kura-s3/kura/internal/authz"
+	"github.com/kura-s3/kura/internal/front"
+	"github.com/kura-s3/kura/internal/identity"
+	"github.com/kura-s3/kura/internal/metrics"
+)
+
+// openServices puts the staircase on top of the stores, and the front before it.
+func (s *server) openServices(context.Context) error {
+	registry := prometheus.NewRegistry()
+	counters := metrics.New(registry)
+	s.guard = authz.New(authz.Config{Recorder: s.journal, Count: counters.Decision})
+	s.authn = authn.New(authn.Config{Credentials: s.identities, Anonymous: identity.Anonymous(), Region: s.config.Region})
+
+	pipeline, err := api.NewServer(api.Config{
+		Services: []api.Service{
+			introducing{s3.New(s3.Config{
+				Objects: s.objects, Authn: s.authn, Region: s.config.Region, Domains: s.config.Domains, Log: s.log,
+			})},
+		},
+		Guard:    s.guard,
+		Recorder: s.journal,
+		Peer:     peerOf,
+		Meter:    counters,
+		Log:      s.log,
+		Region:   s.config.Region,
+	})
+	if err != nil {
+		return err
+	}
+	limits := front.DefaultLimits()
+	limits.Connections = s.config.MaxConnections
+	limits.ConnectionsPerIP = s.config.MaxConnectionsPerIP
+	limits.Unauthenticated = s.config.MaxUnauthenticated
+	limits.Uploads = s.config.MaxUploads
+	s.front, err = front.New(front.Config{
+		Handler:        pipeline,
+		Log:            s.log,
+		TrustedProxies: s.config.TrustedProxies,
+		Domains:        s.config.Domains,
+		Metrics:        metrics.Handler(registry),
+		Authorize:      s.mayReadMetrics,
+		Limits:         limits,
+	})
+	if err != nil {
+		return err
+	}
+	// Serve shuts the front down; this is for an opening that fails further on.
+	s.onClose(func() error { return s.front.Shutdown(context.Background()) })
+	s.gauges().Register(registry)
+	return s.introduce()
+}
+
+func peerOf(r *http.Request) api.Peer {
+	p := front.PeerOf(r.Context())
+	return api.Peer{
+		IP: p.IP, Secure: p.Secure, TLSVersion: p.TLSVersion, Listener: p.Listener,
+		RequestID: p.RequestID, HostID: p.HostID,
+	}
+}
+
+// introducing tells the front whose connection has proved who they are.
+type introducing struct{ api.Service }
+
+// Authenticate implements api.Service.
+func (s introducing) Authenticate(c *api.Call) (*authn.Caller, error) {
+	caller, err := s.Service.Authenticate(c)
+	if err == nil && caller.AuthType != authn.Anonymous {
+		front.Authenticated(c.R.Context())
+	}
+	return caller, err
+}
+
+func (s *server) gauges() metrics.Gauges {
+	return metrics.Gauges{
+		Connections:     func() float64 { return float64(s.front.Stats().Connections) },
+		Unauthenticated: func() float64 { return float64(s.front.Stats().Unauthenticated) },
+		Uploads:         func() float64 { return float64(s.front.Stats().Uploads) },
+		Refused:         func() map[string]int64 { return s.front.Stats().Refused },
+		Version:         s.options.Build.Version, Commit: s.options.Build.Commit,
+		StorageUsed: func() float64 {
+			return float64(s.engines.Meta.Usage().BytesUsed + s.engines.Blob.Usage().BytesUsed)
+		},
+		StorageFree: func() float64 { return float64(s.engines.Blob.Usage().BytesFree) },
+		Syncs: func() float64 {
+			return float64(s.engines.Meta.Usage().Syncs + s.engines.Blob.Usage().Syncs)
+		},
+		Corrupt: func() float64 {
+			return float64(s.engines.Meta.Usage().Corrupt + s.engines.Blob.Usage().Corrupt)
+		},
+	}
+}
