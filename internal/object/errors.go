@@ -5,8 +5,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"strconv"
-	"syscall"
 
+	"github.com/kura-s3/kura/internal/engine"
 	"github.com/kura-s3/kura/internal/fault"
 	"github.com/kura-s3/kura/internal/seal"
 )
@@ -50,9 +50,9 @@ func stored(err error) error {
 	switch {
 	case err == nil || fault.Of(err) != "":
 		return err
-	case errors.Is(err, syscall.ENOSPC):
+	case errors.Is(err, engine.ErrNoSpace):
 		return &fault.Error{Kind: OutOfSpace, Cause: err}
-	case errors.Is(err, seal.ErrDamaged), errors.Is(err, errRecord):
+	case errors.Is(err, seal.ErrDamaged), errors.Is(err, engine.ErrDamaged), errors.Is(err, errRecord):
 		return damaged("", err)
 	}
 	return err
