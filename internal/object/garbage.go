@@ -354,7 +354,7 @@ func (s *Store) drainUpload(ctx context.Context, t *trash) error {
 		var parts []partRecord
 		b := engine.Batch{Lazy: true}
 		err := s.scanSome(ctx, prefix, slice, func(key, value []byte) error {
-			p, err := decodePart(value)
+			p, _, err := decodePart(bytes.Clone(value))
 			parts = append(parts, p)
 			b.Delete(bytes.Clone(key))
 			return err

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/kura-s3/kura/internal/engine"
+	"github.com/kura-s3/kura/internal/fault"
 	"github.com/kura-s3/kura/internal/seal"
 )
 
@@ -63,7 +64,7 @@ func (s *Store) openInline(ctx context.Context, bucket uint64, b *body, size, of
 	about := aboutBody(bucket, b.id)
 	key, err := s.keys.OpenDataKey(ctx, b.wrapped, about)
 	if err != nil {
-		return nil, s.noticeDamage(err)
+		return nil, s.keyError(ctx, err)
 	}
 	buf := smalls.Get().(*[]byte)
 	plain, err := seal.OpenBytes((*buf)[:0], key, about, sealed)
@@ -115,7 +116,7 @@ func (s *Store) openBlob(ctx context.Context, bucket uint64, b *body, size, off,
 	about := aboutBody(bucket, b.id)
 	key, err := s.keys.OpenDataKey(ctx, b.wrapped, about)
 	if err != nil {
-		return nil, s.noticeDamage(err)
+		return nil, s.keyError(ctx, err)
 	}
 	src, err := s.blob.Open(ctx, engine.Ref(b.ref))
 	if errors.Is(err, engine.ErrNoBlob) {
@@ -177,6 +178,15 @@ func (p *pinnedBody) Close() error {
 	err := p.bodyReader.Close()
 	p.s.readers.unpin(p.id)
 	return err
+}
+
+// keyError tells a data key that does not open from a keyring that could not be asked.
+func (s *Store) keyError(ctx context.Context, err error) error {
+	if fault.Of(err) != "" || ctx.Err() != nil {
+		return err
+	}
+	s.damagedReads.Add(1)
+	return damaged("", err)
 }
 
 // noticeDamage counts damaged reads and gives them their kind.

@@ -47,13 +47,18 @@ func (d *decoder) part() (p partRecord) {
 	return p
 }
 
-func encodePart(p *partRecord) []byte { return p.append([]byte{formatPart}) }
+func encodePart(p *partRecord, bucket uint64) []byte {
+	return p.append(binary.AppendUvarint([]byte{formatPart}, bucket))
+}
 
-func decodePart(raw []byte) (partRecord, error) {
+// decodePart reads the record of an upload's part, which names the bucket for whose sake its body is
+// sealed.
+func decodePart(raw []byte) (p partRecord, bucket uint64, err error) {
 	d := decoder{b: raw}
 	d.format(formatPart)
-	p := d.part()
-	return p, d.end()
+	bucket = d.uvarint()
+	p = d.part()
+	return p, bucket, d.end()
 }
 
 func encodePage(parts []partRecord) []byte {

@@ -290,13 +290,13 @@ func (s *Store) namePart(ctx context.Context, in *PartInput, bucketID, number ui
 			return err
 		}
 		if old != nil {
-			was, err := decodePart(old)
+			was, _, err := decodePart(old)
 			if err != nil {
 				return err
 			}
 			t.discardBody(&was.body)
 		}
-		t.set(partKey(number, in.Number), encodePart(p))
+		t.set(partKey(number, in.Number), encodePart(p, bucketID))
 		data.name(t)
 		return nil
 	})
@@ -357,7 +357,7 @@ func (s *Store) ListParts(ctx context.Context, g authz.Grant, bucket, key, id st
 			page.Truncated = true
 			break
 		}
-		p, err := decodePart(it.Value())
+		p, _, err := decodePart(it.Value())
 		if err != nil {
 			return nil, s.noticeDamage(err)
 		}
@@ -380,7 +380,7 @@ func (t *txn) allParts(ctx context.Context, number uint64) ([]partRecord, error)
 	defer it.Close()
 	var parts []partRecord
 	for it.Next() {
-		p, err := decodePart(slices.Clone(it.Value()))
+		p, _, err := decodePart(slices.Clone(it.Value()))
 		if err != nil {
 			return nil, err
 		}

@@ -1,0 +1,139 @@
+package object
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/kura-s3/kura/internal/fault"
+)
+
+// ScrubConfig says how a Scrub goes.
+type ScrubConfig struct {
+	// BytesPerSecond bounds what is read. 0: as fast as it goes.
+	BytesPerSecond int64
+	// Report is told of every damaged body. Required.
+	Report func(Problem)
+}
+
+// Scrub reads every current and older version once, slowly, while the store is at work, and reports
+// what does not authenticate. An object that was replaced or deleted meanwhile is no problem.
+func (s *Store) Scrub(ctx context.Context, c ScrubConfig) (Summary, error) {
+	var sum Summary
+	pace := &pacer{rate: c.BytesPerSecond, begun: time.Now()}
+	buckets := map[uint64]*Bucket{}
+	s.buckets.all(func(b *Bucket) { buckets[b.ID] = b })
+	sum.Buckets = int64(len(buckets))
+	for _, space := range []string{spaceHead, spaceVersion} {
+		cursor, end := prefixRange([]byte(space))
+		for cursor != nil {
+			rows, err := s.scrubSlice(ctx, cursor, end)
+			if err != nil {
+				return sum, stored(err)
+			}
+			cursor = nil
+			for i := range rows {
+				cursor = append(slices.Clone(rows[i].place), 0)
+				if err := s.scrubRow(ctx, buckets, &rows[i], pace, &sum, c.Report); err != nil {
+					return sum, err
+				}
+			}
+		}
+	}
+	return sum, nil
+}
+
+// scrubSlice reads some rows and lets the snapshot go: reading bodies takes long.
+func (s *Store) scrubSlice(ctx context.Context, lo, hi []byte) ([]found, error) {
+	it, err := s.meta.Scan(ctx, lo, hi)
+	if err != nil {
+		return nil, err
+	}
+	defer it.Close()
+	var rows []found
+	for len(rows) < slice && it.Next() {
+		rows = append(rows, found{place: slices.Clone(it.Key()), raw: slices.Clone(it.Value()), version: it.Version()})
+	}
+	return rows, it.Err()
+}
+
+func (s *Store) scrubRow(ctx context.Context, buckets map[uint64]*Bucket, f *found, pace *pacer, sum *Summary, report func(Problem)) error {
+	id, _ := idAfter(f.place)
+	b := buckets[id]
+	if b == nil {
+		return ctx.Err() // a bucket that was made or deleted meanwhile
+	}
+	where := fmt.Sprintf("%s/%s", b.Name, f.place[rowPrefix:])
+	err := f.decode(f.raw)
+	if err == nil && !f.marker {
+		sum.Bodies++
+		sum.Bytes += f.size
+		err = s.readThrough(ctx, b.ID, &f.body, f.size, pace)
+	}
+	if err == nil || ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if _, version, getErr := s.meta.Get(ctx, f.place, nil); getErr != nil || version != f.version {
+		return getErr
+	}
+	if fault.Of(err) == "" && !errors.Is(err, errGone) && !errors.Is(err, errRecord) {
+		return err
+	}
+	sum.Problems++
+	report(Problem{Where: where, What: err.Error()})
+	return nil
+}
+
+// pacer keeps a long read from taking all of a disk.
+type pacer struct {
+	rate  int64
+	begun time.Time
+	done  int64
+}
+
+func (p *pacer) took(ctx context.Context, n int) error {
+	if p == nil || p.rate <= 0 {
+		return ctx.Err()
+	}
+	p.done += int64(n)
+	due := time.Duration(float64(p.done) / float64(p.rate) * float64(time.Second))
+	wait := due - time.Since(p.begun)
+	if wait <= 0 {
+		return ctx.Err()
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(wait):
+		return nil
+	}
+}
+
+// pacedDiscard forgets what it is given, no faster than its pace.
+type pacedDiscard struct {
+	ctx  context.Context
+	pace *pacer
+}
+
+var _ io.Writer = (*pacedDiscard)(nil)
+
+func (d *pacedDiscard) Write(p []byte) (int, error) {
+	return len(p), d.pace.took(d.ctx, len(p))
+}
+
+// readThrough reads and authenticates a body, at most pace allows.
+func (s *Store) readThrough(ctx context.Context, bucket uint64, b *body, size int64, pace *pacer) error {
+	r, err := s.openBody(ctx, bucket, b, size, 0, size)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	n, err := r.WriteTo(&pacedDiscard{ctx: ctx, pace: pace})
+	if err == nil && n != size {
+		err = damaged("a body ends early", nil)
+	}
+	return err
+}
