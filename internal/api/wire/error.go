@@ -19,6 +19,8 @@ const (
 	MissingHeader ErrorKind = "MissingHeader"
 	// MissingMember is an absent required query parameter or path label.
 	MissingMember ErrorKind = "MissingMember"
+	// MissingElement is an absent required element or attribute of an XML body.
+	MissingElement ErrorKind = "MissingElement"
 	// BadValue is a value that is not of the member's type.
 	BadValue ErrorKind = "BadValue"
 	// BadEnum is a string in a body that is not among the values of the model.

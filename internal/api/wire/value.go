@@ -59,10 +59,12 @@ func setScalar(sh *Shape, v reflect.Value, s string, f TimeFormat) error {
 	switch sh.Kind {
 	case String, Enum:
 		t.SetString(s)
-		ok = sh.Kind == String || s != ""
+		ok = sh.Kind == String || sh.Open || s != ""
 	case Boolean:
-		ok = s == "true" || s == "false"
-		t.SetBool(s == "true")
+		// AWS's own examples write TRUE; there is nothing else that it could mean.
+		yes := strings.EqualFold(s, "true")
+		ok = yes || strings.EqualFold(s, "false")
+		t.SetBool(yes)
 	case Integer:
 		ok = setInt(t, s, 32)
 	case Long:

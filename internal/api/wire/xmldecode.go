@@ -42,8 +42,11 @@ func (r *xmlReader) structure(sh *Shape, v reflect.Value) error {
 	hint := 0
 	for {
 		more, err := r.child()
-		if err != nil || !more {
+		if err != nil {
 			return err
+		}
+		if !more {
+			return complete(sh, v)
 		}
 		i := sh.memberBytes(r.s.local, hint)
 		if i < 0 {
@@ -54,6 +57,20 @@ func (r *xmlReader) structure(sh *Shape, v reflect.Value) error {
 			return within(sh.Members[i].Wire, err)
 		}
 	}
+}
+
+// complete refuses a structure that lacks what the model requires of it.
+func complete(sh *Shape, v reflect.Value) error {
+	for i := range sh.Members {
+		m := &sh.Members[i]
+		if !m.Required || m.In != InBody && m.In != InAttribute {
+			continue
+		}
+		if _, given := present(v.Field(i)); !given {
+			return &Error{Kind: MissingElement, Member: m.Wire, Detail: "required"}
+		}
+	}
+	return nil
 }
 
 // child moves to the next child element; false at the end of the element.
