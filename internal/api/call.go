@@ -64,6 +64,12 @@ type Call struct {
 	inquiry   authz.Inquiry
 }
 
+// NewCall begins a call. The Server makes one for each request; a test may, to look at what a
+// Responder writes.
+func NewCall(w http.ResponseWriter, r *http.Request) *Call {
+	return &Call{W: Response{next: w}, R: r}
+}
+
 // Need adds a demand to those of the call and returns all so far: a declaration's Demands is
 // usually one line of it.
 func (c *Call) Need(action string, resource authz.Resource, keys authz.Keys) []authz.Demand {

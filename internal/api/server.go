@@ -120,8 +120,8 @@ func (s *Server) Ops() []*Op {
 
 // ServeHTTP is the life of a request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c := &Call{R: r, Peer: s.config.Peer(r), Started: s.config.Now()}
-	c.W.next = w
+	c := NewCall(w, r)
+	c.Peer, c.Started = s.config.Peer(r), s.config.Now()
 	s.begin(c)
 
 	out, err := s.descend(c)

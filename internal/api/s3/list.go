@@ -268,24 +268,28 @@ func (x *xmlPage) object(o *object.Info, in *listInput) {
 	x.raw("<Contents>")
 	x.key("Key", o.Key)
 	x.raw("<LastModified>")
-	x.b = o.Modified.UTC().AppendFormat(x.b, timeFormat)
+	x.b = appendTime(x.b, o.Modified)
 	x.raw("</LastModified><ETag>&quot;")
 	x.raw(o.ETag)
 	x.raw("&quot;</ETag>")
 	if o.Checksum.Value != nil {
-		x.text("ChecksumAlgorithm", o.Checksum.Algorithm.String())
-		x.text("ChecksumType", checksumType(o.Checksum))
+		x.raw("<ChecksumAlgorithm>")
+		x.raw(o.Checksum.Algorithm.String())
+		x.raw("</ChecksumAlgorithm><ChecksumType>")
+		x.raw(checksumType(o.Checksum))
+		x.raw("</ChecksumType>")
 	}
 	x.raw("<Size>")
 	x.b = strconv.AppendInt(x.b, o.Size, 10)
 	x.raw("</Size>")
 	if !in.v2 || in.fetchOwner {
-		x.raw("<Owner>")
-		x.text("ID", o.Owner.Canonical)
-		x.raw("</Owner>")
+		x.raw("<Owner><ID>")
+		x.raw(o.Owner.Canonical)
+		x.raw("</ID></Owner>")
 	}
-	x.text("StorageClass", storageClass(o))
-	x.raw("</Contents>")
+	x.raw("<StorageClass>")
+	x.raw(storageClass(o))
+	x.raw("</StorageClass></Contents>")
 }
 
 func (x *xmlPage) prefixes(prefixes []string) {
@@ -296,24 +300,49 @@ func (x *xmlPage) prefixes(prefixes []string) {
 	}
 }
 
-const timeFormat = "2006-01-02T15:04:05.000Z"
+// appendTime writes 2006-01-02T15:04:05.000Z: S3 keeps whole seconds.
+func appendTime(b []byte, t time.Time) []byte {
+	t = t.UTC()
+	year, month, day := t.Date()
+	hour, minute, second := t.Clock()
+	b = append(b, byte('0'+year/1000%10), byte('0'+year/100%10))
+	b = append(appendTwo(b, year%100), '-')
+	b = append(appendTwo(b, int(month)), '-')
+	b = append(appendTwo(b, day), 'T')
+	b = append(appendTwo(b, hour), ':')
+	b = append(appendTwo(b, minute), ':')
+	return append(appendTwo(b, second), ".000Z"...)
+}
+
+func appendTwo(b []byte, n int) []byte { return append(b, byte('0'+n/10), byte('0'+n%10)) }
 
 // appendEscaped encodes a key the way S3 does for encoding-type=url: like a query value, "/" kept.
 func appendEscaped(b []byte, s string) []byte {
 	const hex = "0123456789ABCDEF"
+	plain := 0
 	for i := 0; i < len(s); i++ {
-		c := s[i]
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_', c == '.', c == '/', c == '*':
-			b = append(b, c)
-		case c == ' ':
+		if unescaped[s[i]] {
+			continue
+		}
+		b = append(b, s[plain:i]...)
+		plain = i + 1
+		if c := s[i]; c == ' ' {
 			b = append(b, '+')
-		default:
+		} else {
 			b = append(b, '%', hex[c>>4], hex[c&15])
 		}
 	}
-	return b
+	return append(b, s[plain:]...)
 }
+
+// unescaped are the bytes that stand for themselves in an encoded key.
+var unescaped = func() (table [256]bool) {
+	for c := range table {
+		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+		table[c] = letter || strings.IndexByte("-_.*/", byte(c)) >= 0
+	}
+	return table
+}()
 
 func escapePath(s string) string {
 	return strings.ReplaceAll(string(appendEscaped(nil, s)), "+", "%20")
