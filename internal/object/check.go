@@ -382,4 +382,3 @@ func (c *checker) namesOf(ctx context.Context, b *body, fn func(uint64)) error {
 	}
 	return nil
 }
-

@@ -160,7 +160,7 @@ func (s *Store) millis() int64 { return s.now().UnixMilli() }
 // idSource gives ids that are never given twice, ascending: a number that each start takes from a
 // stored counter, then a count.
 type idSource struct {
-	last  atomic.Uint64
+	last atomic.Uint64
 }
 
 const idsPerEpoch = 40 // bits

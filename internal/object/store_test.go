@@ -232,28 +232,36 @@ func TestZeroGrantOpensNothing(t *testing.T) {
 	s, ctx, g := f.store, t.Context(), authz.Grant{}
 	source := &GetInput{Bucket: "photos", Key: "k"}
 	calls := map[string]func() error{
-		"CreateBucket":   func() error { _, err := s.CreateBucket(ctx, g, CreateBucketInput{Name: "other"}); return err },
-		"DeleteBucket":   func() error { return s.DeleteBucket(ctx, g, "photos") },
-		"ListBuckets":    func() error { _, err := s.ListBuckets(ctx, g, alice.Account); return err },
-		"UpdateBucket":   func() error { _, err := s.UpdateBucket(ctx, g, "s3:PutBucketTagging", "photos", nil); return err },
-		"Put":            func() error { _, err := s.Put(ctx, g, &PutInput{Bucket: "photos", Key: "k"}); return err },
-		"Get":            func() error { _, err := s.Get(ctx, g, source); return err },
-		"Stat":           func() error { _, err := s.Stat(ctx, g, source); return err },
-		"Parts":          func() error { _, _, err := s.Parts(ctx, g, source, 0, 1); return err },
-		"Delete":         func() error { _, err := s.Delete(ctx, g, &DeleteInput{Bucket: "photos", Key: "k"}); return err },
-		"DeleteMany":     func() error { return s.DeleteMany(ctx, []authz.Grant{g}, []*DeleteInput{{Bucket: "photos", Key: "k"}})[0].Err },
-		"Copy":           func() error { _, _, err := s.Copy(ctx, g, &CopyInput{Source: *source, Dest: PutInput{Bucket: "photos", Key: "k"}}); return err },
-		"Tags":           func() error { _, _, err := s.Tags(ctx, g, source); return err },
-		"SetTags":        func() error { _, err := s.SetTags(ctx, g, "s3:PutObjectTagging", source, nil); return err },
-		"CreateUpload":   func() error { _, err := s.CreateUpload(ctx, g, &UploadInput{Bucket: "photos", Key: "k"}); return err },
-		"Upload":         func() error { _, err := s.Upload(ctx, g, "photos", "k", "x"); return err },
-		"PutPart":        func() error { _, err := s.PutPart(ctx, g, &PartInput{Bucket: "photos", Key: "k"}); return err },
-		"CompleteUpload": func() error { _, err := s.CompleteUpload(ctx, g, &CompleteInput{Bucket: "photos", Key: "k"}); return err },
-		"AbortUpload":    func() error { return s.AbortUpload(ctx, g, "photos", "k", "x") },
-		"ListParts":      func() error { _, err := s.ListParts(ctx, g, "photos", "k", "x", 0, 1); return err },
-		"ListUploads":    func() error { _, err := s.ListUploads(ctx, g, &ListUploadsInput{Bucket: "photos"}); return err },
-		"List":           func() error { _, err := s.List(ctx, g, &ListInput{Bucket: "photos"}); return err },
-		"ListVersions":   func() error { _, err := s.ListVersions(ctx, g, &ListVersionsInput{Bucket: "photos"}); return err },
+		"CreateBucket": func() error { _, err := s.CreateBucket(ctx, g, CreateBucketInput{Name: "other"}); return err },
+		"DeleteBucket": func() error { return s.DeleteBucket(ctx, g, "photos") },
+		"ListBuckets":  func() error { _, err := s.ListBuckets(ctx, g, alice.Account); return err },
+		"UpdateBucket": func() error { _, err := s.UpdateBucket(ctx, g, "s3:PutBucketTagging", "photos", nil); return err },
+		"Put":          func() error { _, err := s.Put(ctx, g, &PutInput{Bucket: "photos", Key: "k"}); return err },
+		"Get":          func() error { _, err := s.Get(ctx, g, source); return err },
+		"Stat":         func() error { _, err := s.Stat(ctx, g, source); return err },
+		"Parts":        func() error { _, _, err := s.Parts(ctx, g, source, 0, 1); return err },
+		"Delete":       func() error { _, err := s.Delete(ctx, g, &DeleteInput{Bucket: "photos", Key: "k"}); return err },
+		"DeleteMany": func() error {
+			return s.DeleteMany(ctx, []authz.Grant{g}, []*DeleteInput{{Bucket: "photos", Key: "k"}})[0].Err
+		},
+		"Copy": func() error {
+			_, _, err := s.Copy(ctx, g, &CopyInput{Source: *source, Dest: PutInput{Bucket: "photos", Key: "k"}})
+			return err
+		},
+		"Tags":         func() error { _, _, err := s.Tags(ctx, g, source); return err },
+		"SetTags":      func() error { _, err := s.SetTags(ctx, g, "s3:PutObjectTagging", source, nil); return err },
+		"CreateUpload": func() error { _, err := s.CreateUpload(ctx, g, &UploadInput{Bucket: "photos", Key: "k"}); return err },
+		"Upload":       func() error { _, err := s.Upload(ctx, g, "photos", "k", "x"); return err },
+		"PutPart":      func() error { _, err := s.PutPart(ctx, g, &PartInput{Bucket: "photos", Key: "k"}); return err },
+		"CompleteUpload": func() error {
+			_, err := s.CompleteUpload(ctx, g, &CompleteInput{Bucket: "photos", Key: "k"})
+			return err
+		},
+		"AbortUpload":  func() error { return s.AbortUpload(ctx, g, "photos", "k", "x") },
+		"ListParts":    func() error { _, err := s.ListParts(ctx, g, "photos", "k", "x", 0, 1); return err },
+		"ListUploads":  func() error { _, err := s.ListUploads(ctx, g, &ListUploadsInput{Bucket: "photos"}); return err },
+		"List":         func() error { _, err := s.List(ctx, g, &ListInput{Bucket: "photos"}); return err },
+		"ListVersions": func() error { _, err := s.ListVersions(ctx, g, &ListVersionsInput{Bucket: "photos"}); return err },
 	}
 	for name, call := range calls {
 		if err := call(); !fault.Is(err, authz.NotGranted) {
@@ -295,3 +303,13 @@ func TestBodyErrorsComeBackUnchangedAndStoreNothing(t *testing.T) {
 type failingReader struct{ err error }
 
 func (r failingReader) Read([]byte) (int, error) { return 0, r.err }
+
+// check runs the doctor, which must find nothing wrong.
+func (f *fixture) check() Summary {
+	f.t.Helper()
+	sum, err := f.store.Check(f.t.Context(), func(p Problem) { f.t.Errorf("doctor: %s: %s", p.Where, p.What) })
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return sum
+}

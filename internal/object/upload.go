@@ -392,4 +392,3 @@ func (t *txn) allParts(ctx context.Context, number uint64) ([]partRecord, error)
 	}
 	return parts, it.Err()
 }
-
