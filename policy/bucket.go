@@ -9,7 +9,7 @@ import (
 // them. The error is a *SyntaxError at the first fault.
 func (d *Document) CheckBucket(bucketARN string) error {
 	for i := range d.statements {
-		c := bucketCheck{doc: d, statement: &d.statements[i], bucket: bucketARN}
+		c := bucketCheck{doc: d, statement: &d.statements[i], bucket: bucketARN, reach: reach{resources: d.statements[i].resources}}
 		if err := c.run(); err != nil {
 			return err
 		}
@@ -21,6 +21,7 @@ type bucketCheck struct {
 	doc       *Document
 	statement *statement
 	bucket    string
+	reach     reach
 }
 
 func (c *bucketCheck) fail(offset int, text string, code Code, detail, message string) error {
@@ -96,9 +97,7 @@ func (c *bucketCheck) applicable(a *actionPattern, key string) bool {
 	found := false
 	eachAction(a.written, func(s *serviceRow, row *actionRow) bool {
 		if s.prefix == "s3" && (key == "" || s.hasKey(row, key)) {
-			for i := range c.statement.resources {
-				found = found || c.statement.notResource || s.appliesTo(row, c.statement.resources[i].written)
-			}
+			found = c.statement.notResource || c.reach.fits(s, row)
 		}
 		return !found
 	})

@@ -91,8 +91,8 @@ func TestServiceTable(t *testing.T) {
 			t.Errorf("ActionMatchesResource(%q, %q) = %v", c.action, c.resource, got)
 		}
 	}
-	if got := Actions("s3:List*Buckets"); len(got) != 2-1 && got[0] != "s3:ListAllMyBuckets" {
-		t.Errorf("Actions: %v", got)
+	if got := strings.Join(Actions("s3:List*Buckets"), " "); got != "s3:ListAllMyBuckets" {
+		t.Errorf("Actions: %s", got)
 	}
 	if n := len(Actions("*")); n < 1000 {
 		t.Errorf("%d actions in the table", n)

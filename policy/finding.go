@@ -81,6 +81,10 @@ type validation struct {
 func Validate(src []byte, kind Kind) []Finding {
 	p := parser{src: string(src), kind: kind, rules: kind.rules()}
 	v := validation{src: p.src}
+	if len(src) > maxValidated {
+		v.report(0, len(src), FindingError, issueCodes[CodeTooLarge], "The document is larger than any policy may be.")
+		return v.findings
+	}
 	v.doc, v.root = p.parse()
 	for _, e := range p.errs {
 		v.report(e.Offset, e.end, FindingError, issueCodes[e.Code], e.Message)
@@ -103,6 +107,9 @@ func Validate(src []byte, kind Kind) []Finding {
 	}
 	return sorted
 }
+
+// maxValidated is more than any quota; findings about larger documents would only cost time.
+const maxValidated = 2 * MaxKeyPolicy
 
 // maxFindings bounds what one document can bring forth.
 const maxFindings = 500

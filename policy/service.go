@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"slices"
 	"sort"
 	"strings"
@@ -77,11 +78,21 @@ func findAction(action string) (*serviceRow, *actionRow) {
 	if s == nil {
 		return nil, nil
 	}
-	i := sort.Search(len(s.actions), func(i int) bool { return lowerASCII(s.actions[i].name) >= name })
-	if i < len(s.actions) && lowerASCII(s.actions[i].name) == name {
+	i := sort.Search(len(s.actions), func(i int) bool { return compareFold(s.actions[i].name, name) >= 0 })
+	if i < len(s.actions) && foldEqual(s.actions[i].name, name) {
 		return s, &s.actions[i]
 	}
 	return s, nil
+}
+
+// compareFold orders by lower-case letters; lowerText has no others.
+func compareFold(s, lowerText string) int {
+	for i := range min(len(s), len(lowerText)) {
+		if c := cmp.Compare(lower(s[i]), lowerText[i]); c != 0 {
+			return c
+		}
+	}
+	return cmp.Compare(len(s), len(lowerText))
 }
 
 // AccessLevel is the action's: List, Read, Write, Tagging or Permissions management; "" when the
@@ -105,6 +116,12 @@ func Actions(pattern string) []string {
 
 // eachAction visits the known actions that the pattern matches, while visit says so.
 func eachAction(pattern string, visit func(*serviceRow, *actionRow) bool) {
+	if !strings.ContainsAny(pattern, "*?") {
+		if s, row := findAction(pattern); row != nil {
+			visit(s, row)
+		}
+		return
+	}
 	p, _ := compilePattern(lowerASCII(pattern), syntax{wildcards: true, fold: true})
 	prefix, _, _ := strings.Cut(lowerASCII(pattern), ":")
 	for i := range services {
@@ -200,19 +217,48 @@ func ResourceTypes(action string) []string {
 // Resource string of a policy. Actions about no resource match "*" alone.
 func ActionMatchesResource(action, resource string) bool {
 	s, row := findAction(action)
-	return row != nil && s.appliesTo(row, resource)
+	r := reach{resources: []resourcePattern{{written: resource}}}
+	return row != nil && r.fits(s, row)
 }
 
-func (s *serviceRow) appliesTo(row *actionRow, resource string) bool {
-	if resource == "*" {
-		return true
+// reach is which resource types a statement's resources can be of. It is worked out once for each
+// service, as a policy may have many actions and many resources.
+type reach struct {
+	resources []resourcePattern
+	types     map[*serviceRow][]bool
+}
+
+// fits tells whether the action applies to some of the resources.
+func (r *reach) fits(s *serviceRow, row *actionRow) bool {
+	types, known := r.types[s]
+	if !known {
+		types = r.resolve(s)
+		if r.types == nil {
+			r.types = make(map[*serviceRow][]bool)
+		}
+		r.types[s] = types
 	}
 	for _, i := range []byte(row.resources) {
-		if overlap(resource, s.resources[i].template) {
+		if types[i] {
 			return true
 		}
 	}
-	return false
+	return types[len(s.resources)]
+}
+
+// resolve answers for every resource type; the last answer is whether "*" is among the resources.
+func (r *reach) resolve(s *serviceRow) []bool {
+	types := make([]bool, len(s.resources)+1)
+	for i := range r.resources {
+		if r.resources[i].written == "*" {
+			types[len(s.resources)] = true
+			continue
+		}
+		for j := range s.resources {
+			types[j] = types[j] || overlap(r.resources[i].written, s.resources[j].template)
+		}
+	}
+	return types
 }
 
 // overlap tells whether some string matches both a policy's resource and an ARN template. Wildcards

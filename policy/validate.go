@@ -76,14 +76,15 @@ func (v *validation) applicability(s *statement) {
 	if s.notAction || s.notResource || len(s.resources) == 0 {
 		return
 	}
+	within := reach{resources: s.resources}
 	for i := range s.actions {
 		a := &s.actions[i]
-		some, listing, needsBucket := false, false, false
+		some, needsBucket := false, false
 		eachAction(a.written, func(service *serviceRow, row *actionRow) bool {
-			fits := fitsAny(service, row, s.resources)
+			fits := within.fits(service, row)
 			some = some || fits
 			if service.prefix == "s3" && row.name == "ListBucket" {
-				listing, needsBucket = fits, !fits
+				needsBucket = !fits
 			}
 			return true
 		})
@@ -91,7 +92,7 @@ func (v *validation) applicability(s *statement) {
 		case !some && knownPattern(a):
 			v.on(a.offset, v.unlessBucket(FindingWarning), "ACTION_APPLIES_TO_NO_RESOURCE",
 				"The action "+a.written+" applies to none of the resources of its statement."+neededResource(a))
-		case some && needsBucket && !listing:
+		case some && needsBucket:
 			v.on(a.offset, FindingWarning, "ACTION_APPLIES_TO_NO_RESOURCE",
 				a.written+" includes s3:ListBucket, which is about the bucket itself (arn:aws:s3:::BUCKET), not its objects: the statement does not let anybody list.")
 		}
@@ -104,15 +105,6 @@ func (v *validation) unlessBucket(t FindingType) FindingType {
 		return FindingError
 	}
 	return t
-}
-
-func fitsAny(service *serviceRow, row *actionRow, resources []resourcePattern) bool {
-	for i := range resources {
-		if service.appliesTo(row, resources[i].written) {
-			return true
-		}
-	}
-	return false
 }
 
 func neededResource(a *actionPattern) string {
@@ -134,8 +126,14 @@ func covers(a *pattern, b string) bool {
 	return a.match(b, nil) && (a.form != formExact || !strings.ContainsAny(b, "*?") || strings.EqualFold(a.text, b))
 }
 
+// maxCompared bounds the lists whose entries are compared with each other.
+const maxCompared = 300
+
 // lists finds entries that another entry of the same list already means.
 func (v *validation) lists(s *statement) {
+	if len(s.actions)+len(s.resources) > maxCompared {
+		return
+	}
 	for i := range s.actions {
 		for j := range s.actions {
 			if i != j && covers(&s.actions[j].pattern, s.actions[i].written) && (i > j || !covers(&s.actions[i].pattern, s.actions[j].written)) {
@@ -156,6 +154,9 @@ func (v *validation) lists(s *statement) {
 
 // redundantStatements finds statements that an unconditional one of the same effect contains.
 func (v *validation) redundantStatements() {
+	if len(v.doc.statements) > maxCompared {
+		return
+	}
 	for i := range v.doc.statements {
 		for j := range v.doc.statements {
 			a, b := &v.doc.statements[j], &v.doc.statements[i]
