@@ -79,6 +79,14 @@ func (k Kind) rules() *kindRules {
 	return &kinds[k]
 }
 
+// article is the name with its article.
+func (r *kindRules) article() string {
+	if r.name == "identity policy" {
+		return "an " + r.name
+	}
+	return "a " + r.name
+}
+
 // String names the kind in words.
 func (k Kind) String() string { return k.rules().name }
 

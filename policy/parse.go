@@ -69,7 +69,7 @@ func (p *parser) parse() (*Document, node) {
 	p.document(&root)
 	if p.rules.max > 0 && len(p.errs) == 0 {
 		if size := len(p.doc.Normalized()); size > p.rules.max {
-			p.fail(0, len(p.src), CodeTooLarge, itoa(p.rules.max), "normalized policy is "+itoa(size)+" bytes, more than the "+itoa(p.rules.max)+" of a "+p.rules.name)
+			p.fail(0, len(p.src), CodeTooLarge, itoa(p.rules.max), "normalized policy is "+itoa(size)+" bytes, more than the "+itoa(p.rules.max)+" of "+p.rules.article())
 		}
 	}
 	p.doc.buildIndex()
@@ -83,7 +83,7 @@ func (p *parser) characters() {
 	}
 	for i, r := range p.src {
 		if r > 0xFF || r == 0x7F {
-			p.fail(i, i+1, CodeEncoding, string(r), "character outside U+0020 to U+00FF in a "+p.rules.name)
+			p.fail(i, i+1, CodeEncoding, string(r), "character outside U+0020 to U+00FF in "+p.rules.article())
 			return
 		}
 	}
@@ -126,7 +126,7 @@ func (p *parser) version(n *node) {
 
 func (p *parser) id(m *member) {
 	if !p.rules.id {
-		p.failNode(&m.name, CodeForbiddenElement, "Id", "a "+p.rules.name+" has no Id")
+		p.failNode(&m.name, CodeForbiddenElement, "Id", p.rules.article()+" has no Id")
 		return
 	}
 	p.doc.id = p.text(&m.value, "Id")
@@ -202,9 +202,9 @@ func (p *parser) oneOf(n *node, name string, wanted bool) {
 	case wanted && positive != nil && negative != nil:
 		p.failNode(&negative.name, CodeForbiddenElement, "Not"+name, "the statement has both "+name+" and Not"+name)
 	case !wanted && positive != nil:
-		p.failNode(&positive.name, CodeForbiddenElement, name, "a "+p.rules.name+" may not have "+name)
+		p.failNode(&positive.name, CodeForbiddenElement, name, p.rules.article()+" may not have "+name)
 	case !wanted && negative != nil:
-		p.failNode(&negative.name, CodeForbiddenElement, "Not"+name, "a "+p.rules.name+" may not have Not"+name)
+		p.failNode(&negative.name, CodeForbiddenElement, "Not"+name, p.rules.article()+" may not have Not"+name)
 	}
 }
 
