@@ -181,7 +181,8 @@ type Blob interface {
 	Create(ctx context.Context, size int64) (BlobWriter, error)
 	// Open prepares reading the blob at ref. It fails with ErrNoBlob when it was deleted.
 	Open(ctx context.Context, ref Ref) (BlobReader, error)
-	// Delete removes blobs and returns their space.
+	// Delete removes blobs and returns their space. A reader opened before reads on, or fails with
+	// ErrNoBlob; it never gets other bytes. When Delete returns nil, a crash brings none of them back.
 	Delete(ctx context.Context, refs ...Ref) error
 	// List calls fn for every blob that exists, in no order. For doctor and scrub.
 	List(ctx context.Context, fn func(BlobInfo) error) error
@@ -195,7 +196,7 @@ type BlobWriter interface {
 	io.Writer
 	// Ref is known from the start, before any byte is durable.
 	Ref() Ref
-	// Finish makes all written bytes durable and returns their number.
+	// Finish makes all written bytes durable and returns their number. When it fails the blob is gone.
 	Finish(ctx context.Context) (int64, error)
 	// Abort takes the blob away.
 	Abort()

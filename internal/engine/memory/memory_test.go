@@ -13,3 +13,9 @@ func TestMeta(t *testing.T) {
 		return func() (engine.Meta, error) { return memory.NewMeta(), nil }
 	}})
 }
+
+func TestBlob(t *testing.T) {
+	enginetest.TestBlob(t, enginetest.BlobDriver{Volatile: true, New: func(t *testing.T) enginetest.BlobStore {
+		return func() (engine.Blob, error) { return memory.NewBlob(), nil }
+	}})
+}
