@@ -49,6 +49,7 @@ type facts struct {
 	signedHeaders string // as the client listed them
 	payloadHash   string
 	s3            bool // S3's path rules
+	verbatim      bool // the path exactly as received
 	presigned     bool // X-Amz-Signature is no part of the query
 }
 
@@ -56,9 +57,12 @@ type facts struct {
 // is listed as signed did not arrive: then no signature is right.
 func (c *canonical) build(f *facts, amzDate, scopeText string) (complete bool, err error) {
 	c.request = append(append(c.request[:0], f.r.Method...), '\n')
-	if f.s3 {
+	switch {
+	case f.verbatim:
+		c.request = append(c.request, f.path...)
+	case f.s3:
 		c.request, err = appendS3Path(c.request, f.path)
-	} else {
+	default:
 		c.request = appendServicePath(c.request, f.path)
 	}
 	if err != nil {
@@ -141,6 +145,16 @@ func appendS3Path(dst []byte, p string) ([]byte, error) {
 		}
 	}
 	return dst, nil
+}
+
+// plainPath tells whether p can stand in a canonical request as it is.
+func plainPath(p string) bool {
+	for i := range len(p) {
+		if p[i] <= ' ' || p[i] >= 0x7f {
+			return false
+		}
+	}
+	return p != ""
 }
 
 // appendServicePath writes the canonical URI of every service but S3: normalised, and what is on

@@ -83,18 +83,30 @@ func checkSingle(h http.Header) error {
 func (a *Authenticator) signature(s *signed, cred *Credential) (*signingKey, error) {
 	c := newCanonical()
 	defer c.release()
-	complete, err := c.build(&facts{
+	f := facts{
 		r: s.r, host: s.info.Host, path: s.info.RawPath,
 		signedHeaders: s.signedHeaders, payloadHash: s.payloadHash,
 		s3: s.scope.service == "s3", presigned: s.presigned,
-	}, s.amzDate, s.scope.text)
+	}
+	complete, err := c.build(&f, s.amzDate, s.scope.text)
 	if err != nil {
 		return nil, err
 	}
 	id := keyID{cred.Secret, s.scope.date, s.scope.region, s.scope.service}
 	key, known := a.keys.get(id)
-	if !key.verify(c.toSign, s.signature) || !complete {
+	if !complete {
 		return nil, errSignature(s, c)
+	}
+	if !key.verify(c.toSign, s.signature) {
+		failure := errSignature(s, c)
+		// Signers that leave the path to their caller sign what is on the wire, "(" for "%28".
+		f.verbatim = f.s3 && plainPath(f.path)
+		if !f.verbatim {
+			return nil, failure
+		}
+		if _, err := c.build(&f, s.amzDate, s.scope.text); err != nil || !key.verify(c.toSign, s.signature) {
+			return nil, failure
+		}
 	}
 	if !known {
 		a.keys.put(id, key)
