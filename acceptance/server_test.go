@@ -70,7 +70,7 @@ func start(data, logPath string, env []string, flags ...string) (*server, error)
 	return s, err
 }
 
-// listen reads the notices: told is closed after the console's line, which follows the endpoints.
+// listen reads the notices: told is closed after their last line.
 func (s *server) listen(out io.Reader, told chan struct{}) {
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
@@ -82,7 +82,7 @@ func (s *server) listen(out io.Reader, told chan struct{}) {
 			s.secure = f[1]
 		case len(f) == 2 && f[0] == "endpoint":
 			s.plain = f[1]
-		case len(f) == 2 && f[0] == "console":
+		case len(f) > 0 && f[0] == "Stop:":
 			close(told)
 		}
 		s.mu.Unlock()

@@ -96,7 +96,7 @@ func (s *server) close() error {
 func (s *server) open(ctx context.Context) error {
 	started := time.Now()
 	steps := []func(context.Context) error{
-		s.openDirectory, s.openListeners, s.openStores, s.openServices,
+		s.openDirectory, s.openListeners, s.openStores, s.openServices, s.startScrub,
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
@@ -135,7 +135,7 @@ func (s *server) openStores(ctx context.Context) error {
 		return err
 	}
 	s.identities, err = identity.Open(ctx, identity.Config{
-		Meta: s.engines.Meta, Secrets: secrets{ring}, Log: s.log, AccountID: s.config.AccountID, Admin: admin, Root: root,
+		Meta: s.engines.Meta, Secrets: ring, Log: s.log, AccountID: s.config.AccountID, Admin: admin, Root: root,
 	})
 	if err != nil {
 		return err
@@ -191,13 +191,4 @@ func (s *server) serve(ctx context.Context) error {
 	}
 	s.log.Info("stopped")
 	return nil
-}
-
-// secrets lets identities seal with the ring. Opening asks no sealer that could be far away, so no
-// request waits for it.
-type secrets struct{ *keys.Ring }
-
-// OpenSecret implements identity.Secrets.
-func (s secrets) OpenSecret(bound, sealed []byte) ([]byte, error) {
-	return s.Ring.OpenSecret(context.Background(), bound, sealed)
 }

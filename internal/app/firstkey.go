@@ -29,12 +29,7 @@ const identityPrefix = "a/"
 // of a first start that a crash ended, or a new one, which is put aside. Nil when there are
 // identities already.
 func (s *server) firstAdmin(ctx context.Context, given *identity.AccessKeyPair) (*identity.AccessKeyPair, error) {
-	it, err := s.engines.Meta.Scan(ctx, []byte(identityPrefix), engine.PrefixEnd([]byte(identityPrefix)))
-	if err != nil {
-		return nil, err
-	}
-	exists := it.Next()
-	if err := errors.Join(it.Err(), it.Close()); err != nil || exists {
+	if exist, err := s.identitiesExist(ctx); err != nil || exist {
 		return nil, err
 	}
 	key := given
@@ -42,6 +37,15 @@ func (s *server) firstAdmin(ctx context.Context, given *identity.AccessKeyPair) 
 		key = newAccessKey()
 	}
 	return key, replaceFile(filepath.Join(s.config.Data, pendingFile), []byte(key.ID+"\n"+key.Secret+"\n"))
+}
+
+func (s *server) identitiesExist(ctx context.Context) (bool, error) {
+	it, err := s.engines.Meta.Scan(ctx, []byte(identityPrefix), engine.PrefixEnd([]byte(identityPrefix)))
+	if err != nil {
+		return false, err
+	}
+	exist := it.Next()
+	return exist, errors.Join(it.Err(), it.Close())
 }
 
 // pendingAdmin is the key that was put aside, when it is the one that was stored.

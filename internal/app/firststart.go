@@ -101,33 +101,46 @@ func preferred(all []*bound) *bound {
 
 // introduce tells a person where the server is, and at the first start who the administrator is.
 func (s *server) introduce() error {
-	b := preferred(s.listeners)
-	path := filepath.Join(s.config.Data, clientFile)
 	admin, err := s.pendingAdmin()
 	if err != nil {
 		return err
 	}
-	account := s.identities.ManagingAccount()
-	w := s.options.Notices
-	fmt.Fprintf(w, "kura %s   data %s   account %s   region %s\n", s.options.Build.Version, s.config.Data, account, s.config.Region)
+	b := preferred(s.listeners)
+	path := filepath.Join(s.config.Data, clientFile)
+	var text bytes.Buffer
+	fmt.Fprintf(&text, "kura %s   data %s   account %s   region %s\n",
+		s.options.Build.Version, s.config.Data, s.identities.ManagingAccount(), s.config.Region)
 	for _, l := range s.listeners {
-		fmt.Fprintf(w, "  endpoint  %s\n", l.endpoint())
+		fmt.Fprintf(&text, "  endpoint  %s\n", l.endpoint())
 	}
-	fmt.Fprintf(w, "  console   %s/-/console/\n", b.endpoint())
+	fmt.Fprintf(&text, "  console   %s/-/console/\n", b.endpoint())
 	if admin == nil {
-		return s.refreshClientEnv(path, b)
+		err = s.refreshClientEnv(path, b)
+	} else {
+		err = replaceFile(path, clientEnv(b, s.config.Region, *admin))
+		s.presentAdmin(&text, path, admin)
 	}
-	if err := replaceFile(path, clientEnv(b, s.config.Region, *admin)); err != nil {
+	if err != nil {
 		return err
 	}
+	text.WriteString("Stop: Ctrl-C or SIGTERM\n")
+	if _, err := s.options.Notices.Write(text.Bytes()); err != nil {
+		// Nobody listens to the notices: the server is no worse for it, and client.env says the same.
+		s.log.Warn("notices not written", "err", err)
+	}
+	return s.forgetPending()
+}
+
+// presentAdmin tells the first administrator's key, this once. Where no person reads (a log, a
+// journal), the secret stays in the file.
+func (s *server) presentAdmin(w io.Writer, path string, admin *identity.AccessKeyPair) {
 	fmt.Fprintf(w, "\n  administrator      user admin\n  access key id      %s\n", admin.ID)
 	if s.options.Terminal {
 		fmt.Fprintf(w, "  secret access key  %s   (shown once; saved in %s)\n", admin.Secret, path)
 	} else {
 		fmt.Fprintf(w, "  secret access key  saved in %s\n", path)
 	}
-	fmt.Fprintf(w, "\nNext:\n  source %s\n  aws s3 mb s3://demo\n", shellQuote(path))
-	return s.forgetPending()
+	fmt.Fprintf(w, "\nNext:\n  source %s\n  aws s3 mb s3://demo\n\n", shellQuote(path))
 }
 
 // refreshClientEnv keeps the endpoint of an existing client.env current. Its keys are known

@@ -96,7 +96,8 @@ func (s *server) gauges() metrics.Gauges {
 			return float64(s.engines.Meta.Usage().Syncs + s.engines.Blob.Usage().Syncs)
 		},
 		Corrupt: func() float64 {
-			return float64(s.engines.Meta.Usage().Corrupt + s.engines.Blob.Usage().Corrupt)
+			return float64(s.engines.Meta.Usage().Corrupt+s.engines.Blob.Usage().Corrupt) + float64(s.objects.Usage(context.Background()).DamagedReads)
 		},
+		Buckets: func() float64 { return float64(s.objects.Usage(context.Background()).Buckets) },
 	}
 }
