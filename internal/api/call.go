@@ -110,6 +110,10 @@ func (c *Call) Body() ([]byte, error) {
 	return c.body, nil
 }
 
+// SetBody is for services that read the whole body before they know the caller, because its
+// signature covers it.
+func (c *Call) SetBody(body []byte) { c.body, c.bodyRead = body, true }
+
 // bodyError keeps errors that carry a kind and names the rest: they are the client's connection.
 func bodyError(err error) error {
 	if fault.Of(err) != "" {
@@ -134,7 +138,18 @@ func (c *Call) decodeWire(in any) error {
 	if err != nil {
 		return err
 	}
-	return wire.Decode(c.Op.wire, req, in)
+	if err := wire.Decode(c.Op.wire, req, in); err != nil {
+		return err
+	}
+	if checker, ok := c.Service.(Checker); ok {
+		return checker.Check(c, in)
+	}
+	return nil
+}
+
+// Checker is a service that holds decoded inputs to the constraints of the API model.
+type Checker interface {
+	Check(c *Call, in any) error
 }
 
 func tooLarge(limit int64) error {

@@ -15,6 +15,9 @@ type Demand struct {
 	Resource Resource
 	// Keys are condition keys of this demand, beside those of the request.
 	Keys Keys
+	// Unconditional marks the few calls that AWS lets every authenticated caller make and no policy
+	// deny (sts:GetCallerIdentity). They are recorded like all others.
+	Unconditional bool
 }
 
 // Keys gives condition keys by lower-case name. Nil has none.

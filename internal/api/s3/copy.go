@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/kura-s3/kura/internal/api"
@@ -172,7 +173,7 @@ func (s *Service) copy(ctx context.Context, g authz.Grant, c *api.Call, in *copy
 		h.Set("X-Amz-Copy-Source-Version-Id", source.VersionID)
 	}
 	out := &s3wire.CopyObjectOutput{VersionId: versionOf(info), ServerSideEncryption: s3wire.ServerSideEncryption(info.Encryption)}
-	etag, modified := quote(info.ETag), info.Modified
+	etag, modified := quote(info.ETag), info.Modified.Truncate(time.Second)
 	out.CopyObjectResult = &s3wire.CopyObjectResult{ETag: &etag, LastModified: &modified}
 	if info.Checksum.Value != nil {
 		r, text := out.CopyObjectResult, base64.StdEncoding.EncodeToString(info.Checksum.Value)

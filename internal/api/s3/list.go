@@ -425,7 +425,7 @@ func (s *Service) listVersions(ctx context.Context, g authz.Grant, c *api.Call, 
 		if v.DeleteMarker {
 			out.DeleteMarkers = append(out.DeleteMarkers, s3wire.DeleteMarkerEntry{
 				Key: shownKey(v.Key, in.url), VersionId: &v.VersionID, IsLatest: &v.Latest,
-				LastModified: inMillis(v.Modified), Owner: &s3wire.Owner{ID: &v.Owner.Canonical},
+				LastModified: wholeSecond(v.Modified), Owner: &s3wire.Owner{ID: &v.Owner.Canonical},
 			})
 			continue
 		}
@@ -434,12 +434,16 @@ func (s *Service) listVersions(ctx context.Context, g authz.Grant, c *api.Call, 
 	return out, nil
 }
 
-func inMillis(t time.Time) *time.Time { return &t }
+// wholeSecond is a time as S3 keeps it.
+func wholeSecond(t time.Time) *time.Time {
+	t = t.Truncate(time.Second)
+	return &t
+}
 
 func wireVersion(v *object.Info, url bool) s3wire.ObjectVersion {
 	etag := quote(v.ETag)
 	out := s3wire.ObjectVersion{
-		Key: shownKey(v.Key, url), VersionId: &v.VersionID, IsLatest: &v.Latest, LastModified: inMillis(v.Modified),
+		Key: shownKey(v.Key, url), VersionId: &v.VersionID, IsLatest: &v.Latest, LastModified: wholeSecond(v.Modified),
 		ETag: &etag, Size: &v.Size, Owner: &s3wire.Owner{ID: &v.Owner.Canonical},
 		StorageClass: s3wire.ObjectVersionStorageClass(storageClass(v)),
 	}
@@ -499,7 +503,7 @@ func (s *Service) listUploads(ctx context.Context, g authz.Grant, c *api.Call, i
 
 func wireUpload(u *object.Upload, url bool) s3wire.MultipartUpload {
 	out := s3wire.MultipartUpload{
-		Key: shownKey(u.Key, url), UploadId: &u.UploadID, Initiated: inMillis(u.Initiated),
+		Key: shownKey(u.Key, url), UploadId: &u.UploadID, Initiated: wholeSecond(u.Initiated),
 		StorageClass: s3wire.StorageClass(orStandard(u.StorageClass)),
 		Owner:        &s3wire.Owner{ID: &u.Owner.Canonical}, Initiator: wireInitiator(u.Initiator),
 	}

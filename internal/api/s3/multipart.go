@@ -250,7 +250,7 @@ func (s *Service) copyPart(ctx context.Context, g authz.Grant, _ *api.Call, in *
 	}
 	etag := quote(part.ETag)
 	out := &s3wire.UploadPartCopyOutput{
-		CopyPartResult:       &s3wire.CopyPartResult{ETag: &etag, LastModified: &part.Modified},
+		CopyPartResult:       &s3wire.CopyPartResult{ETag: &etag, LastModified: wholeSecond(part.Modified)},
 		ServerSideEncryption: "AES256",
 	}
 	if part.Checksum.Value != nil {
@@ -413,8 +413,8 @@ func wireInitiator(i object.Initiator) *s3wire.Initiator {
 }
 
 func wirePart(p *object.Part) s3wire.Part {
-	number, etag, modified := int32(p.Number), quote(p.ETag), p.Modified
-	out := s3wire.Part{PartNumber: &number, ETag: &etag, Size: &p.Size, LastModified: &modified}
+	number, etag := int32(p.Number), quote(p.ETag)
+	out := s3wire.Part{PartNumber: &number, ETag: &etag, Size: &p.Size, LastModified: wholeSecond(p.Modified)}
 	if p.Checksum.Value != nil {
 		text := base64.StdEncoding.EncodeToString(p.Checksum.Value)
 		*checksumField(p.Checksum.Algorithm, checksumFields{

@@ -132,7 +132,7 @@ func (c *checker) limits(sh *Shape, path string, v reflect.Value) {
 	if l.HasMax && n > l.Max {
 		c.violate(sh, path, v, fmt.Sprintf("Member must have %s less than or equal to %d", what, l.Max))
 	}
-	if l.Regexp != "" && sh.Kind == String && !compiled(l.Regexp).MatchString(v.String()) {
+	if l.Regexp != "" && sh.Kind == String && !MatchPattern(l.Regexp, v.String()) {
 		c.violate(sh, path, v, "Member must satisfy regular expression pattern: "+l.Pattern)
 	}
 }
@@ -177,6 +177,9 @@ func (c *checker) text(sh *Shape, v reflect.Value) string {
 
 // patterns holds the compiled expressions of the models, which are a closed set.
 var patterns sync.Map
+
+// MatchPattern tells whether the whole of s matches a Limits.Regexp.
+func MatchPattern(expr, s string) bool { return compiled(expr).MatchString(s) }
 
 func compiled(expr string) *regexp.Regexp {
 	if re, ok := patterns.Load(expr); ok {
