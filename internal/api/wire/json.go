@@ -10,7 +10,12 @@ import (
 	"unicode/utf8"
 )
 
-const maxJSONDepth = 64
+// Limits of a JSON body. The number keeps lists of empty objects, three bytes each, from becoming
+// large lists of structs.
+const (
+	maxJSONDepth  = 64
+	maxJSONTokens = 100_000
+)
 
 func jsonContentType(p Protocol) string {
 	switch p {
@@ -25,9 +30,9 @@ func jsonContentType(p Protocol) string {
 // jsonReader fills structs from a JSON document, token by token, so that fields given twice are
 // seen and nothing is built that the model does not have.
 type jsonReader struct {
-	m     *Model
-	d     *json.Decoder
-	depth int
+	m             *Model
+	d             *json.Decoder
+	depth, tokens int
 }
 
 // decodeJSONBody reads an object; an empty body is an empty object.
@@ -61,6 +66,9 @@ func (r *jsonReader) token() (json.Token, error) {
 	tok, err := r.d.Token()
 	if err != nil {
 		return nil, &Error{Kind: Malformed, Detail: "not JSON"}
+	}
+	if r.tokens++; r.tokens > maxJSONTokens {
+		return nil, &Error{Kind: TooLarge, Detail: "too many values"}
 	}
 	if d, ok := tok.(json.Delim); ok {
 		switch d {
@@ -128,7 +136,7 @@ func (r *jsonReader) value(m *Member, sh *Shape, tok json.Token, v reflect.Value
 	return &Error{Kind: BadValue, Detail: "not a " + kindWords[sh.Kind]}
 }
 
-// jsonTokens says which type of JSON value holds a scalar of each kind.
+// fitsJSON gives the text of a scalar, and whether JSON values of that type hold scalars of kind k.
 func fitsJSON(k Kind, f TimeFormat, tok json.Token) (text string, ok bool) {
 	switch x := tok.(type) {
 	case string:
