@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -185,13 +186,7 @@ func (s *Store) acquire(id uint64) (*segment, error) {
 	if err != nil {
 		return nil, err
 	}
-	header := make([]byte, headerSize)
-	if _, err := file.ReadAt(header, 0); err == nil {
-		err = checkSegment(header, id)
-	} else {
-		err = fmt.Errorf("%w: %s: %w", engine.ErrDamaged, segmentName(id), err)
-	}
-	if err != nil {
+	if err := readSegment(file, id); err != nil {
 		file.Close()
 		return nil, err
 	}
@@ -199,6 +194,16 @@ func (s *Store) acquire(id uint64) (*segment, error) {
 	s.segments[id] = seg
 	s.use(seg)
 	return seg, nil
+}
+
+// readSegment checks that file is segment id.
+func readSegment(file File, id uint64) error {
+	header := make([]byte, headerSize)
+	n, err := file.ReadAt(header, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("fileblob: %s: %w", segmentName(id), err)
+	}
+	return checkSegment(header[:n], id)
 }
 
 // use counts a user. s.mu is held.

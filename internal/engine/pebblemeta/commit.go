@@ -3,12 +3,15 @@ package pebblemeta
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/kura-s3/kura/internal/engine"
 )
+
+var errReadOnly = errors.New("pebblemeta: opened for reading only")
 
 // Commit implements engine.Meta.
 func (m *Meta) Commit(ctx context.Context, b *engine.Batch) error {
@@ -19,6 +22,9 @@ func (m *Meta) Commit(ctx context.Context, b *engine.Batch) error {
 		return err
 	}
 	defer m.leave()
+	if m.readOnly {
+		return errReadOnly
+	}
 	if err := m.room(b); err != nil {
 		return err
 	}

@@ -100,6 +100,8 @@ type Meta struct {
 	users  atomic.Int64 // calls and iterators under way
 	closed atomic.Bool
 	once   sync.Once
+
+	readOnly bool
 }
 
 // Open opens or makes the records in c.Dir. It fails with engine.ErrLocked when they are in use.
@@ -110,7 +112,7 @@ func Open(c Config) (*Meta, error) {
 			return nil, fmt.Errorf("pebblemeta: %w", err)
 		}
 	}
-	m := &Meta{fs: c.FS, dir: c.Dir, reserve: c.Reserve, onFailure: c.OnFailure, syncs: new(syncCounter)}
+	m := &Meta{fs: c.FS, dir: c.Dir, reserve: c.Reserve, readOnly: c.ReadOnly, onFailure: c.OnFailure, syncs: new(syncCounter)}
 	m.cache = pebble.NewCache(c.Cache)
 	db, err := pebble.Open(c.Dir, m.options(c))
 	if err != nil {
