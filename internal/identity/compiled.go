@@ -55,7 +55,7 @@ func (u *user) prepare() {
 
 func (r *role) prepare() {
 	r.bindings.prepare()
-	r.trust = r.trust.keep("", r.Trust, policy.Trust)
+	r.trust = r.trust.keep("", r.Pinned, policy.Trust)
 	r.subjects = new(subjectCache)
 }
 

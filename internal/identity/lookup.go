@@ -33,7 +33,7 @@ func (s *Store) Lookup(ctx context.Context, accessKeyID, sessionToken string) (*
 		return nil, err
 	}
 	if isTemporary(accessKeyID) {
-		return nil, fault.New(authn.UnknownKey, "", "AWSAccessKeyId", accessKeyID)
+		return s.lookupSession(ctx, state, accessKeyID, sessionToken)
 	}
 	k, ok := state.keys.get(accessKeyID)
 	if !ok {
@@ -42,10 +42,10 @@ func (s *Store) Lookup(ctx context.Context, accessKeyID, sessionToken string) (*
 	if b := k.cache.built.Load(); b != nil && b.serial.Load() == state.serial {
 		return &b.Credential, nil
 	}
-	return s.buildCredential(state, k)
+	return s.buildCredential(ctx, state, k)
 }
 
-func (s *Store) buildCredential(state *State, k *accessKey) (*authn.Credential, error) {
+func (s *Store) buildCredential(ctx context.Context, state *State, k *accessKey) (*authn.Credential, error) {
 	if !k.Active {
 		return nil, fault.New(authn.InactiveKey, "", "AWSAccessKeyId", k.ID)
 	}
@@ -62,7 +62,7 @@ func (s *Store) buildCredential(state *State, k *accessKey) (*authn.Credential, 
 	if old != nil {
 		b.Secret = old.Secret
 	} else {
-		secret, err := s.secrets.OpenSecret(keyContext(k.ID), k.Sealed)
+		secret, err := s.secrets.OpenSecret(ctx, keyContext(k.ID), k.Sealed)
 		if err != nil {
 			return nil, err
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/base32"
 	"encoding/base64"
 	"encoding/hex"
+	"strconv"
 	"strings"
 )
 
@@ -153,3 +154,5 @@ func isAccountID(s string) bool {
 func digitsOf(raw []byte) string {
 	return base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(raw)
 }
+
+func decimal(n int) string { return strconv.Itoa(n) }

@@ -59,10 +59,22 @@ type header struct {
 	Tags    []Tag `json:",omitempty"`
 }
 
-func (h *header) id() string             { return h.ID }
-func (h *header) named(kind Kind) string { return nameIndex(h.Account, kind, h.Name) }
-func (h *header) arn(kind Kind) string   { return ARN(h.Account, kind, h.Path, h.Name) }
-func (h *header) head() *header          { return h }
+func (h *header) id() string { return h.ID }
+func (h *header) named(kind Kind) string {
+	return nameIndex(h.Account, kind, indexName(kind, h.Path, h.Name))
+}
+func (h *header) arn(kind Kind) string { return ARN(h.Account, kind, h.Path, h.Name) }
+func (h *header) head() *header        { return h }
+
+// indexName is what an entity is unique by in its account: its name, for MFA devices and OIDC
+// providers also its path.
+func indexName(kind Kind, path, name string) string {
+	if kind == KindMFA || kind == KindOIDCProvider {
+		return path + name
+	}
+	return name
+}
+
 func nameIndex(account string, kind Kind, name string) string {
 	return "n\x00" + account + "\x00" + string(kind) + "\x00" + strings.ToLower(name)
 }
@@ -77,7 +89,6 @@ type account struct {
 	Alias       string `json:",omitempty"`
 	Created     time.Time
 	Password    *PasswordPolicy `json:",omitempty"`
-	RootMFA     []string        `json:",omitempty"` // serial numbers enabled for root
 	Org         *membership     `json:",omitempty"`
 	roots       *subjectCache
 }
@@ -88,8 +99,7 @@ type user struct {
 	bindings
 	Groups   []string      `json:",omitempty"` // unique ids
 	Login    *loginProfile `json:",omitempty"`
-	MFA      []string      `json:",omitempty"` // serial numbers enabled
-	LastUsed time.Time     `json:",omitzero"`  // of the password
+	LastUsed time.Time     `json:",omitzero"` // of the password
 	subjects *subjectCache
 }
 
@@ -103,7 +113,8 @@ type group struct {
 type role struct {
 	header
 	bindings
-	Trust       string
+	Trust       string // as written
+	Pinned      string // with unique ids in place of user and role ARNs
 	Description string `json:",omitempty"`
 	MaxSession  int    // seconds
 	Service     string `json:",omitempty"` // of a service-linked role

@@ -120,13 +120,8 @@ func (s *Store) UniqueID(arn string) (id string, ok bool) {
 
 // ARNOf is the ARN that a unique id of a user or role has now; not ok once it was deleted.
 func (s *Store) ARNOf(uniqueID string) (arn string, ok bool) {
-	state := s.state.Load()
-	for _, kind := range [...]Kind{KindUser, KindRole} {
-		if e, ok := byID[resource](state, kind, uniqueID); ok {
-			return arnOf(e), true
-		}
-	}
-	return "", false
+	arn = s.state.Load().principalARN(uniqueID)
+	return arn, arn != ""
 }
 
 // PrincipalExists tells whether a principal that a resource policy names in one of the forms without

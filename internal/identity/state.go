@@ -95,7 +95,7 @@ func byARN[E resource](s *State, arn string) (e E, ok bool) {
 	if !ok {
 		return e, false
 	}
-	e, ok = byName[E](s, account, kind, name)
+	e, ok = byName[E](s, account, kind, indexName(kind, path, name))
 	if !ok || e.head().Path != path || e.head().Name != name {
 		var none E
 		return none, false
@@ -107,6 +107,8 @@ func byARN[E resource](s *State, arn string) (e E, ok bool) {
 type resource interface {
 	entity
 	head() *header
+	// twin is a copy to change; its lists are its own.
+	twin() resource
 }
 
 // arnOf is the ARN of an entity.

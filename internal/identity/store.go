@@ -18,7 +18,7 @@ import (
 // Secrets seals what must not lie in the clear. keys.Ring is one.
 type Secrets interface {
 	SealSecret(context, plain []byte) []byte
-	OpenSecret(context, sealed []byte) ([]byte, error)
+	OpenSecret(ctx context.Context, context, sealed []byte) ([]byte, error)
 }
 
 // AccessKeyPair is an access key given from outside.
@@ -71,7 +71,10 @@ type Store struct {
 	revised engine.Version
 	unsure  bool // a commit ended with an unknown outcome
 
-	usage usageLog
+	sessions *sessionCache
+	usage    usageLog
+	codes    attempts
+	issuers  *issuers
 
 	first *FirstRun
 	stop  context.CancelFunc
@@ -91,6 +94,8 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
+	s.sessions = newSessionCache()
+	s.issuers = &issuers{dial: c.Dial, transport: c.Issuers, now: s.now}
 	s.state.Store(newState())
 	if err := s.start(ctx, c); err != nil {
 		return nil, err
@@ -156,6 +161,9 @@ func (s *Store) run(ctx context.Context, changed <-chan struct{}) {
 		case <-tick.C:
 			if err := s.flushUsage(ctx); err != nil && ctx.Err() == nil {
 				s.log.Warn("identity: last-used hints not written", "err", err)
+			}
+			if err := s.rotateTokenKey(ctx); err != nil && ctx.Err() == nil {
+				s.log.Warn("identity: token key not rotated", "err", err)
 			}
 		}
 		if err := s.catchUp(ctx); err != nil && ctx.Err() == nil {

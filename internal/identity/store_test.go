@@ -50,7 +50,7 @@ func newVault(t testing.TB) vault {
 
 func (v vault) SealSecret(context, plain []byte) []byte { return v.aead.Seal(nil, nil, plain, context) }
 
-func (v vault) OpenSecret(context, sealed []byte) ([]byte, error) {
+func (v vault) OpenSecret(_ context.Context, context, sealed []byte) ([]byte, error) {
 	return v.aead.Open(nil, nil, sealed, context)
 }
 

@@ -9,19 +9,15 @@ import (
 	"github.com/kura-s3/kura/internal/authz"
 )
 
-// Quotas of an account (IAM User Guide, "IAM and AWS STS quotas").
+// Quotas that Kura keeps (IAM User Guide, "IAM and AWS STS quotas"). The numbers of users, groups,
+// roles and policies of an account are not limited: AWS raises those on request, and a store that
+// is moved here may have more.
 const (
-	maxUsers       = 5000000 // AWS: 5000; Kura serves stores that had no such limit
-	maxGroups      = 100000
-	maxRoles       = 100000
-	maxPolicies    = 100000
-	maxAttached    = 20
-	maxUserGroups  = 10
-	maxKeys        = 2
-	maxVersions    = 5
-	maxMFA         = 8
-	maxProviders   = 100
-	maxPolicyChars = 131072 // of any PolicyDocument parameter
+	maxUserGroups = 10
+	maxKeys       = 2
+	maxVersions   = 5
+	maxMFA        = 8
+	maxProviders  = 100
 )
 
 // User as the API shows it.
@@ -57,7 +53,7 @@ func (s *Store) CreateUser(ctx context.Context, g authz.Grant, account string, i
 	}
 	var made *User
 	err = s.change(ctx, func(tx *change) error {
-		if err := tx.vacant(account, KindUser, in.UserName, maxUsers); err != nil {
+		if err := tx.vacant(account, KindUser, in.UserName); err != nil {
 			return err
 		}
 		u := &user{header: newHeader(KindUser, account, path, in.UserName, s.moment())}
@@ -84,15 +80,12 @@ func checkNew(kind Kind, name, path string, tags []Tag) (string, error) {
 }
 
 // vacant errs unless another entity of the kind may take the name.
-func (s *State) vacant(account string, kind Kind, name string, limit int) error {
+func (s *State) vacant(account string, kind Kind, name string) error {
 	if _, ok := s.account(account); !ok {
 		return refuse(NoSuchEntity, "The account with id %s cannot be found.", account)
 	}
 	if _, taken := s.index.get(nameIndex(account, kind, name)); taken {
 		return exists(kind, name)
-	}
-	if limit < 1000 && s.count(nameIndex(account, kind, ""), limit) >= limit {
-		return refuse(LimitExceeded, "Cannot exceed quota for %ssPerAccount: %d", titles[kind], limit)
 	}
 	return nil
 }
@@ -199,7 +192,7 @@ func (s *Store) DeleteUser(ctx context.Context, g authz.Grant, account, name str
 			return refuse(DeleteConflict, "Cannot delete entity, must remove users from group first.")
 		case u.Login != nil:
 			return refuse(DeleteConflict, "Cannot delete entity, must delete login profile first.")
-		case len(u.MFA) > 0:
+		case tx.count(deviceIndex(u.ID), 1) > 0:
 			return refuse(DeleteConflict, "Cannot delete entity, must delete MFA device first.")
 		case tx.count(ownedIndex(u.ID), 1) > 0:
 			return refuse(DeleteConflict, "Cannot delete entity, must remove referenced objects first.")
