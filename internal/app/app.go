@@ -20,6 +20,7 @@ import (
 	"github.com/kura-s3/kura/internal/authn"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/config"
+	"github.com/kura-s3/kura/internal/engine/embedded"
 	"github.com/kura-s3/kura/internal/front"
 	"github.com/kura-s3/kura/internal/identity"
 	"github.com/kura-s3/kura/internal/keys"
@@ -70,7 +71,7 @@ type server struct {
 	log     *slog.Logger
 	closers []func() error
 
-	engines    *engines
+	engines    *embedded.Store
 	identities *identity.Store
 	objects    *object.Store
 	authn      *authn.Authenticator
@@ -96,7 +97,7 @@ func (s *server) close() error {
 func (s *server) open(ctx context.Context) error {
 	started := time.Now()
 	steps := []func(context.Context) error{
-		s.openDirectory, s.openListeners, s.openStores, s.openServices, s.startScrub,
+		s.openEngines, s.openListeners, s.openStores, s.openServices, s.startScrub,
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
@@ -107,22 +108,8 @@ func (s *server) open(ctx context.Context) error {
 	return nil
 }
 
-func (s *server) openDirectory(context.Context) error {
-	lock, err := lockDirectory(s.config.Data)
-	if err != nil {
-		return err
-	}
-	s.onClose(lock.release)
-	return nil
-}
-
-// openStores opens what is durable: engines, keys, identities, objects, the journal.
+// openStores opens what is durable on top of the engines: keys, identities, objects, the journal.
 func (s *server) openStores(ctx context.Context) error {
-	var err error
-	if s.engines, err = openEngines(ctx, s.config.Data, s.log); err != nil {
-		return err
-	}
-	s.onClose(s.engines.Close)
 	ring, err := keys.Open(ctx, s.engines.Meta, keys.NewKeyFile(rootKeyPath(s.config)))
 	if err != nil {
 		return err

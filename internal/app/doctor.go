@@ -6,16 +6,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 
 	"github.com/kura-s3/kura/internal/config"
+	"github.com/kura-s3/kura/internal/engine"
 	"github.com/kura-s3/kura/internal/identity"
 	"github.com/kura-s3/kura/internal/keys"
 	"github.com/kura-s3/kura/internal/object"
 )
+
+// formatFile is in every data directory from its first moment.
+const formatFile = "format"
 
 // maxReported bounds the problems that a doctor names; all are counted.
 const maxReported = 1000
@@ -42,15 +45,12 @@ type problem struct {
 // Doctor checks a data directory that nobody serves, and tells w. What a crash left half done is
 // first settled, as at every start. Sound is false when anything is wrong.
 func Doctor(ctx context.Context, c *config.Config, w io.Writer, asJSON bool) (sound bool, err error) {
-	if _, err := os.Stat(filepath.Join(c.Data, lockFile)); errors.Is(err, fs.ErrNotExist) {
-		return false, fmt.Errorf("%s is no data directory of Kura: it has no %s", c.Data, lockFile)
+	if _, err := os.Stat(filepath.Join(c.Data, formatFile)); err != nil {
+		return false, fmt.Errorf("%s is no data directory of Kura: %w", c.Data, err)
 	}
 	log := slog.New(slog.DiscardHandler)
 	s := &server{config: c, log: log}
 	defer func() { err = errors.Join(err, s.close()) }()
-	if err := s.openDirectory(ctx); err != nil {
-		return false, err
-	}
 	f, err := s.examine(ctx)
 	if err != nil {
 		return false, err
@@ -62,13 +62,12 @@ func Doctor(ctx context.Context, c *config.Config, w io.Writer, asJSON bool) (so
 // is a finding like any other.
 func (s *server) examine(ctx context.Context) (*finding, error) {
 	f := &finding{Problems: []problem{}}
-	engines, err := openEngines(ctx, s.config.Data, s.log)
-	if err != nil {
+	if err := s.openEngines(ctx); errors.Is(err, engine.ErrLocked) {
+		return nil, err
+	} else if err != nil {
 		return f.wrong("engine", err), nil
 	}
-	s.engines = engines
-	s.onClose(engines.Close)
-	ring, err := keys.Open(ctx, engines.Meta, keys.NewKeyFile(rootKeyPath(s.config)))
+	ring, err := keys.Open(ctx, s.engines.Meta, keys.NewKeyFile(rootKeyPath(s.config)))
 	if err != nil {
 		return f.wrong("keys", err), nil
 	}
@@ -80,13 +79,13 @@ func (s *server) examine(ctx context.Context) (*finding, error) {
 	if !exist {
 		return f.wrong("identities", errors.New("there are none: the first start did not come to its end")), nil
 	}
-	people, err := identity.Open(ctx, identity.Config{Meta: engines.Meta, Secrets: ring, Log: s.log})
+	people, err := identity.Open(ctx, identity.Config{Meta: s.engines.Meta, Secrets: ring, Log: s.log})
 	if err != nil {
 		return f.wrong("identities", err), nil
 	}
 	s.onClose(people.Close)
 	f.Accounts = len(people.Accounts())
-	objects, err := object.Open(ctx, object.Config{Meta: engines.Meta, Blob: engines.Blob, Keys: ring, Log: s.log})
+	objects, err := object.Open(ctx, object.Config{Meta: s.engines.Meta, Blob: s.engines.Blob, Keys: ring, Log: s.log})
 	if err != nil {
 		return f.wrong("objects", err), nil
 	}
