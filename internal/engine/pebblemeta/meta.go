@@ -123,6 +123,7 @@ func Open(c Config) (*Meta, error) {
 	if err := m.begin(c.ReadOnly); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
+	m.free() // measured before the first commit asks
 	return m, nil
 }
 
