@@ -143,7 +143,7 @@ var answers = map[fault.Kind]answer{
 // wireKinds tells what the generated decoder refuses in S3's words.
 var wireKinds = map[wire.ErrorKind]fault.Kind{
 	wire.Malformed: malformedXML, wire.MissingBody: missingBody, wire.MissingHeader: invalidRequest,
-	wire.MissingMember: invalidArgument, wire.BadValue: invalidArgument, wire.BadEnum: malformedXML,
+	wire.MissingElement: malformedXML, wire.MissingMember: invalidArgument, wire.BadValue: invalidArgument, wire.BadEnum: malformedXML,
 	wire.Duplicate: malformedXML, wire.UnknownField: malformedXML, wire.TooLarge: malformedXML,
 }
 
