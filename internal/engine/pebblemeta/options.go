@@ -40,7 +40,7 @@ func (m *Meta) options(c Config) *pebble.Options {
 		BytesPerSync:                bytesToSync,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
 		Logger:                      &logger{log: c.Log, m: m},
-		EventListener:               &pebble.EventListener{BackgroundError: func(err error) { c.Log.Warn("metadata engine", "error", err) }},
+		EventListener:               listener(c.Log),
 	}
 	// Object bodies are ciphertext and other records small: compressing costs more than it gives.
 	o.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionNone })
@@ -58,6 +58,17 @@ func (m *Meta) options(c Config) *pebble.Options {
 		}
 	}
 	return o
+}
+
+// listener logs what an operator has to know. Damage is an error to whoever reads it, and no reason
+// to end the process, which is what Pebble would do by default.
+func listener(log *slog.Logger) *pebble.EventListener {
+	return &pebble.EventListener{
+		BackgroundError: func(err error) { log.Warn("metadata engine", "error", err) },
+		DataCorruption: func(info pebble.DataCorruptionInfo) {
+			log.Error("metadata is damaged", "file", info.Path, "error", info.Details)
+		},
+	}
 }
 
 // logger hands Pebble's lines on. Its informational ones are of no interest to an operator.
