@@ -316,7 +316,8 @@ func appendTime(b []byte, t time.Time) []byte {
 
 func appendTwo(b []byte, n int) []byte { return append(b, byte('0'+n/10), byte('0'+n%10)) }
 
-// appendEscaped encodes a key the way S3 does for encoding-type=url: like a query value, "/" kept.
+// appendEscaped encodes a key for encoding-type=url: like a query value, "/" kept. A space becomes
+// %20, which clients that decode "+" and clients that do not both read as a space.
 func appendEscaped(b []byte, s string) []byte {
 	const hex = "0123456789ABCDEF"
 	plain := 0
@@ -326,11 +327,7 @@ func appendEscaped(b []byte, s string) []byte {
 		}
 		b = append(b, s[plain:i]...)
 		plain = i + 1
-		if c := s[i]; c == ' ' {
-			b = append(b, '+')
-		} else {
-			b = append(b, '%', hex[c>>4], hex[c&15])
-		}
+		b = append(b, '%', hex[s[i]>>4], hex[s[i]&15])
 	}
 	return append(b, s[plain:]...)
 }
@@ -345,7 +342,7 @@ var unescaped = func() (table [256]bool) {
 }()
 
 func escapePath(s string) string {
-	return strings.ReplaceAll(string(appendEscaped(nil, s)), "+", "%20")
+	return string(appendEscaped(nil, s))
 }
 
 // shownKey is a key as an element of an answer made by the generated encoder.
