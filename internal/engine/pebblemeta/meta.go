@@ -113,6 +113,7 @@ func Open(c Config) (*Meta, error) {
 		}
 	}
 	m := &Meta{fs: c.FS, dir: c.Dir, reserve: c.Reserve, readOnly: c.ReadOnly, onFailure: c.OnFailure, syncs: new(syncCounter)}
+	m.space.free.Store(-1) // unknown until it was asked for the first time
 	m.cache = pebble.NewCache(c.Cache)
 	db, err := pebble.Open(c.Dir, m.options(c))
 	if err != nil {
