@@ -75,16 +75,15 @@ func parseInstant(s string) (instant, bool) {
 		return instant{seconds: n}, true
 	}
 	r := dateReader{rest: s, ok: true}
-	year, month, day := r.digits(4), int64(1), int64(1)
+	t, year, month, day := instant{}, r.digits(4), int64(1), int64(1)
 	if r.skip('-') {
 		month = r.digits(2)
 		if r.skip('-') {
 			day = r.digits(2)
+			if r.skip('T') {
+				t = r.clock()
+			}
 		}
-	}
-	t := instant{}
-	if r.ok && len(s) > len("2006-01-02") && r.skip('T') {
-		t = r.clock()
 	}
 	if !r.ok || r.rest != "" || month < 1 || month > 12 || day < 1 || day > daysIn(year, month) {
 		return instant{}, false

@@ -131,7 +131,10 @@ func (t *table) service(b *bytes.Buffer, name string, s service) {
 		row := s.Actions[a]
 		var types []byte
 		for _, r := range row.Resources {
-			types = append(types, byte(slices.Index(resources, strings.TrimSuffix(r, "*"))))
+			// A few actions name a type that the reference does not describe.
+			if i := slices.Index(resources, strings.TrimSuffix(r, "*")); i >= 0 {
+				types = append(types, byte(i))
+			}
 		}
 		fmt.Fprintf(b, "{%q, %q, %q, %d},\n", a, row.Level, types, t.set(row.ConditionKeys))
 	}
