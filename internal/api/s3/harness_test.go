@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/hmac"
+	"crypto/md5"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -283,4 +284,10 @@ func (h *harness) sendForm(uri string, fields [][2]string, fileName, content str
 	w := httptest.NewRecorder()
 	h.serve(w, r)
 	return w
+}
+
+// checksumOfBody is the Content-MD5 of a body.
+func checksumOfBody(body string) string {
+	sum := md5.Sum([]byte(body))
+	return base64.StdEncoding.EncodeToString(sum[:])
 }

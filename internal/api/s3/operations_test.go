@@ -1,8 +1,6 @@
 package s3
 
 import (
-	"crypto/md5"
-	"encoding/base64"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -63,8 +61,7 @@ func (h *harness) send(u user, op *api.Op) *httptest.ResponseRecorder {
 	}
 	headers := s.headers
 	if w.ChecksumRequired {
-		sum := md5.Sum([]byte(s.body))
-		headers = append(headers, "Content-Md5", base64.StdEncoding.EncodeToString(sum[:]))
+		headers = append(headers, "Content-Md5", checksumOfBody(s.body))
 	}
 	return h.do(u, w.Method, uri, s.body, headers...)
 }
