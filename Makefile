@@ -1,0 +1,54 @@
+# make run      serve ./kura-data on loopback
+# make test     everything that CI checks
+# make bench    the measured comparison with fsync, bare net/http and other servers that are installed
+# make torture  what takes too long for every day: large transfers, every fuzzer for a while
+
+SHELL    := /bin/bash
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
+COMMIT   ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+FUZZTIME ?= 30s
+RUN      ?=
+# Unit tests; acceptance has its own step.
+UNITS     = $(shell go list ./... | grep -v /acceptance)
+
+.PHONY: run build test units acceptance lint fmt clients bench torture
+
+run: build
+	bin/kura serve $(RUN)
+
+build:
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/kura ./cmd/kura
+
+test: lint units acceptance
+
+# Seeds of the fuzzers and the conformance suites of the engines are among the unit tests.
+units:
+	go test -race -timeout 15m $(UNITS)
+
+acceptance: clients
+	go test -count=1 -timeout 15m -v ./acceptance 2>&1 | grep -vE '^\s+(testscript.go|#|>|\[)' ; exit $${PIPESTATUS[0]}
+
+lint:
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "gofmt: $$unformatted"; exit 1; fi
+	go vet ./...
+	go run honnef.co/go/tools/cmd/staticcheck ./...
+
+fmt:
+	gofmt -w $$(git ls-files '*.go')
+
+# Installs the clients that are missing, where it may; says loudly what it could not.
+clients:
+	@.ci/clients
+
+bench: build
+	go run ./bench --kura bin/kura $(BENCH)
+
+torture: clients
+	KURA_TEST_LARGE=1 go test -count=1 -timeout 60m -v ./acceptance
+	go test -count=20 -timeout 60m -run 'Crash|Linear|Kill|Fault' ./internal/...
+	@for p in $$(go list ./...); do \
+		for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+			echo "== $$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
+		done; \
+	done
