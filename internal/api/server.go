@@ -235,6 +235,9 @@ func (s *Server) broken(c *Call, err error) {
 
 // refuse writes an error.
 func (s *Server) refuse(c *Call, err error) {
+	if fault.Is(err, authz.Denied) && c.Caller != nil && c.Caller.AuthType != authn.Anonymous {
+		c.W.Header()["X-Kura-Decision-Id"] = []string{c.Peer.RequestID}
+	}
 	status, code := c.Service.Fail(c, err)
 	c.Event.Status, c.Event.ErrorCode = status, code
 	var f *fault.Error

@@ -36,6 +36,7 @@ type Guard struct {
 	recorder audit.Recorder
 	count    func(bool)
 	now      func() time.Time
+	refused  refusals
 }
 
 // New makes a Guard.
@@ -128,12 +129,13 @@ func (s *sheet) decide(demands []Demand) error {
 }
 
 func (s *sheet) decideOne(d *Demand) error {
-	decision, req := s.evaluate(d)
+	decision, req, inputs := s.evaluate(d)
 	allowed := decision.Allowed()
 	s.guard.count(allowed)
 	record := audit.Decision{Action: d.Action, Resource: d.Resource.ARN, Allowed: allowed}
 	if !allowed {
 		record.Reason = decision.Message(&req)
+		s.explain(d, &req, &inputs)
 	}
 	s.inquiry.Event.Decisions = append(s.inquiry.Event.Decisions, record)
 	if !allowed {
@@ -143,10 +145,10 @@ func (s *sheet) decideOne(d *Demand) error {
 	return nil
 }
 
-func (s *sheet) evaluate(d *Demand) (policy.Decision, policy.Request) {
+func (s *sheet) evaluate(d *Demand) (policy.Decision, policy.Request, policy.Inputs) {
 	subject := s.inquiry.Subject
 	if d.Unconditional && subject.Principal.Type != policy.Nobody && subject.Principal.Type != policy.Anonymous {
-		return policy.Decision{Effect: policy.Allow}, policy.Request{}
+		return policy.Decision{Effect: policy.Allow}, policy.Request{}, policy.Inputs{}
 	}
 	inputs := subject.Policies
 	inputs.Resource = d.Resource.Policy
@@ -161,7 +163,7 @@ func (s *sheet) evaluate(d *Demand) (policy.Decision, policy.Request) {
 		ResourceAccount: d.Resource.Account,
 		Context:         &s.context,
 	}
-	return policy.Evaluate(&req, &inputs), req
+	return policy.Evaluate(&req, &inputs), req, inputs
 }
 
 // Require is called by domain methods: it errs unless the Grant covers action on resource.
@@ -227,7 +229,7 @@ func (g Grant) May(d Demand) bool {
 		return g.Require(d.Action, d.Resource.ARN) == nil
 	}
 	probe := &sheet{guard: g.sheet.guard, inquiry: g.sheet.inquiry}
-	decision, _ := probe.evaluate(&d)
+	decision, _, _ := probe.evaluate(&d)
 	return decision.Allowed()
 }
 

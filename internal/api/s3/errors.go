@@ -211,7 +211,7 @@ func wireFault(w *wire.Error) *fault.Error {
 func cleared(name string) bool {
 	switch name {
 	case "Server", "X-Amz-Request-Id", "X-Amz-Id-2", "X-Amz-Bucket-Region", "X-Amz-Delete-Marker", "X-Amz-Version-Id",
-		"Last-Modified", "Etag", "Vary", "Allow", "Connection":
+		"Last-Modified", "Etag", "Vary", "Allow", "Connection", "X-Kura-Decision-Id":
 		return false
 	}
 	return true
