@@ -123,7 +123,7 @@ func fill(b *testing.B, m *Meta, n int) {
 
 func BenchmarkGet(b *testing.B) {
 	m := openBench(b)
-	const records = 100_000
+	const records = 20_000
 	fill(b, m, records)
 	for name, flush := range map[string]bool{"memory": false, "tables": true} {
 		if flush {
