@@ -35,11 +35,13 @@ type serviceIndex struct {
 	candidates []candidate
 }
 
-// candidate is a statement with two summaries of its actions, which rule most statements out
-// without a look at them.
+// candidate is a statement with summaries of its actions and resources, which rule most
+// statements out without a look at them.
 type candidate struct {
 	statement int32
 	effect    Effect
+	// prefix is what every resource that the statement can be about begins with.
+	prefix string
 	// letters has a bit for the first letter of every name with wildcards, exact one for some
 	// bits of the hash of every name without.
 	letters uint32
@@ -204,7 +206,7 @@ func (d *Document) candidatesOf(service string) []candidate {
 	var list []candidate
 	for i := range d.statements {
 		s := &d.statements[i]
-		c := candidate{statement: int32(i), effect: s.effect}
+		c := candidate{statement: int32(i), effect: s.effect, prefix: s.resourcePrefix()}
 		if s.notAction {
 			c.letters, c.exact = ^uint32(0), ^uint64(0)
 		}
@@ -218,6 +220,23 @@ func (d *Document) candidatesOf(service string) []candidate {
 		}
 	}
 	return list
+}
+
+// resourcePrefix is the longest literal text that all resource patterns begin with.
+func (s *statement) resourcePrefix() string {
+	if s.notResource || len(s.resources) == 0 {
+		return ""
+	}
+	prefix := s.resources[0].pattern.first()
+	for i := range s.resources[1:] {
+		other := s.resources[i+1].pattern.first()
+		n := 0
+		for n < min(len(prefix), len(other)) && prefix[n] == other[n] {
+			n++
+		}
+		prefix = prefix[:n]
+	}
+	return prefix
 }
 
 // foldEqual compares with lower-case text.

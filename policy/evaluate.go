@@ -291,6 +291,9 @@ func (e *evaluation) judge(d *Document) verdict {
 		if c.exact&e.exact == 0 && c.letters&e.letters == 0 || c.effect == Allow && best.grade == named {
 			continue
 		}
+		if !strings.HasPrefix(e.req.Resource, c.prefix) {
+			continue
+		}
 		s := &d.statements[c.statement]
 		g := e.applies(s)
 		switch {
