@@ -16,6 +16,7 @@ func TestCheckBucket(t *testing.T) {
 		{"not action", `"NotAction":"s3:GetObject","Resource":"arn:aws:s3:::tsuchi"`, ""},
 		{"other key", `"Action":"s3:PutObject","Resource":"arn:aws:s3:::tsuchi/*","Condition":{"StringEquals":{"s3:x-amz-acl":"private","aws:NoSuchKey":"x"}}`, ""},
 		{"tag key", `"Action":"s3:GetObject","Resource":"arn:aws:s3:::tsuchi/*","Condition":{"StringEquals":{"s3:ExistingObjectTag/a":"b"}}`, ""},
+		{"key of the bucket", `"Action":"s3:GetObject","Resource":"arn:aws:s3:::tsuchi/*","Condition":{"StringEquals":{"s3:BucketTag/a":"b"}}`, ""},
 		{"delegation to access points", `"Action":"*","Resource":["arn:aws:s3:::tsuchi","arn:aws:s3:::tsuchi/*"],"Condition":{"StringEquals":{"s3:DataAccessPointAccount":"111122223333"}}`, ""},
 		{"variable in key", `"Action":"s3:GetObject","Resource":"arn:aws:s3:::tsuchi/${aws:username}/*"`, ""},
 		{"unknown action", `"Action":"s3:HeadObject","Resource":"arn:aws:s3:::tsuchi/*"`, "Policy has invalid action"},
@@ -62,7 +63,7 @@ func TestCheckBucketRefusesUniqueIDs(t *testing.T) {
 
 func TestServiceTable(t *testing.T) {
 	for action, want := range map[string]bool{
-		"s3:GetObject": true, "S3:getobject": true, "s3:HeadObject": false, "s3:ListBuckets": false, "s3:PutObjectLockConfiguration": false,
+		"s3:GetObject": true, "S3:getobject": true, "s3:HeadObject": false, "s3:GetObjecs": false, "s3:ListBuckets": false, "s3:PutObjectLockConfiguration": false,
 		"s3:GetBucketEncryption": false, "iam:PassRole": true, "kms:Decrypt": true, "nosuch:Thing": false, "s3": false, "zz:Top": false, "": false,
 	} {
 		if KnownAction(action) != want {

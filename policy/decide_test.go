@@ -220,7 +220,7 @@ func TestLongAction(t *testing.T) {
 	long := "s3:" + strings.Repeat("Ab", 60)
 	service := strings.Repeat("x", 60) + ":Get"
 	d := parsed(t, Identity, `{"Statement":{"Effect":"Allow","Action":["`+long+`","`+service+`"],"Resource":"*"}}`)
-	for action, want := range map[string]Effect{strings.ToUpper(long): Allow, long + "x": ImplicitDeny, strings.ToUpper(service): Allow, service + "x": ImplicitDeny} {
+	for action, want := range map[string]Effect{strings.ToUpper(long): Allow, long + "x": ImplicitDeny, strings.ToUpper(service): Allow, service + "x": ImplicitDeny, strings.Repeat("y", 60) + ":Get": ImplicitDeny} {
 		req := &Request{Principal: user(), Action: action, Resource: "*"}
 		if got := Evaluate(req, &Inputs{Identity: []*Document{d}}).Effect; got != want {
 			t.Errorf("%s: %v", action, got)
@@ -232,5 +232,15 @@ func TestNoContext(t *testing.T) {
 	d := parsed(t, Identity, `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:*","Resource":"*","Condition":{"Null":{"aws:username":"true"}}}}`)
 	if !Evaluate(&Request{Principal: user(), Action: "s3:GetObject", Resource: "*"}, &Inputs{Identity: []*Document{d}}).Allowed() {
 		t.Error("a request without context has no keys")
+	}
+}
+
+// TestServiceOfAnAccount: an account's grant is for its users, roles and root; a service is not
+// among them even if someone gives it an account.
+func TestServiceOfAnAccount(t *testing.T) {
+	p := Principal{Type: Service, Account: account, ARN: "logging.s3.amazonaws.com"}
+	d := parsed(t, Bucket, `{"Statement":{"Effect":"Allow","Principal":{"AWS":"111122223333"},"Action":"s3:*","Resource":"arn:aws:s3:::tsuchi/*"}}`)
+	if Evaluate(&Request{Principal: p, Action: "s3:GetObject", Resource: bucket + "/k", ResourceAccount: account}, &Inputs{Resource: d}).Allowed() {
+		t.Error("allowed")
 	}
 }

@@ -183,7 +183,7 @@ func TestPrincipalForms(t *testing.T) {
 		{"AWS", "arn:aws:sts::111122223333:federated-user/", false}, {"AWS", "arn:aws:sts::111122223333:user/x", false},
 		{"AWS", "arn:mars:iam::111122223333:root", false}, {"AWS", "AIDA", false}, {"AWS", "aidaaliceealicealice", false}, {"AWS", "", false},
 		{"AWS", "arn:aws-cn:iam::111122223333:role/x", true}, {"AWS", "arn:aws:iam::cloudfront:role/x", false},
-		{"Service", "*", false}, {"Service", "s3", false}, {"Service", ".amazonaws.com", false}, {"Service", "a..b", false}, {"Service", "s3.amazonaws.com", true},
+		{"Service", "*", false}, {"Service", "s3", false}, {"Service", "s3_x.amazonaws.com", false}, {"Service", ".amazonaws.com", false}, {"Service", "a..b", false}, {"Service", "s3.amazonaws.com", true},
 		{"Service", strings.Repeat("a.", 200) + "com", false},
 		{"Federated", "*", false}, {"Federated", "arn:aws:iam::111122223333:user/x", false}, {"Federated", "arn:aws:iam::111122223333:saml-provider/x", true},
 		{"CanonicalUser", "*", false}, {"CanonicalUser", strings.Repeat("A", 64), false}, {"Group", "x", false},
