@@ -320,4 +320,3 @@ func BenchmarkOpenDataKey(b *testing.B) {
 		}
 	}
 }
-
