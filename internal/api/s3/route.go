@@ -31,6 +31,9 @@ type target struct {
 	query       query
 	found       *object.Bucket
 	form        *form // of a POST upload
+	// hoisted are headers that a presigned URL carries in its query. The signature covers them there;
+	// once it is verified they stand for the headers of their names.
+	hoisted query
 }
 
 func at(c *api.Call) *target { return c.Target.(*target) }
@@ -83,6 +86,36 @@ func parseQuery(raw string) (query, error) {
 	return q, nil
 }
 
+// hoistedHeaders are the x-amz- parameters of a presigned URL that are not about its signature.
+func hoistedHeaders(q query) query {
+	if !q.has("X-Amz-Signature") {
+		return nil
+	}
+	var hoisted query
+	for _, p := range q {
+		if name := strings.ToLower(p.name); strings.HasPrefix(name, "x-amz-") && !signatureParameters[name] {
+			hoisted = append(hoisted, pair{http.CanonicalHeaderKey(name), p.value})
+		}
+	}
+	return hoisted
+}
+
+var signatureParameters = map[string]bool{
+	"x-amz-algorithm": true, "x-amz-credential": true, "x-amz-date": true, "x-amz-expires": true,
+	"x-amz-signedheaders": true, "x-amz-signature": true, "x-amz-security-token": true, "x-amz-content-sha256": true,
+}
+
+// hoist makes headers of the hoisted parameters. One that also came as a header must say the same.
+func (t *target) hoist(h http.Header) error {
+	for _, p := range t.hoisted {
+		if sent := h[p.name]; len(sent) > 0 && (len(sent) > 1 || sent[0] != p.value) {
+			return badArgument("A header and a query parameter of the same name differ.", strings.ToLower(p.name), p.value)
+		}
+		h[p.name] = []string{p.value}
+	}
+	return nil
+}
+
 func unescape(s string) (string, error) {
 	if !strings.ContainsAny(s, "%+") {
 		return s, nil
@@ -102,6 +135,7 @@ func (s *Service) parseTarget(r *http.Request) (*target, error) {
 		return t, err
 	}
 	t.query = q
+	t.hoisted = hoistedHeaders(q)
 	path := strings.TrimPrefix(r.URL.EscapedPath(), "/")
 	if bucket := s.hostBucket(r.Host); bucket != "" {
 		t.bucket, t.virtual = bucket, true
@@ -220,14 +254,14 @@ func (r *router) match(req *http.Request, t *target) (*wire.Operation, *api.Op, 
 	bestScore := -1
 	candidates := r.slots[slot{req.Method, t.level}]
 	for i := range candidates {
-		if score := candidates[i].score(req, t.query); score > bestScore {
+		if score := candidates[i].score(req, t); score > bestScore {
 			best, bestScore = &candidates[i], score
 		}
 	}
 	if best == nil {
 		return nil, nil, fault.New(methodNotAllowed, "", "Method", req.Method, "ResourceType", resourceTypes[t.level])
 	}
-	if err := r.checkQuery(req.Method, t.query, best.wire); err != nil {
+	if err := r.checkQuery(req.Method, t, best.wire); err != nil {
 		return best.wire, nil, err
 	}
 	if best.op == nil {
@@ -239,8 +273,8 @@ func (r *router) match(req *http.Request, t *target) (*wire.Operation, *api.Op, 
 var resourceTypes = [...]string{"SERVICE", "BUCKET", "OBJECT"}
 
 // score counts the marks, or is -1 when one is missing.
-func (c *candidate) score(req *http.Request, q query) int {
-	n := 0
+func (c *candidate) score(req *http.Request, t *target) int {
+	n, q := 0, t.query
 	for _, p := range c.query {
 		if p.Name == "x-id" {
 			continue
@@ -258,7 +292,7 @@ func (c *candidate) score(req *http.Request, q query) int {
 		n += 2
 	}
 	if c.header != "" {
-		if len(req.Header[c.header]) == 0 {
+		if len(req.Header[c.header]) == 0 && !t.hoisted.has(c.header) {
 			return -1
 		}
 		n++
@@ -269,10 +303,10 @@ func (c *candidate) score(req *http.Request, q query) int {
 // checkQuery refuses a sub-resource that the operation does not consume, and on requests that
 // change something any parameter that it does not know: `DELETE /bucket?website` must never become
 // `DELETE /bucket`.
-func (r *router) checkQuery(method string, q query, w *wire.Operation) error {
-	for i := range q {
-		name := q[i].name
-		if w.TakesQuery(name) || ambient(name) {
+func (r *router) checkQuery(method string, t *target, w *wire.Operation) error {
+	for i := range t.query {
+		name := t.query[i].name
+		if w.TakesQuery(name) || ambient(name) || t.hoisted.has(http.CanonicalHeaderKey(name)) {
 			continue
 		}
 		if r.subresources[name] || method != http.MethodGet && method != http.MethodHead {
@@ -284,8 +318,6 @@ func (r *router) checkQuery(method string, q query, w *wire.Operation) error {
 
 // ambient parameters belong to every request: authentication and the SDKs' own marks.
 func ambient(name string) bool {
-	if name == "x-id" || len(name) > 6 && strings.EqualFold(name[:6], "x-amz-") {
-		return true
-	}
-	return name == "AWSAccessKeyId" || name == "Signature" || name == "Expires"
+	return name == "x-id" || name == "AWSAccessKeyId" || name == "Signature" || name == "Expires" ||
+		signatureParameters[strings.ToLower(name)]
 }

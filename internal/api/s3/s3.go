@@ -86,7 +86,11 @@ func (s *Service) Authenticate(c *api.Call) (*authn.Caller, error) {
 	if c.Op == s.post {
 		return s.authenticateForm(c, info)
 	}
-	return s.config.Authn.Request(c.R, info)
+	caller, err := s.config.Authn.Request(c.R, info)
+	if err != nil {
+		return nil, err
+	}
+	return caller, at(c).hoist(c.R.Header)
 }
 
 // WireRequest gives the generated decoder its view.
