@@ -100,7 +100,7 @@ func decodeBucket(raw []byte, v engine.Version) (*Bucket, error) {
 	}
 	b := r.Bucket
 	b.Revision = v
-	b.gate = new(sync.RWMutex)
+	b.gate, b.memo = new(sync.RWMutex), new(memo)
 	return &b, nil
 }
 
@@ -150,10 +150,11 @@ func (s *Store) loadBuckets(ctx context.Context) error {
 	return nil
 }
 
-// reloadInterval bounds how often commits (mostly our own) make us look at all buckets again.
+// reloadInterval bounds how often commits (mostly our own) make us look at all records again.
 const reloadInterval = time.Second
 
-func (s *Store) watchBuckets(ctx context.Context, changed <-chan struct{}) {
+// reload follows what other nodes change.
+func (s *Store) reload(ctx context.Context, changed <-chan struct{}, what string, load func(context.Context) error) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -163,8 +164,8 @@ func (s *Store) watchBuckets(ctx context.Context, changed <-chan struct{}) {
 				return
 			}
 		}
-		if err := s.loadBuckets(ctx); err != nil && ctx.Err() == nil {
-			s.log.Error("object: reloading buckets", "err", err)
+		if err := load(ctx); err != nil && ctx.Err() == nil {
+			s.log.Error("object: reloading "+what, "err", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -366,6 +367,7 @@ func (s *Store) UpdateBucket(ctx context.Context, g authz.Grant, action, name st
 
 func (s *Store) updateOnce(ctx context.Context, old *Bucket, change func(*Bucket) error) (*Bucket, error) {
 	next := *old
+	next.memo = nil // old's, and the copy is about to change
 	next.Tags, next.Settings = slices.Clone(old.Tags), cloneSettings(old.Settings)
 	if err := change(&next); err != nil {
 		return nil, err

@@ -75,7 +75,7 @@ func (c *checker) walk(ctx context.Context) error {
 		space string
 		check func(ctx context.Context, key, value []byte) error
 	}{
-		{spaceBucket, c.bucket}, {spaceHead, c.current}, {spaceMarker, c.current}, {spaceVersion, c.older},
+		{spaceBucket, c.bucket}, {spaceAccount, c.account}, {spaceHead, c.current}, {spaceMarker, c.current}, {spaceVersion, c.older},
 		{spaceNull, c.nullPointer}, {spaceManifest, c.page}, {spaceUpload, c.upload}, {spacePart, c.part},
 		{spaceFinished, c.finished}, {spaceIntent, c.intent}, {spaceTrash, c.trash}, {spaceCounter, c.counter},
 	} {
@@ -109,6 +109,13 @@ func rowName(key []byte) string { return fmt.Sprintf("record %q", key) }
 func (c *checker) bucket(_ context.Context, key, value []byte) error {
 	if b, err := decodeBucket(value, 1); err != nil || b.Name != string(key[len(spaceBucket):]) {
 		c.problem(rowName(key), "is not a bucket's record")
+	}
+	return nil
+}
+
+func (c *checker) account(_ context.Context, key, value []byte) error {
+	if a, err := decodeAccount(value, 1); err != nil || a.ID != string(key[len(spaceAccount):]) {
+		c.problem(rowName(key), "is not an account's record")
 	}
 	return nil
 }

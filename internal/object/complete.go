@@ -184,7 +184,7 @@ func (in *CompleteInput) matchPart(want *Part, p *partRecord, up *uploadRecord) 
 
 // assemble computes what the whole object says about itself.
 func (in *CompleteInput) assemble(used []partRecord, up *uploadRecord) (*record, error) {
-	next := &record{parts: len(used), class: up.class, attrs: up.attrs, tags: up.tags}
+	next := &record{parts: len(used), class: up.class, attrs: up.attrs, tags: up.tags, acl: up.acl}
 	sums := make([]byte, 0, len(used)*md5.Size)
 	for i := range used {
 		sums = append(sums, used[i].md5[:]...)

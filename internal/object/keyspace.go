@@ -11,6 +11,7 @@ import (
 // The keyspaces of this package in the metadata engine. docs/formats.md ("Records") describes them.
 const (
 	spaceBucket   = "o/B" // name: a bucket
+	spaceAccount  = "o/a" // account id: what is configured for all its buckets
 	spaceHead     = "o/h" // bucket, key: the current version, an object
 	spaceMarker   = "o/t" // bucket, key: the current version, a delete marker
 	spaceVersion  = "o/v" // bucket, escaped key, inverted sequence: an older version or marker

@@ -90,6 +90,7 @@ type Bucket struct {
 
 	// gate is held shared by whoever commits to the bucket, and alone by whoever must see it at rest.
 	gate *sync.RWMutex
+	memo *memo
 }
 
 // ARN of the bucket.
@@ -142,7 +143,9 @@ type Info struct {
 	Parts        int // number of parts of a multipart object, else 0
 	Attributes   Attributes
 	Tags         []Tag
-	Encryption   string // "AES256"
+	// ACL as the service stored it; nil: none of its own, the owner has full control.
+	ACL        []byte
+	Encryption string // "AES256"
 }
 
 // Precondition of a write, decided and applied atomically with it.
@@ -173,6 +176,7 @@ type PutInput struct {
 	If          Precondition
 	Expect      Expected // Algorithm NoChecksum: CRC64NVME is computed and stored, as S3 does
 	Owner       Owner
+	ACL         []byte
 }
 
 // GetInput addresses one version of an object, or a part or range of it.
@@ -233,6 +237,7 @@ type UploadInput struct {
 	Checksum    Algorithm
 	FullObject  bool
 	Owner       Owner
+	ACL         []byte
 	Initiator   Initiator
 }
 

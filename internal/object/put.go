@@ -34,7 +34,7 @@ func (s *Store) Put(ctx context.Context, g authz.Grant, in *PutInput) (*Info, er
 	}
 	next := &record{
 		size: data.size, md5: data.md5, checksum: data.checksum, body: data.body, modified: s.millis(),
-		class: in.Attributes.StorageClass, attrs: in.Attributes, tags: in.Tags,
+		class: in.Attributes.StorageClass, attrs: in.Attributes, tags: in.Tags, acl: in.ACL,
 	}
 	info, err := s.putRecord(ctx, in, b.ID, next, data.name)
 	data.release(ctx, err)
@@ -103,7 +103,7 @@ func infoOf(b *Bucket, key string, r *record) *Info {
 		Parts: r.parts, Attributes: r.attrs, Tags: r.tags, Checksum: r.checksum,
 	}
 	info.Attributes.StorageClass = r.class
-	info.Checksum.Value = slices.Clone(r.checksum.Value)
+	info.Checksum.Value, info.ACL = slices.Clone(r.checksum.Value), slices.Clone(r.acl)
 	if r.owner != nil {
 		info.Owner = *r.owner
 	}

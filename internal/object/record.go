@@ -10,13 +10,15 @@ import (
 
 // Format numbers of the records, each the record's first byte.
 const (
-	formatVersion  = 1
-	formatPart     = 1
-	formatPage     = 1
-	formatUpload   = 1
-	formatFinished = 1
-	formatTrash    = 1
-	formatIntent   = 1
+	formatVersion = 1
+	formatPart    = 1
+	formatPage    = 1
+	formatUpload  = 1
+	// formatUploadACL is formatUpload with an access control list at the end.
+	formatUploadACL = 2
+	formatFinished  = 1
+	formatTrash     = 1
+	formatIntent    = 1
 )
 
 const (
@@ -25,6 +27,7 @@ const (
 	flagOwner
 	flagAttributes
 	flagTags
+	flagACL
 )
 
 const nonceSize = 12
@@ -47,6 +50,7 @@ type record struct {
 	body     body
 	attrs    Attributes
 	tags     []Tag
+	acl      []byte
 }
 
 // bodyKind says where a body lies.
@@ -118,6 +122,9 @@ func (r *record) append(dst []byte) []byte {
 	if len(r.tags) > 0 {
 		dst = appendTags(dst, r.tags)
 	}
+	if len(r.acl) > 0 {
+		dst = appendBytes(dst, r.acl)
+	}
 	return dst
 }
 
@@ -136,6 +143,9 @@ func (r *record) flags() (f byte) {
 	}
 	if len(r.tags) > 0 {
 		f |= flagTags
+	}
+	if len(r.acl) > 0 {
+		f |= flagACL
 	}
 	return f
 }
@@ -180,6 +190,9 @@ func (r *record) decode(raw []byte) error {
 	r.attrs.StorageClass = r.class
 	if flags&flagTags != 0 {
 		r.tags = d.tags()
+	}
+	if flags&flagACL != 0 {
+		r.acl = d.bytes()
 	}
 	return d.end()
 }

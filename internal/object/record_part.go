@@ -1,6 +1,7 @@
 package object
 
 import (
+	"bytes"
 	"crypto/md5"
 	"encoding/binary"
 	"time"
@@ -91,10 +92,15 @@ type uploadRecord struct {
 	class      string
 	attrs      Attributes
 	tags       []Tag
+	acl        []byte
 }
 
 func (u *uploadRecord) encode() []byte {
-	dst := append([]byte{formatUpload}, u.nonce[:]...)
+	format := byte(formatUpload)
+	if len(u.acl) > 0 {
+		format = formatUploadACL
+	}
+	dst := append([]byte{format}, u.nonce[:]...)
 	dst = binary.AppendUvarint(dst, uint64(u.initiated))
 	dst = append(dst, byte(u.checksum), boolByte(u.asked), boolByte(u.fullObject))
 	dst = appendOwner(dst, &u.owner)
@@ -102,7 +108,11 @@ func (u *uploadRecord) encode() []byte {
 	dst = appendString(dst, u.initiator.DisplayName)
 	dst = appendString(dst, u.class)
 	dst = u.attrs.append(dst)
-	return appendTags(dst, u.tags)
+	dst = appendTags(dst, u.tags)
+	if len(u.acl) > 0 {
+		dst = appendBytes(dst, u.acl)
+	}
+	return dst
 }
 
 func boolByte(b bool) byte {
@@ -115,7 +125,10 @@ func boolByte(b bool) byte {
 func decodeUpload(raw []byte) (*uploadRecord, error) {
 	u := &uploadRecord{}
 	d := decoder{b: raw}
-	d.format(formatUpload)
+	format := d.byte()
+	if format != formatUpload && format != formatUploadACL {
+		d.fail()
+	}
 	copy(u.nonce[:], d.fixed(nonceSize))
 	u.initiated = d.size()
 	u.checksum = Algorithm(d.byte())
@@ -127,6 +140,9 @@ func decodeUpload(raw []byte) (*uploadRecord, error) {
 	u.attrs = d.attributes()
 	u.attrs.StorageClass = u.class
 	u.tags = d.tags()
+	if format == formatUploadACL {
+		u.acl = bytes.Clone(d.bytes())
+	}
 	if int(u.checksum) >= len(algorithms) || u.checksum == NoChecksum {
 		d.fail()
 	}

@@ -55,6 +55,7 @@ type Store struct {
 	maxBuckets int
 
 	buckets  bucketTable
+	accounts accountTable
 	keyLocks [lockStripes]sync.Mutex
 	uploads  [lockStripes]sync.RWMutex
 	seed     maphash.Seed
@@ -87,6 +88,9 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if err := s.loadBuckets(ctx); err != nil {
 		return nil, fmt.Errorf("object: loading buckets: %w", err)
 	}
+	if err := s.loadAccounts(ctx); err != nil {
+		return nil, fmt.Errorf("object: loading accounts: %w", err)
+	}
 	if err := s.replayIntents(ctx); err != nil {
 		return nil, fmt.Errorf("object: clearing interrupted writes: %w", err)
 	}
@@ -98,7 +102,13 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		stop()
 		return nil, fmt.Errorf("object: %w", err)
 	}
-	s.background.Go(func() { s.watchBuckets(life, changed) })
+	configured, err := s.meta.Watch(life, []byte(spaceAccount))
+	if err != nil {
+		stop()
+		return nil, fmt.Errorf("object: %w", err)
+	}
+	s.background.Go(func() { s.reload(life, changed, "buckets", s.loadBuckets) })
+	s.background.Go(func() { s.reload(life, configured, "accounts", s.loadAccounts) })
 	s.background.Go(func() { s.drainForever(life) })
 	return s, nil
 }

@@ -23,7 +23,7 @@ func (s *Store) CreateUpload(ctx context.Context, g authz.Grant, in *UploadInput
 	}
 	r := &uploadRecord{
 		initiated: s.millis(), checksum: in.Checksum, asked: in.Checksum != NoChecksum, fullObject: in.FullObject,
-		owner: in.Owner, initiator: in.Initiator, class: in.Attributes.StorageClass, attrs: in.Attributes, tags: in.Tags,
+		owner: in.Owner, initiator: in.Initiator, class: in.Attributes.StorageClass, attrs: in.Attributes, tags: in.Tags, acl: in.ACL,
 	}
 	if err := r.settleChecksum(); err != nil {
 		return nil, err
