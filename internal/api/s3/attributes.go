@@ -106,7 +106,7 @@ func (s *Service) getAttributes(ctx context.Context, g authz.Grant, c *api.Call,
 		out.StorageClass = s3wire.StorageClass(storageClass(info))
 	}
 	if in.wanted["Checksum"] && info.Checksum.Value != nil {
-		out.Checksum = wireChecksum(info.Checksum)
+		out.Checksum = wireChecksum(info.Checksum, info.Parts)
 	}
 	if in.wanted["ObjectParts"] && info.Parts > 0 {
 		if out.ObjectParts, err = s.objectParts(ctx, g, in, info); err != nil {
@@ -123,10 +123,9 @@ func storageClass(info *object.Info) string {
 	return info.Attributes.StorageClass
 }
 
-// wireChecksum is a checksum as an element. GetObjectAttributes gives composite ones without the
-// number of parts.
-func wireChecksum(sum object.Checksum) *s3wire.Checksum {
-	text := base64.StdEncoding.EncodeToString(sum.Value)
+// wireChecksum is a checksum as an element.
+func wireChecksum(sum object.Checksum, parts int) *s3wire.Checksum {
+	text := checksumText(sum, parts)
 	out := &s3wire.Checksum{ChecksumType: s3wire.ChecksumType(checksumType(sum))}
 	*checksumField(sum.Algorithm, checksumFields{
 		&out.ChecksumCRC32, &out.ChecksumCRC32C, &out.ChecksumCRC64NVME, &out.ChecksumSHA1, &out.ChecksumSHA256,
@@ -164,20 +163,17 @@ func (s *Service) objectParts(ctx context.Context, g authz.Grant, in *attributes
 	next := marker
 	for i := range parts {
 		next = int32(parts[i].Number)
-		// S3 lists single parts only where each has a checksum of its own.
-		if !info.Checksum.Composite {
-			continue
-		}
-		out.Parts = append(out.Parts, attributesPart(&parts[i]))
+		out.Parts = append(out.Parts, attributesPart(&parts[i], info.Checksum.Composite))
 	}
 	out.NextPartNumberMarker = &next
 	return out, nil
 }
 
-func attributesPart(p *object.Part) s3wire.ObjectPart {
+// attributesPart tells a part's checksum where the object's is made of them.
+func attributesPart(p *object.Part, composite bool) s3wire.ObjectPart {
 	number, text := int32(p.Number), base64.StdEncoding.EncodeToString(p.Checksum.Value)
 	out := s3wire.ObjectPart{PartNumber: &number, Size: &p.Size}
-	if p.Checksum.Value != nil {
+	if composite && p.Checksum.Value != nil {
 		*checksumField(p.Checksum.Algorithm, checksumFields{
 			&out.ChecksumCRC32, &out.ChecksumCRC32C, &out.ChecksumCRC64NVME, &out.ChecksumSHA1, &out.ChecksumSHA256,
 		}) = &text

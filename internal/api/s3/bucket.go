@@ -198,7 +198,7 @@ func (s *Service) listBuckets(ctx context.Context, g authz.Grant, c *api.Call, i
 	}
 	out := &s3wire.ListBucketsOutput{
 		Buckets: []s3wire.Bucket{}, Prefix: in.Prefix,
-		Owner: &s3wire.Owner{ID: &caller.CanonicalID},
+		Owner: s.wireOwner(object.Owner{Account: caller.Account, Canonical: caller.CanonicalID}),
 	}
 	for _, b := range buckets {
 		if b.Name <= after || !hasPrefix(b.Name, in.Prefix) || in.BucketRegion != nil && *in.BucketRegion != b.Region {

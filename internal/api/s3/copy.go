@@ -172,7 +172,7 @@ func (s *Service) copy(ctx context.Context, g authz.Grant, c *api.Call, in *copy
 	if source.Versioned && source.VersionID != "" {
 		h.Set("X-Amz-Copy-Source-Version-Id", source.VersionID)
 	}
-	out := &s3wire.CopyObjectOutput{VersionId: versionOf(info), ServerSideEncryption: s3wire.ServerSideEncryption(info.Encryption)}
+	out := &s3wire.CopyObjectOutput{VersionId: newVersionOf(info), ServerSideEncryption: s3wire.ServerSideEncryption(info.Encryption)}
 	etag, modified := quote(info.ETag), info.Modified.Truncate(time.Second)
 	out.CopyObjectResult = &s3wire.CopyObjectResult{ETag: &etag, LastModified: &modified}
 	if info.Checksum.Value != nil {

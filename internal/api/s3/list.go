@@ -87,6 +87,8 @@ type listInput struct {
 	hasToken   bool
 	fetchOwner bool
 	url        bool // encoding-type=url
+	// displayName of the bucket's owner, who owns all objects where ACLs are disabled.
+	displayName string
 }
 
 // pageSize reads a page size; the default is 1,000.
@@ -132,10 +134,7 @@ func decodeListV2(c *api.Call, in *listInput) error {
 	in.v2 = true
 	in.startAfter, in.fetchOwner = q.get("start-after"), q.get("fetch-owner") == "true"
 	in.After = in.startAfter
-	if in.token, in.hasToken = q.lookup("continuation-token"); in.hasToken {
-		if in.token == "" {
-			return badToken()
-		}
+	if in.token, in.hasToken = q.lookup("continuation-token"); in.token != "" {
 		after, err := decodeToken(&in.token)
 		if err != nil {
 			return err
@@ -180,7 +179,10 @@ type listOutput struct {
 	page *object.ListPage
 }
 
-func (s *Service) list(ctx context.Context, g authz.Grant, _ *api.Call, in *listInput) (*listOutput, error) {
+func (s *Service) list(ctx context.Context, g authz.Grant, c *api.Call, in *listInput) (*listOutput, error) {
+	if !in.v2 || in.fetchOwner {
+		in.displayName = s.config.DisplayName(at(c).found.Owner.Account)
+	}
 	page, err := s.config.Objects.List(ctx, g, &in.ListInput)
 	return &listOutput{in, page}, err
 }
@@ -283,7 +285,11 @@ func (x *xmlPage) object(o *object.Info, in *listInput) {
 	x.b = strconv.AppendInt(x.b, o.Size, 10)
 	x.raw("</Size>")
 	if !in.v2 || in.fetchOwner {
-		x.raw("<Owner><ID>")
+		x.raw("<Owner>")
+		if in.displayName != "" {
+			x.text("DisplayName", in.displayName)
+		}
+		x.raw("<ID>")
 		x.raw(o.Owner.Canonical)
 		x.raw("</ID></Owner>")
 	}
@@ -422,11 +428,11 @@ func (s *Service) listVersions(ctx context.Context, g authz.Grant, c *api.Call, 
 		if v.DeleteMarker {
 			out.DeleteMarkers = append(out.DeleteMarkers, s3wire.DeleteMarkerEntry{
 				Key: shownKey(v.Key, in.url), VersionId: &v.VersionID, IsLatest: &v.Latest,
-				LastModified: wholeSecond(v.Modified), Owner: &s3wire.Owner{ID: &v.Owner.Canonical},
+				LastModified: wholeSecond(v.Modified), Owner: s.wireOwner(v.Owner),
 			})
 			continue
 		}
-		out.Versions = append(out.Versions, wireVersion(v, in.url))
+		out.Versions = append(out.Versions, s.wireVersion(v, in.url))
 	}
 	return out, nil
 }
@@ -437,11 +443,11 @@ func wholeSecond(t time.Time) *time.Time {
 	return &t
 }
 
-func wireVersion(v *object.Info, url bool) s3wire.ObjectVersion {
+func (s *Service) wireVersion(v *object.Info, url bool) s3wire.ObjectVersion {
 	etag := quote(v.ETag)
 	out := s3wire.ObjectVersion{
 		Key: shownKey(v.Key, url), VersionId: &v.VersionID, IsLatest: &v.Latest, LastModified: wholeSecond(v.Modified),
-		ETag: &etag, Size: &v.Size, Owner: &s3wire.Owner{ID: &v.Owner.Canonical},
+		ETag: &etag, Size: &v.Size, Owner: s.wireOwner(v.Owner),
 		StorageClass: s3wire.ObjectVersionStorageClass(storageClass(v)),
 	}
 	if v.Checksum.Value != nil {
@@ -493,16 +499,16 @@ func (s *Service) listUploads(ctx context.Context, g authz.Grant, c *api.Call, i
 		out.EncodingType = "url"
 	}
 	for i := range page.Uploads {
-		out.Uploads = append(out.Uploads, wireUpload(&page.Uploads[i], in.url))
+		out.Uploads = append(out.Uploads, s.wireUpload(&page.Uploads[i], in.url))
 	}
 	return out, nil
 }
 
-func wireUpload(u *object.Upload, url bool) s3wire.MultipartUpload {
+func (s *Service) wireUpload(u *object.Upload, url bool) s3wire.MultipartUpload {
 	out := s3wire.MultipartUpload{
 		Key: shownKey(u.Key, url), UploadId: &u.UploadID, Initiated: wholeSecond(u.Initiated),
 		StorageClass: s3wire.StorageClass(orStandard(u.StorageClass)),
-		Owner:        &s3wire.Owner{ID: &u.Owner.Canonical}, Initiator: wireInitiator(u.Initiator),
+		Owner:        s.wireOwner(u.Owner), Initiator: wireInitiator(u.Initiator),
 	}
 	if u.Checksum != object.NoChecksum {
 		out.ChecksumAlgorithm = s3wire.ChecksumAlgorithm(u.Checksum.String())

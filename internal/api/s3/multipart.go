@@ -286,7 +286,7 @@ func (s *Service) completeUpload(ctx context.Context, g authz.Grant, c *api.Call
 	location, etag := location(c, t), quote(info.ETag)
 	out := &s3wire.CompleteMultipartUploadOutput{
 		Location: &location, Bucket: &t.bucket, Key: &t.key, ETag: &etag,
-		ServerSideEncryption: s3wire.ServerSideEncryption(info.Encryption), VersionId: versionOf(info),
+		ServerSideEncryption: s3wire.ServerSideEncryption(info.Encryption), VersionId: newVersionOf(info),
 	}
 	if info.Checksum.Value != nil {
 		text := checksumText(info.Checksum, info.Parts)
@@ -385,7 +385,7 @@ func (s *Service) listParts(ctx context.Context, g authz.Grant, c *api.Call, _ *
 	out := &s3wire.ListPartsOutput{
 		Bucket: &t.bucket, Key: &t.key, UploadId: &id, MaxParts: &maximum, IsTruncated: &page.Truncated,
 		PartNumberMarker: &marker, NextPartNumberMarker: &next, StorageClass: s3wire.StorageClass(orStandard(up.StorageClass)),
-		Owner: &s3wire.Owner{ID: &up.Owner.Canonical}, Initiator: wireInitiator(up.Initiator),
+		Owner: s.wireOwner(up.Owner), Initiator: wireInitiator(up.Initiator),
 	}
 	if up.Checksum != object.NoChecksum {
 		out.ChecksumAlgorithm = s3wire.ChecksumAlgorithm(up.Checksum.String())

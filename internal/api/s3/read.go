@@ -52,6 +52,7 @@ type readOutput struct {
 	object    *object.Object
 	in        *readInput
 	tagsShown bool
+	part      object.Checksum // of the part that was asked for
 }
 
 func decodeRead(c *api.Call, in *readInput) error {
@@ -182,7 +183,23 @@ func (s *Service) read(ctx context.Context, g authz.Grant, c *api.Call, in *read
 		out.tagsShown = g.May(authz.Demand{Action: action, Resource: keyResource(at(c).found, in.Key)})
 	}
 	c.Event.ObjectSize = found.Size
-	return out, nil
+	return out, s.partChecksum(ctx, g, out)
+}
+
+// partChecksum looks the checksum of a single part up, where the request asks for both.
+func (s *Service) partChecksum(ctx context.Context, g authz.Grant, out *readOutput) error {
+	if !out.in.checksums || out.in.PartNumber == 0 || out.object.Parts == 0 {
+		return nil
+	}
+	parts, _, err := s.config.Objects.Parts(ctx, g, &out.in.GetInput, out.in.PartNumber-1, 1)
+	if err != nil {
+		out.close()
+		return err
+	}
+	if len(parts) == 1 && parts[0].Number == out.in.PartNumber {
+		out.part = parts[0].Checksum
+	}
+	return nil
 }
 
 // tellMarker says on a 404 or 405 that a delete marker is the reason.
@@ -248,7 +265,11 @@ func (o *readOutput) headers(c *api.Call) {
 	if o.tagsShown {
 		set.put("X-Amz-Tagging-Count", strconv.Itoa(len(info.Tags)))
 	}
-	if o.in.checksums && (!o.object.Partial || o.in.PartNumber != 0) {
+	switch {
+	case !o.in.checksums:
+	case o.part.Value != nil:
+		set.partChecksum(o.part, info.Checksum)
+	case !o.object.Partial:
 		set.checksum(info.Checksum, info.Parts)
 	}
 	for _, p := range at(c).query {
@@ -323,6 +344,14 @@ func (s *setter) checksum(sum object.Checksum, parts int) {
 		}
 		s.put(a.header, checksumText(sum, parts))
 		s.put("X-Amz-Checksum-Type", checksumType(sum))
+	}
+}
+
+// partChecksum writes the checksum of one part; the type stays that of the object.
+func (s *setter) partChecksum(part, whole object.Checksum) {
+	s.checksum(part, 0)
+	if part.Algorithm == whole.Algorithm {
+		s.h["X-Amz-Checksum-Type"] = []string{checksumType(whole)}
 	}
 }
 

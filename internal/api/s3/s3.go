@@ -30,7 +30,9 @@ type Config struct {
 	Region string
 	// Domains under which a bucket may stand in the host name, lower case, without a leading dot.
 	Domains []string
-	Log     *slog.Logger
+	// DisplayName is the name of an account. Default: none has one.
+	DisplayName func(account string) string
+	Log         *slog.Logger
 }
 
 // Service implements api.Service for S3.
@@ -43,6 +45,9 @@ type Service struct {
 
 // New makes the service.
 func New(c Config) *Service {
+	if c.DisplayName == nil {
+		c.DisplayName = func(string) string { return "" }
+	}
 	s := &Service{config: c}
 	s.post = s.postObject()
 	s.ops = slices.Concat(

@@ -157,6 +157,15 @@ func versionOf(info *object.Info) *string {
 	return &info.VersionID
 }
 
+// newVersionOf names the version that a write made: none where versioning is suspended, as the write
+// made the null version.
+func newVersionOf(info *object.Info) *string {
+	if info.VersionID == "null" {
+		return nil
+	}
+	return versionOf(info)
+}
+
 func wireTags(tags []object.Tag) []s3wire.Tag {
 	out := make([]s3wire.Tag, len(tags))
 	for i := range tags {

@@ -75,7 +75,7 @@ func (s *Service) unconfiguredOps() []*api.Op {
 			OwnershipControls: &s3wire.OwnershipControls{Rules: []s3wire.OwnershipControlsRule{{ObjectOwnership: "BucketOwnerEnforced"}}},
 		})),
 		unconfigured[s3wire.GetBucketAclInput](s, &s3wire.GetBucketAcl, "s3:GetBucketAcl", func(b *object.Bucket) (*s3wire.GetBucketAclOutput, error) {
-			return &s3wire.GetBucketAclOutput{Owner: wireOwner(b.Owner), Grants: ownerGrants(b.Owner)}, nil
+			return &s3wire.GetBucketAclOutput{Owner: s.wireOwner(b.Owner), Grants: s.ownerGrants(b.Owner)}, nil
 		}),
 		s.getObjectACL(),
 	}
@@ -93,16 +93,26 @@ func (s *Service) getObjectACL() *api.Op {
 			if err != nil {
 				return nil, s.hide(ctx, g, at(c).found, at(c).key, err)
 			}
-			return &s3wire.GetObjectAclOutput{Owner: wireOwner(info.Owner), Grants: ownerGrants(info.Owner)}, nil
+			return &s3wire.GetObjectAclOutput{Owner: s.wireOwner(info.Owner), Grants: s.ownerGrants(info.Owner)}, nil
 		},
 	})
 }
 
-func wireOwner(o object.Owner) *s3wire.Owner { return &s3wire.Owner{ID: &o.Canonical} }
+func (s *Service) wireOwner(o object.Owner) *s3wire.Owner {
+	return &s3wire.Owner{ID: &o.Canonical, DisplayName: s.displayName(o)}
+}
 
-func ownerGrants(o object.Owner) []s3wire.Grant {
+// displayName is nil where the account has no name.
+func (s *Service) displayName(o object.Owner) *string {
+	if name := s.config.DisplayName(o.Account); name != "" {
+		return &name
+	}
+	return nil
+}
+
+func (s *Service) ownerGrants(o object.Owner) []s3wire.Grant {
 	return []s3wire.Grant{{
-		Grantee:    &s3wire.Grantee{Type: "CanonicalUser", ID: &o.Canonical},
+		Grantee:    &s3wire.Grantee{Type: "CanonicalUser", ID: &o.Canonical, DisplayName: s.displayName(o)},
 		Permission: "FULL_CONTROL",
 	}}
 }

@@ -139,8 +139,8 @@ func (o *writeOutput) headers(h http.Header) {
 	if o.info.Encryption != "" {
 		set.put("X-Amz-Server-Side-Encryption", o.info.Encryption)
 	}
-	if o.info.Versioned {
-		set.put("X-Amz-Version-Id", o.info.VersionID)
+	if id := newVersionOf(o.info); id != nil {
+		set.put("X-Amz-Version-Id", *id)
 	}
 	set.checksum(o.info.Checksum, o.info.Parts)
 }
