@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 most programs still use the upload and download manager, and Kura serves them.
+
 package acceptance
 
 import (

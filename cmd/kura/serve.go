@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"os"
 	"os/signal"
 	"syscall"
@@ -35,6 +36,8 @@ key: KURA_ADMIN_ACCESS_KEY_ID and KURA_ADMIN_SECRET_ACCESS_KEY when both are set
 		}
 		ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGTERM, syscall.SIGINT)
 		defer stop()
+		// A second signal is not ours any more: it ends the process at once.
+		context.AfterFunc(ctx, stop)
 		return app.Serve(ctx, app.Options{
 			Config: settings, Environ: p.environ, Notices: p.stdout, Log: p.stderr, Terminal: terminal(p.stdout), Build: build(),
 		})

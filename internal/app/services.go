@@ -26,6 +26,7 @@ func (s *server) openServices(context.Context) error {
 		Services: []api.Service{
 			introducing{s3.New(s3.Config{
 				Objects: s.objects, Authn: s.authn, Region: s.config.Region, Domains: s.config.Domains, Log: s.log,
+				DisplayName: s.accountName,
 			})},
 		},
 		Guard:    s.guard,
@@ -59,6 +60,12 @@ func (s *server) openServices(context.Context) error {
 	s.onClose(func() error { return s.front.Shutdown(context.Background()) })
 	s.gauges().Register(registry)
 	return s.introduce()
+}
+
+// accountName is what an account calls itself.
+func (s *server) accountName(id string) string {
+	account, _ := s.identities.Account(id)
+	return account.Name
 }
 
 func peerOf(r *http.Request) api.Peer {

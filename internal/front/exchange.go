@@ -142,6 +142,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s.identify(&x.peer, c.addr, r)
 	c.begin(w, s.config.Limits)
+	s.inFlight.Add(1)
 	defer s.end(x, r)
 
 	if s.own(r) {
@@ -165,6 +166,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // end gives back what the request held and turns a panic into an answer.
 func (s *Server) end(x *exchange, r *http.Request) {
+	s.inFlight.Add(-1)
 	if x.upload {
 		x.body.introduced()
 		s.uploads.all.Add(-1)

@@ -120,6 +120,7 @@ type Server struct {
 	domains  []string
 	started  time.Time
 	draining atomic.Bool
+	inFlight atomic.Int64 // requests that a handler works on
 	watcher  sync.WaitGroup
 	stop     chan struct{}
 	stopOnce sync.Once
@@ -192,10 +193,21 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if err != nil {
 		s.http.Close()
 		err = fmt.Errorf("front: requests in flight were cut off: %w", err)
+		s.awaitHandlers()
 	}
 	s.stopOnce.Do(func() { close(s.stop) })
 	s.watcher.Wait()
 	return err
+}
+
+// lastWords is how long handlers have to return after their connections were cut off.
+const lastWords = 3 * time.Second
+
+// awaitHandlers waits until no handler works any more, so that what they use can be closed.
+func (s *Server) awaitHandlers() {
+	for end := time.Now().Add(lastWords); s.inFlight.Load() > 0 && time.Now().Before(end); {
+		time.Sleep(5 * time.Millisecond)
+	}
 }
 
 // Stats of a Server since it was made.

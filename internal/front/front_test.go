@@ -16,6 +16,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -385,9 +386,12 @@ func TestARequestInFlightEndsBeforeTheServerStops(t *testing.T) {
 
 func TestAStopIsBounded(t *testing.T) {
 	in := make(chan struct{})
+	var returned atomic.Bool
 	s, err := New(Config{Log: slog.New(slog.DiscardHandler), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		close(in)
 		<-r.Context().Done()
+		time.Sleep(50 * time.Millisecond)
+		returned.Store(true)
 	})})
 	if err != nil {
 		t.Fatal(err)
@@ -409,6 +413,9 @@ func TestAStopIsBounded(t *testing.T) {
 	defer cancel()
 	if err := s.Shutdown(ctx); err == nil {
 		t.Error("a stop that cut a request off must say so")
+	}
+	if !returned.Load() {
+		t.Error("the stop was over while a handler still worked")
 	}
 	if err := <-done; err != nil {
 		t.Error(err)
