@@ -69,7 +69,7 @@ func (s *Service) decodeCopy(c *api.Call, in *copyInput) error {
 	if c.Caller.DecodedLength > 0 {
 		return fault.New(invalidRequest, "The request included a body. Requests of this type must not include a non-empty body.")
 	}
-	in.conditions.read(h, "X-Amz-Copy-Source-If-")
+	in.conditions.read(h, &sourceConditions)
 	dest := &in.Dest
 	dest.Bucket, dest.Key = t.bucket, t.key
 	if in.ReplaceAttributes, err = directive(h, "X-Amz-Metadata-Directive"); err != nil {

@@ -61,10 +61,17 @@ func decodeDelete(c *api.Call, in *object.DeleteInput) error {
 		}
 		in.If.IfModified = &when
 	}
-	for _, name := range []string{"X-Amz-Mfa", "X-Amz-Bypass-Governance-Retention"} {
-		if v := first(h, name); v != "" && v != "false" {
-			return unsupported(strings.ToLower(name))
-		}
+	if v := first(h, "X-Amz-Bypass-Governance-Retention"); v != "" && v != "false" {
+		return fault.New(invalidArgument, "x-amz-bypass-governance-retention is only applicable to Object Lock enabled buckets.", "ArgumentName", "x-amz-bypass-governance-retention")
+	}
+	return refuseMFA(h)
+}
+
+// refuseMFA: no bucket can ask for MFA on deletes yet, and a code that is not looked at must not seem
+// to have been.
+func refuseMFA(h http.Header) error {
+	if first(h, "X-Amz-Mfa") != "" {
+		return unsupported("x-amz-mfa")
 	}
 	return nil
 }
@@ -94,10 +101,9 @@ func (s *Service) deleteManyDemands(c *api.Call, in *s3wire.DeleteObjectsInput) 
 	if in.Delete == nil || len(in.Delete.Objects) == 0 || len(in.Delete.Objects) > object.MaxList {
 		return nil, fault.New(malformedXML, "")
 	}
-	for _, name := range []string{"X-Amz-Mfa", "X-Amz-Bypass-Governance-Retention"} {
-		if v := first(c.R.Header, name); v != "" && v != "false" {
-			return nil, unsupported(strings.ToLower(name))
-		}
+	// x-amz-bypass-governance-retention has no effect here, as no bucket has Object Lock yet.
+	if err := refuseMFA(c.R.Header); err != nil {
+		return nil, err
 	}
 	demands := make([]authz.Demand, len(in.Delete.Objects))
 	for i := range in.Delete.Objects {

@@ -218,7 +218,7 @@ func decodePartCopy(c *api.Call, in *partCopyInput) error {
 		source.Range = r
 	}
 	in.Source = &source
-	in.conditions.read(h, "X-Amz-Copy-Source-If-")
+	in.conditions.read(h, &sourceConditions)
 	return refuseCustomerKeys(h)
 }
 

@@ -61,6 +61,9 @@ func decodeRead(c *api.Call, in *readInput) error {
 	if err := refuseCustomerKeys(h); err != nil {
 		return err
 	}
+	if sse := first(h, "X-Amz-Server-Side-Encryption"); sse != "" {
+		return badArgument("x-amz-server-side-encryption header is not supported for this operation.", "x-amz-server-side-encryption", sse)
+	}
 	if len(t.query) > 0 {
 		if err := decodeReadQuery(c, in); err != nil {
 			return err
@@ -73,7 +76,7 @@ func decodeRead(c *api.Call, in *readInput) error {
 		in.Range = parseRange(r[0])
 	}
 	in.checksums = strings.EqualFold(h.Get("X-Amz-Checksum-Mode"), "ENABLED")
-	in.conditions.read(h, "If-")
+	in.conditions.read(h, &plainConditions)
 	return nil
 }
 
@@ -370,20 +373,30 @@ func safeHeader(v string) bool { return !strings.ContainsAny(v, "\r\n\x00") }
 
 // readConditions are the conditional headers of a read, or of a copy's source.
 type readConditions struct {
-	any                             bool
-	match, noneMatch                string
-	modifiedSince, unmodifiedSince  time.Time
-	matchName, unmodifiedName       string
-	noneMatchName, modifiedSinceHdr string
+	names                          *conditionNames
+	match, noneMatch               string
+	modifiedSince, unmodifiedSince time.Time
+	any                            bool
 }
 
-// read takes the four headers with the given prefix ("If-", "X-Amz-Copy-Source-If-").
-func (r *readConditions) read(h http.Header, prefix string) {
-	r.matchName, r.noneMatchName = prefix+"Match", prefix+"None-Match"
-	r.unmodifiedName, r.modifiedSinceHdr = prefix+"Unmodified-Since", prefix+"Modified-Since"
-	r.match, r.noneMatch = first(h, r.matchName), first(h, r.noneMatchName)
-	r.modifiedSince = httpTime(first(h, r.modifiedSinceHdr))
-	r.unmodifiedSince = httpTime(first(h, r.unmodifiedName))
+// conditionNames are the four headers, and how the error document spells them.
+type conditionNames struct {
+	match, noneMatch, modifiedSince, unmodifiedSince string
+	told                                             func(string) string
+}
+
+var (
+	plainConditions = conditionNames{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since",
+		func(name string) string { return name }}
+	sourceConditions = conditionNames{"X-Amz-Copy-Source-If-Match", "X-Amz-Copy-Source-If-None-Match",
+		"X-Amz-Copy-Source-If-Modified-Since", "X-Amz-Copy-Source-If-Unmodified-Since", strings.ToLower}
+)
+
+func (r *readConditions) read(h http.Header, names *conditionNames) {
+	r.names = names
+	r.match, r.noneMatch = first(h, names.match), first(h, names.noneMatch)
+	r.modifiedSince = httpTime(first(h, names.modifiedSince))
+	r.unmodifiedSince = httpTime(first(h, names.unmodifiedSince))
 	r.any = r.match != "" || r.noneMatch != "" || !r.modifiedSince.IsZero() || !r.unmodifiedSince.IsZero()
 }
 
@@ -411,26 +424,33 @@ func (r *readConditions) check(info *object.Info, unchanged fault.Kind) error {
 	if !r.any {
 		return nil
 	}
-	modified := info.Modified.Truncate(time.Second)
-	switch {
-	case r.match != "" && !etagMatches(r.match, info.ETag):
-		return fault.New(object.PreconditionFailed, "", "Condition", headerName(r.matchName))
-	case r.match == "" && !r.unmodifiedSince.IsZero() && modified.After(r.unmodifiedSince):
-		return fault.New(object.PreconditionFailed, "", "Condition", headerName(r.unmodifiedName))
-	case r.noneMatch != "" && etagMatches(r.noneMatch, info.ETag):
-		return fault.New(unchanged, "", "Condition", headerName(r.noneMatchName))
-	case r.noneMatch == "" && !r.modifiedSince.IsZero() && !modified.After(r.modifiedSince):
-		return fault.New(unchanged, "", "Condition", headerName(r.modifiedSinceHdr))
+	kind, name := r.failed(info, unchanged)
+	if name == "" {
+		return nil
 	}
-	return nil
+	return fault.New(kind, "", "Condition", r.names.told(name))
 }
 
-// headerName is a header as the error document spells it.
-func headerName(name string) string {
-	if strings.HasPrefix(name, "X-Amz-") {
-		return strings.ToLower(name)
+// failed names the first condition that does not hold, "" when all do.
+func (r *readConditions) failed(info *object.Info, unchanged fault.Kind) (fault.Kind, string) {
+	modified := info.Modified.Truncate(time.Second)
+	switch {
+	case r.match != "":
+		if !etagMatches(r.match, info.ETag) {
+			return object.PreconditionFailed, r.names.match
+		}
+	case !r.unmodifiedSince.IsZero() && modified.After(r.unmodifiedSince):
+		return object.PreconditionFailed, r.names.unmodifiedSince
 	}
-	return name
+	switch {
+	case r.noneMatch != "":
+		if etagMatches(r.noneMatch, info.ETag) {
+			return unchanged, r.names.noneMatch
+		}
+	case !r.modifiedSince.IsZero() && !modified.After(r.modifiedSince):
+		return unchanged, r.names.modifiedSince
+	}
+	return "", ""
 }
 
 // etagMatches compares a list of ETags, with or without quotes, or "*".

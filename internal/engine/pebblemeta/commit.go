@@ -61,9 +61,10 @@ func (m *Meta) apply(b *engine.Batch) (batch *pebble.Batch, p *pending, err erro
 	c := claim{m: m}
 	c.lock(b)
 	defer c.unlock()
-	if err := m.expected(b); err != nil {
+	if err := m.expected(b, &c.written); err != nil {
 		return nil, nil, err
 	}
+	c.forget(b)
 	if len(b.Writes) == 0 {
 		return nil, nil, nil
 	}
@@ -102,18 +103,43 @@ func (m *Meta) guarded(f func() error) (err error) {
 	return nil
 }
 
-func (m *Meta) expected(b *engine.Batch) error {
+// expected checks the expectations of b, which writes to the stripes in written.
+func (m *Meta) expected(b *engine.Batch, written *stripeSet) error {
 	for i := range b.Expect {
 		e := &b.Expect[i]
+		number := stripeOf(e.Key)
+		s := &m.stripes[number]
+		if k := s.known.Load(); k != nil && k.key == string(e.Key) {
+			if k.version != e.Version {
+				return engine.ErrConflict
+			}
+			continue
+		}
 		have, err := m.current(e.Key)
 		if err != nil {
 			return err
+		}
+		if !written.has(number) {
+			s.known.Store(&knownVersion{string(e.Key), have})
 		}
 		if have != e.Version {
 			return engine.ErrConflict
 		}
 	}
 	return nil
+}
+
+// forget drops the known versions of what b writes; a range may lie in any stripe.
+func (c *claim) forget(b *engine.Batch) {
+	for i := range b.Writes {
+		if b.Writes[i].Op == engine.OpDeleteRange {
+			for j := range c.m.stripes {
+				c.m.stripes[j].known.Store(nil)
+			}
+			return
+		}
+	}
+	c.written.each(func(i int) { c.m.stripes[i].known.Store(nil) })
 }
 
 // expectationsDurable lets a batch without writes vouch for nothing that a crash could take back.

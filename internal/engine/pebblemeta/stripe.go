@@ -18,6 +18,15 @@ type stripe struct {
 	mu sync.RWMutex // held to check expectations (shared) and to apply writes
 	// last is the newest commit that wrote to a key of the stripe.
 	last atomic.Pointer[pending]
+	// known is the version of one key that commits expect without writing it (the bucket of every
+	// object that is put), so that Pebble is not asked each time. It is set under the shared lock and
+	// forgotten under the exclusive one.
+	known atomic.Pointer[knownVersion]
+}
+
+type knownVersion struct {
+	key     string
+	version engine.Version
 }
 
 // pending is a commit on its way to the disk.
