@@ -235,7 +235,10 @@ var dependencies = map[string]struct {
 	"github.com/anishathalye/porcupine":   {"MIT", false, "linearizability of concurrent operations"},
 	"github.com/aws/aws-sdk-go":           {"Apache-2.0", false, "an old AWS SDK as a client"},
 	"github.com/aws/aws-sdk-go-v2":        {"Apache-2.0", false, "the current AWS SDK as a client and signer"},
+	"github.com/aws/smithy-go":            {"Apache-2.0", false, "errors of the AWS SDK"},
 	"github.com/cockroachdb/pebble/v2":    {"BSD-3-Clause", true, "the embedded metadata engine"},
+	"github.com/coreos/go-oidc/v3":        {"Apache-2.0", true, "OIDC discovery and tokens, for web identities"},
+	"github.com/go-jose/go-jose/v4":       {"Apache-2.0", true, "signed tokens, for web identities"},
 	"github.com/google/go-cmp":            {"BSD-3-Clause", false, "differences in tests"},
 	"github.com/minio/crc64nvme":          {"Apache-2.0", true, "CRC64NVME, the default checksum of S3"},
 	"github.com/minio/minio-go/v7":        {"Apache-2.0", false, "a client"},
@@ -295,6 +298,7 @@ var licences = []struct {
 	{"GPL", regexp.MustCompile(`GNU GENERAL PUBLIC LICENSE`)},
 	{"BUSL-1.1", regexp.MustCompile(`Business Source License`)},
 	{"BSD-3-Clause", regexp.MustCompile(`(?s)Redistribution and use in source and binary forms.*(Neither the name|names? of)`)},
+	{"BSD-2-Clause", regexp.MustCompile(`Redistribution and use in source and binary forms`)},
 	{"MIT", regexp.MustCompile(`Permission is hereby granted, free of charge`)},
 }
 
@@ -307,7 +311,7 @@ func TestLicences(t *testing.T) {
 	if err != nil {
 		t.Fatalf("go list: %v", err)
 	}
-	allowed := []string{"Apache-2.0", "BSD-3-Clause", "MIT"}
+	allowed := []string{"Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "MIT"}
 	seen := map[string]bool{}
 	for _, line := range strings.Split(strings.TrimSpace(string(out)), "\n") {
 		path, dir, ok := strings.Cut(line, "\t")
@@ -329,8 +333,16 @@ func TestLicences(t *testing.T) {
 }
 
 func licenceOf(dir string) string {
-	for _, name := range []string{"LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE", "COPYING"} {
-		b, err := os.ReadFile(filepath.Join(dir, name))
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return ""
+	}
+	for _, f := range files {
+		name := strings.ToLower(f.Name())
+		if !strings.HasPrefix(name, "license") && !strings.HasPrefix(name, "licence") && name != "copying" {
+			continue
+		}
+		b, err := os.ReadFile(filepath.Join(dir, f.Name()))
 		if err != nil {
 			continue
 		}
