@@ -7,7 +7,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/iam"
+	"github.com/kura-s3/kura/internal/api/rpc"
 	"github.com/kura-s3/kura/internal/api/s3"
+	"github.com/kura-s3/kura/internal/api/sts"
 	"github.com/kura-s3/kura/internal/authn"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/front"
@@ -22,12 +25,19 @@ func (s *server) openServices(context.Context) error {
 	s.guard = authz.New(authz.Config{Recorder: s.journal, Count: counters.Decision})
 	s.authn = authn.New(authn.Config{Credentials: s.identities, Anonymous: identity.Anonymous(), Region: s.config.Region})
 
+	// Services without a region are signed for us-east-1, wherever they are.
+	global := authn.New(authn.Config{
+		Credentials: s.identities, Anonymous: identity.Anonymous(), Region: s.config.Region, MoreRegions: []string{"us-east-1"},
+	})
+
 	pipeline, err := api.NewServer(api.Config{
 		Services: []api.Service{
 			introducing{s3.New(s3.Config{
 				Objects: s.objects, Authn: s.authn, Region: s.config.Region, Domains: s.config.Domains, Log: s.log,
 				DisplayName: s.accountName,
 			})},
+			introducingRPC{iam.New(iam.Config{Identities: s.identities, Authn: global, Log: s.log})},
+			introducingRPC{sts.New(sts.Config{Identities: s.identities, Authn: global, Log: s.log})},
 		},
 		Guard:    s.guard,
 		Recorder: s.journal,
@@ -81,7 +91,19 @@ type introducing struct{ api.Service }
 
 // Authenticate implements api.Service.
 func (s introducing) Authenticate(c *api.Call) (*authn.Caller, error) {
-	caller, err := s.Service.Authenticate(c)
+	return introduced(c, s.Service.Authenticate)
+}
+
+// introducingRPC is introducing for services that also claim unsigned requests and check inputs.
+type introducingRPC struct{ *rpc.Service }
+
+// Authenticate implements api.Service.
+func (s introducingRPC) Authenticate(c *api.Call) (*authn.Caller, error) {
+	return introduced(c, s.Service.Authenticate)
+}
+
+func introduced(c *api.Call, authenticate func(*api.Call) (*authn.Caller, error)) (*authn.Caller, error) {
+	caller, err := authenticate(c)
 	if err == nil && caller.AuthType != authn.Anonymous {
 		front.Authenticated(c.R.Context())
 	}

@@ -1,0 +1,69 @@
+package iam
+
+import (
+	"context"
+
+	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/wire/iamwire"
+	"github.com/kura-s3/kura/internal/authz"
+	"github.com/kura-s3/kura/internal/identity"
+	"github.com/kura-s3/kura/policy"
+)
+
+func (e edge) accessKeys() []*api.Op {
+	return []*api.Op{
+		answer(e, &iamwire.CreateAccessKey, api.Write, userRootOrSelf, e.createAccessKey),
+		answer(e, &iamwire.ListAccessKeys, api.List, userRootOrSelf, e.listAccessKeys),
+		act(e, &iamwire.UpdateAccessKey, api.Write, userRootOrSelf, e.updateAccessKey),
+		act(e, &iamwire.DeleteAccessKey, api.Write, userRootOrSelf, e.deleteAccessKey),
+		answer(e, &iamwire.GetAccessKeyLastUsed, api.Read, keyOwner, e.getAccessKeyLastUsed),
+	}
+}
+
+func (e edge) createAccessKey(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.CreateAccessKeyInput) (*iamwire.CreateAccessKeyOutput, error) {
+	k, err := e.identities.CreateAccessKey(ctx, g, on.Account, on.Name)
+	if err != nil {
+		return nil, err
+	}
+	return &iamwire.CreateAccessKeyOutput{AccessKey: &iamwire.AccessKey{
+		UserName: given(k.UserName), AccessKeyId: new(k.AccessKeyID), SecretAccessKey: new(k.Secret),
+		Status: keyStatus(k.Active), CreateDate: at(k.CreateDate),
+	}}, nil
+}
+
+func (e edge) listAccessKeys(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListAccessKeysInput) (*iamwire.ListAccessKeysOutput, error) {
+	l, err := e.identities.ListAccessKeys(ctx, g, on.Account, on.Name, pageOf(in.Marker, in.MaxItems))
+	if err != nil {
+		return nil, err
+	}
+	return &iamwire.ListAccessKeysOutput{AccessKeyMetadata: every(l.Items, showKey), IsTruncated: new(l.IsTruncated), Marker: given(l.Marker)}, nil
+}
+
+func (e edge) updateAccessKey(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.UpdateAccessKeyInput) error {
+	return e.identities.UpdateAccessKey(ctx, g, on.Account, on.Name, text(in.AccessKeyId), in.Status == iamwire.StatusTypeActive)
+}
+
+func (e edge) deleteAccessKey(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.DeleteAccessKeyInput) error {
+	return e.identities.DeleteAccessKey(ctx, g, on.Account, on.Name, text(in.AccessKeyId))
+}
+
+// keyOwner is the user whose key is named. A key of another account is as unknown as one that nobody has.
+func keyOwner(e edge, p policy.Principal, in input) (target, error) {
+	account, name, ok := e.identities.KeyOwner(in.text("AccessKeyId"))
+	if !ok || account != p.Account {
+		return anything(e, p, in)
+	}
+	return e.target(identity.Ref{Kind: identity.KindUser, Account: account, Name: name}), nil
+}
+
+func (e edge) getAccessKeyLastUsed(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.GetAccessKeyLastUsedInput) (*iamwire.GetAccessKeyLastUsedOutput, error) {
+	k, err := e.identities.GetAccessKeyLastUsed(ctx, g, on.Account, text(in.AccessKeyId))
+	if err != nil {
+		return nil, err
+	}
+	used := &iamwire.AccessKeyLastUsed{LastUsedDate: at(k.At), ServiceName: new("N/A"), Region: new("N/A")}
+	if !k.At.IsZero() {
+		used.ServiceName, used.Region = new(k.Service), new(k.Region)
+	}
+	return &iamwire.GetAccessKeyLastUsedOutput{UserName: given(k.UserName), AccessKeyLastUsed: used}, nil
+}

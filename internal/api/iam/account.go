@@ -1,0 +1,141 @@
+package iam
+
+import (
+	"context"
+
+	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/wire/iamwire"
+	"github.com/kura-s3/kura/internal/authz"
+	"github.com/kura-s3/kura/internal/identity"
+)
+
+func (e edge) account() []*api.Op {
+	return []*api.Op{
+		act(e, &iamwire.CreateAccountAlias, api.Write, anything, e.createAccountAlias),
+		act(e, &iamwire.DeleteAccountAlias, api.Write, anything, e.deleteAccountAlias),
+		answer(e, &iamwire.ListAccountAliases, api.List, anything, e.listAccountAliases),
+		act(e, &iamwire.UpdateAccountPasswordPolicy, api.Write, anything, e.updateAccountPasswordPolicy),
+		answer(e, &iamwire.GetAccountPasswordPolicy, api.Read, anything, e.getAccountPasswordPolicy),
+		act(e, &iamwire.DeleteAccountPasswordPolicy, api.Permissions, anything, e.deleteAccountPasswordPolicy),
+		answer(e, &iamwire.GetAccountSummary, api.List, anything, e.getAccountSummary),
+		answer(e, &iamwire.GetAccountAuthorizationDetails, api.Read, anything, e.getAccountAuthorizationDetails),
+	}
+}
+
+func (e edge) createAccountAlias(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.CreateAccountAliasInput) error {
+	return e.identities.CreateAccountAlias(ctx, g, on.Account, text(in.AccountAlias))
+}
+
+func (e edge) deleteAccountAlias(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.DeleteAccountAliasInput) error {
+	return e.identities.DeleteAccountAlias(ctx, g, on.Account, text(in.AccountAlias))
+}
+
+func (e edge) listAccountAliases(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.ListAccountAliasesInput) (*iamwire.ListAccountAliasesOutput, error) {
+	aliases, err := e.identities.ListAccountAliases(ctx, g, on.Account)
+	if err != nil {
+		return nil, err
+	}
+	return &iamwire.ListAccountAliasesOutput{AccountAliases: aliases, IsTruncated: new(false)}, nil
+}
+
+func (e edge) updateAccountPasswordPolicy(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.UpdateAccountPasswordPolicyInput) error {
+	return e.identities.UpdateAccountPasswordPolicy(ctx, g, on.Account, identity.PasswordPolicy{
+		MinimumPasswordLength: number(in.MinimumPasswordLength), RequireSymbols: yes(in.RequireSymbols), RequireNumbers: yes(in.RequireNumbers),
+		RequireUppercaseCharacters: yes(in.RequireUppercaseCharacters), RequireLowercaseCharacters: yes(in.RequireLowercaseCharacters),
+		AllowUsersToChangePassword: yes(in.AllowUsersToChangePassword), MaxPasswordAge: number(in.MaxPasswordAge),
+		PasswordReusePrevention: number(in.PasswordReusePrevention), HardExpiry: yes(in.HardExpiry),
+	})
+}
+
+func (e edge) getAccountPasswordPolicy(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.GetAccountPasswordPolicyInput) (*iamwire.GetAccountPasswordPolicyOutput, error) {
+	p, err := e.identities.GetAccountPasswordPolicy(ctx, g, on.Account)
+	if err != nil {
+		return nil, err
+	}
+	shown := &iamwire.PasswordPolicy{
+		MinimumPasswordLength: new(int32(p.MinimumPasswordLength)), RequireSymbols: new(p.RequireSymbols), RequireNumbers: new(p.RequireNumbers),
+		RequireUppercaseCharacters: new(p.RequireUppercaseCharacters), RequireLowercaseCharacters: new(p.RequireLowercaseCharacters),
+		AllowUsersToChangePassword: new(p.AllowUsersToChangePassword), ExpirePasswords: new(p.MaxPasswordAge > 0), HardExpiry: new(p.HardExpiry),
+	}
+	if p.MaxPasswordAge > 0 {
+		shown.MaxPasswordAge = new(int32(p.MaxPasswordAge))
+	}
+	if p.PasswordReusePrevention > 0 {
+		shown.PasswordReusePrevention = new(int32(p.PasswordReusePrevention))
+	}
+	return &iamwire.GetAccountPasswordPolicyOutput{PasswordPolicy: shown}, nil
+}
+
+func (e edge) deleteAccountPasswordPolicy(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.DeleteAccountPasswordPolicyInput) error {
+	return e.identities.DeleteAccountPasswordPolicy(ctx, g, on.Account)
+}
+
+func (e edge) getAccountSummary(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.GetAccountSummaryInput) (*iamwire.GetAccountSummaryOutput, error) {
+	entries, err := e.identities.GetAccountSummary(ctx, g, on.Account)
+	if err != nil {
+		return nil, err
+	}
+	out := &iamwire.GetAccountSummaryOutput{SummaryMap: make(map[string]int32, len(entries))}
+	for _, entry := range entries {
+		out.SummaryMap[entry.Key] = int32(entry.Value)
+	}
+	return out, nil
+}
+
+func (e edge) getAccountAuthorizationDetails(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.GetAccountAuthorizationDetailsInput) (*iamwire.GetAccountAuthorizationDetailsOutput, error) {
+	filter := every(in.Filter, func(t iamwire.EntityType) string { return string(t) })
+	l, err := e.identities.GetAccountAuthorizationDetails(ctx, g, on.Account, filter, pageOf(in.Marker, in.MaxItems))
+	if err != nil {
+		return nil, err
+	}
+	out := &iamwire.GetAccountAuthorizationDetailsOutput{
+		UserDetailList: []iamwire.UserDetail{}, GroupDetailList: []iamwire.GroupDetail{}, RoleDetailList: []iamwire.RoleDetail{},
+		Policies: []iamwire.ManagedPolicyDetail{}, IsTruncated: new(l.IsTruncated), Marker: given(l.Marker),
+	}
+	for _, d := range l.Items {
+		switch {
+		case d.User != nil:
+			out.UserDetailList = append(out.UserDetailList, showUserDetail(d.User))
+		case d.Group != nil:
+			out.GroupDetailList = append(out.GroupDetailList, showGroupDetail(d.Group))
+		case d.Role != nil:
+			out.RoleDetailList = append(out.RoleDetailList, showRoleDetail(d.Role))
+		case d.Policy != nil:
+			out.Policies = append(out.Policies, showPolicyDetail(d.Policy))
+		}
+	}
+	return out, nil
+}
+
+func showUserDetail(d *identity.UserDetail) iamwire.UserDetail {
+	return iamwire.UserDetail{
+		Path: new(d.Path), UserName: new(d.UserName), UserId: new(d.UserID), Arn: new(d.ARN), CreateDate: at(d.CreateDate),
+		UserPolicyList: every(d.Inline, showInline), GroupList: every(d.Groups, func(name string) string { return name }),
+		AttachedManagedPolicies: every(d.Attached, showAttached), PermissionsBoundary: showBoundary(d.PermissionsBoundary), Tags: showTags(d.Tags),
+	}
+}
+
+func showGroupDetail(d *identity.GroupDetail) iamwire.GroupDetail {
+	return iamwire.GroupDetail{
+		Path: new(d.Path), GroupName: new(d.GroupName), GroupId: new(d.GroupID), Arn: new(d.ARN), CreateDate: at(d.CreateDate),
+		GroupPolicyList: every(d.Inline, showInline), AttachedManagedPolicies: every(d.Attached, showAttached),
+	}
+}
+
+func showRoleDetail(d *identity.RoleDetail) iamwire.RoleDetail {
+	return iamwire.RoleDetail{
+		Path: new(d.Path), RoleName: new(d.RoleName), RoleId: new(d.RoleID), Arn: new(d.ARN), CreateDate: at(d.CreateDate),
+		AssumeRolePolicyDocument: escaped(d.AssumeRolePolicyDocument), InstanceProfileList: every(d.Profiles, showProfile),
+		RolePolicyList: every(d.Inline, showInline), AttachedManagedPolicies: every(d.Attached, showAttached),
+		PermissionsBoundary: showBoundary(d.PermissionsBoundary), Tags: showTags(d.Tags), RoleLastUsed: showUse(d.LastUsed),
+	}
+}
+
+func showPolicyDetail(d *identity.PolicyDetail) iamwire.ManagedPolicyDetail {
+	return iamwire.ManagedPolicyDetail{
+		PolicyName: new(d.PolicyName), PolicyId: new(d.PolicyID), Arn: new(d.ARN), Path: new(d.Path), DefaultVersionId: new(d.DefaultVersionID),
+		AttachmentCount: new(int32(d.AttachmentCount)), PermissionsBoundaryUsageCount: new(int32(d.PermissionsBoundaryUsageCount)),
+		IsAttachable: new(true), Description: given(d.Description), CreateDate: at(d.CreateDate), UpdateDate: at(d.UpdateDate),
+		PolicyVersionList: every(d.Versions, showVersion),
+	}
+}

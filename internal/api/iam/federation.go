@@ -1,0 +1,76 @@
+package iam
+
+import (
+	"context"
+
+	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/wire/iamwire"
+	"github.com/kura-s3/kura/internal/authz"
+	"github.com/kura-s3/kura/internal/identity"
+	"github.com/kura-s3/kura/policy"
+)
+
+func (e edge) providers() []*api.Op {
+	return []*api.Op{
+		answer(e, &iamwire.CreateOpenIDConnectProvider, api.Write, issuer, e.createOpenIDConnectProvider),
+		answer(e, &iamwire.GetOpenIDConnectProvider, api.Read, provider, e.getOpenIDConnectProvider),
+		answer(e, &iamwire.ListOpenIDConnectProviders, api.List, anything, e.listOpenIDConnectProviders),
+		act(e, &iamwire.UpdateOpenIDConnectProviderThumbprint, api.Write, provider, e.updateOpenIDConnectProviderThumbprint),
+		act(e, &iamwire.AddClientIDToOpenIDConnectProvider, api.Write, provider, e.addClientIDToOpenIDConnectProvider),
+		act(e, &iamwire.RemoveClientIDFromOpenIDConnectProvider, api.Write, provider, e.removeClientIDFromOpenIDConnectProvider),
+		act(e, &iamwire.DeleteOpenIDConnectProvider, api.Write, provider, e.deleteOpenIDConnectProvider),
+	}
+}
+
+// issuer is the provider that is made for an issuer's URL.
+func issuer(_ edge, p policy.Principal, in input) (target, error) {
+	arn := identity.OIDCProviderARN(p.Account, in.text("Url"))
+	return target{identity.Ref{Kind: identity.KindOIDCProvider, Account: p.Account, Name: arn}, arn}, nil
+}
+
+func (e edge) createOpenIDConnectProvider(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.CreateOpenIDConnectProviderInput) (*iamwire.CreateOpenIDConnectProviderOutput, error) {
+	p, err := e.identities.CreateOIDCProvider(ctx, g, on.Account, text(in.Url), in.ClientIDList, in.ThumbprintList, tagsOf(in.Tags))
+	if err != nil {
+		return nil, err
+	}
+	return &iamwire.CreateOpenIDConnectProviderOutput{OpenIDConnectProviderArn: new(p.ARN), Tags: showTags(p.Tags)}, nil
+}
+
+func (e edge) getOpenIDConnectProvider(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.GetOpenIDConnectProviderInput) (*iamwire.GetOpenIDConnectProviderOutput, error) {
+	p, err := e.identities.GetOIDCProvider(ctx, g, on.Account, on.Name)
+	if err != nil {
+		return nil, err
+	}
+	same := func(s string) string { return s }
+	return &iamwire.GetOpenIDConnectProviderOutput{
+		Url: new(p.URL), ClientIDList: every(p.ClientIDs, same), ThumbprintList: every(p.ThumbprintList, same),
+		CreateDate: at(p.CreateDate), Tags: showTags(p.Tags),
+	}, nil
+}
+
+func (e edge) listOpenIDConnectProviders(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.ListOpenIDConnectProvidersInput) (*iamwire.ListOpenIDConnectProvidersOutput, error) {
+	arns, err := e.identities.ListOIDCProviders(ctx, g, on.Account)
+	if err != nil {
+		return nil, err
+	}
+	show := func(arn string) iamwire.OpenIDConnectProviderListEntry {
+		return iamwire.OpenIDConnectProviderListEntry{Arn: new(arn)}
+	}
+	return &iamwire.ListOpenIDConnectProvidersOutput{OpenIDConnectProviderList: every(arns, show)}, nil
+}
+
+func (e edge) updateOpenIDConnectProviderThumbprint(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.UpdateOpenIDConnectProviderThumbprintInput) error {
+	return e.identities.UpdateThumbprints(ctx, g, on.Account, on.Name, in.ThumbprintList)
+}
+
+func (e edge) addClientIDToOpenIDConnectProvider(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.AddClientIDToOpenIDConnectProviderInput) error {
+	return e.identities.AddClientID(ctx, g, on.Account, on.Name, text(in.ClientID))
+}
+
+func (e edge) removeClientIDFromOpenIDConnectProvider(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.RemoveClientIDFromOpenIDConnectProviderInput) error {
+	return e.identities.RemoveClientID(ctx, g, on.Account, on.Name, text(in.ClientID))
+}
+
+func (e edge) deleteOpenIDConnectProvider(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.DeleteOpenIDConnectProviderInput) error {
+	return e.identities.DeleteOIDCProvider(ctx, g, on.Account, on.Name)
+}

@@ -1,0 +1,75 @@
+// Package iam is the edge of AWS Identity and Access Management: it turns requests of the query
+// protocol into the methods of package identity, and what those answer into AWS's XML.
+//
+// It promises that every operation demands the IAM action of its name, on the resource and with the
+// condition keys that the Service Authorization Reference gives it, before anything is looked up for
+// the answer. A caller who is not allowed learns the same whether or not the entity exists. The one
+// place where an entity is named twice is the demand; the method gets what was demanded.
+package iam
+
+import (
+	"log/slog"
+	"slices"
+
+	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/rpc"
+	"github.com/kura-s3/kura/internal/api/wire"
+	"github.com/kura-s3/kura/internal/api/wire/iamwire"
+	"github.com/kura-s3/kura/internal/authn"
+	"github.com/kura-s3/kura/internal/fault"
+	"github.com/kura-s3/kura/internal/identity"
+)
+
+// Config of the service.
+type Config struct {
+	// Identities is all that IAM is about. Required.
+	Identities *identity.Store
+	// Authn finds out who signed. Required.
+	Authn *authn.Authenticator
+	// Log is required.
+	Log *slog.Logger
+}
+
+// edge is what the operations have in common.
+type edge struct{ identities *identity.Store }
+
+// New makes the service.
+func New(c Config) *rpc.Service {
+	e := edge{c.Identities}
+	return rpc.New(rpc.Config{
+		Name: "iam", Protocol: wire.Query, Model: iamwire.Operations, Answers: answers, Authn: c.Authn, Log: c.Log,
+		Ops: slices.Concat(
+			e.users(), e.loginProfiles(), e.accessKeys(), e.groups(), e.roles(), e.managedPolicies(), e.inlinePolicies(),
+			e.attachments(), e.boundaries(), e.tags(), e.instanceProfiles(), e.devices(), e.providers(), e.account(),
+			e.credentialsOfOtherKinds(),
+		),
+	})
+}
+
+// answers tell the failures of package identity in IAM's codes.
+var answers = map[fault.Kind]rpc.Answer{
+	identity.EntityAlreadyExists:     {Code: "EntityAlreadyExists", Status: 409},
+	identity.NoSuchEntity:            {Code: "NoSuchEntity", Status: 404},
+	identity.DeleteConflict:          {Code: "DeleteConflict", Status: 409},
+	identity.LimitExceeded:           {Code: "LimitExceeded", Status: 409},
+	identity.MalformedPolicyDocument: {Code: "MalformedPolicyDocument", Status: 400},
+	identity.PolicyNotAttachable:     {Code: "PolicyNotAttachable", Status: 400},
+	identity.InvalidInput:            {Code: "InvalidInput", Status: 400},
+	identity.ValidationError:         {Code: "ValidationError", Status: 400},
+	identity.InvalidParameterValue:   {Code: "InvalidParameterValue", Status: 400},
+	identity.PasswordPolicyViolation: {Code: "PasswordPolicyViolation", Status: 400},
+	identity.InvalidMFACode:          {Code: "InvalidAuthenticationCode", Status: 403},
+	identity.UnmodifiableEntity:      {Code: "UnmodifiableEntity", Status: 400},
+	identity.InvalidUserType:         {Code: "InvalidUserType", Status: 400},
+	identity.ReportNotPresent:        {Code: "ReportNotPresent", Status: 410},
+	identity.ReportExpired:           {Code: "ReportExpired", Status: 410},
+	identity.AccessDenied:            {Code: "AccessDenied", Status: 403, Message: "Access Denied"},
+	identity.IDPCommunication:        {Code: "OpenIdIdpCommunicationError", Status: 400},
+	identity.Stale:                   {Code: "ServiceUnavailable", Status: 503, Message: "The request has failed due to a temporary failure of the server."},
+}
+
+// done answers an operation whose output has no members.
+type done struct{}
+
+// Respond implements api.Responder.
+func (done) Respond(c *api.Call) error { return c.Service.Succeed(c, c.Op.Wire().NewOutput()) }

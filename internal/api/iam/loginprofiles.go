@@ -1,0 +1,48 @@
+package iam
+
+import (
+	"context"
+
+	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/wire/iamwire"
+	"github.com/kura-s3/kura/internal/authz"
+	"github.com/kura-s3/kura/internal/identity"
+)
+
+func (e edge) loginProfiles() []*api.Op {
+	return []*api.Op{
+		answer(e, &iamwire.CreateLoginProfile, api.Write, userOrCaller, e.createLoginProfile),
+		answer(e, &iamwire.GetLoginProfile, api.List, userOrCaller, e.getLoginProfile),
+		act(e, &iamwire.UpdateLoginProfile, api.Write, user, e.updateLoginProfile),
+		act(e, &iamwire.DeleteLoginProfile, api.Write, userOrCaller, e.deleteLoginProfile),
+		act(e, &iamwire.ChangePassword, api.Write, self, e.changePassword),
+	}
+}
+
+func (e edge) createLoginProfile(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.CreateLoginProfileInput) (*iamwire.CreateLoginProfileOutput, error) {
+	p, err := e.identities.CreateLoginProfile(ctx, g, on.Account, on.Name, text(in.Password), yes(in.PasswordResetRequired))
+	if err != nil {
+		return nil, err
+	}
+	return &iamwire.CreateLoginProfileOutput{LoginProfile: showLogin(p)}, nil
+}
+
+func (e edge) getLoginProfile(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.GetLoginProfileInput) (*iamwire.GetLoginProfileOutput, error) {
+	p, err := e.identities.GetLoginProfile(ctx, g, on.Account, on.Name)
+	if err != nil {
+		return nil, err
+	}
+	return &iamwire.GetLoginProfileOutput{LoginProfile: showLogin(p)}, nil
+}
+
+func (e edge) updateLoginProfile(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.UpdateLoginProfileInput) error {
+	return e.identities.UpdateLoginProfile(ctx, g, on.Account, on.Name, text(in.Password), in.PasswordResetRequired)
+}
+
+func (e edge) deleteLoginProfile(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.DeleteLoginProfileInput) error {
+	return e.identities.DeleteLoginProfile(ctx, g, on.Account, on.Name)
+}
+
+func (e edge) changePassword(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ChangePasswordInput) error {
+	return e.identities.ChangePassword(ctx, g, on.Account, on.Name, text(in.OldPassword), text(in.NewPassword))
+}

@@ -1,0 +1,76 @@
+package iam
+
+import (
+	"context"
+
+	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/wire/iamwire"
+	"github.com/kura-s3/kura/internal/authz"
+	"github.com/kura-s3/kura/internal/identity"
+)
+
+func (e edge) devices() []*api.Op {
+	return []*api.Op{
+		answer(e, &iamwire.CreateVirtualMFADevice, api.Write, created(identity.KindMFA, "VirtualMFADeviceName"), e.createVirtualMFADevice),
+		act(e, &iamwire.DeleteVirtualMFADevice, api.Write, device, e.deleteVirtualMFADevice),
+		answer(e, &iamwire.ListVirtualMFADevices, api.List, anything, e.listVirtualMFADevices),
+		answer(e, &iamwire.ListMFADevices, api.List, userRootOrSelf, e.listMFADevices),
+		act(e, &iamwire.EnableMFADevice, api.Write, userRootOrSelf, e.enableMFADevice),
+		act(e, &iamwire.ResyncMFADevice, api.Write, userRootOrSelf, e.resyncMFADevice),
+		act(e, &iamwire.DeactivateMFADevice, api.Write, userRootOrSelf, e.deactivateMFADevice),
+	}
+}
+
+// createVirtualMFADevice tells the seed, this once. On the wire it is the base64 of its base32 text.
+func (e edge) createVirtualMFADevice(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.CreateVirtualMFADeviceInput) (*iamwire.CreateVirtualMFADeviceOutput, error) {
+	d, err := e.identities.CreateVirtualMFADevice(ctx, g, on.Account, on.Name, text(in.Path), tagsOf(in.Tags))
+	if err != nil {
+		return nil, err
+	}
+	shown := showDevice(d)
+	shown.Base32StringSeed, shown.QRCodePNG = []byte(d.Seed), d.QRCodePNG
+	return &iamwire.CreateVirtualMFADeviceOutput{VirtualMFADevice: &shown}, nil
+}
+
+func (e edge) deleteVirtualMFADevice(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.DeleteVirtualMFADeviceInput) error {
+	return e.identities.DeleteVirtualMFADevice(ctx, g, on.Account, on.Name)
+}
+
+func (e edge) listVirtualMFADevices(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListVirtualMFADevicesInput) (*iamwire.ListVirtualMFADevicesOutput, error) {
+	l, err := e.identities.ListVirtualMFADevices(ctx, g, on.Account, string(in.AssignmentStatus), pageOf(in.Marker, in.MaxItems))
+	if err != nil {
+		return nil, err
+	}
+	out := &iamwire.ListVirtualMFADevicesOutput{VirtualMFADevices: []iamwire.VirtualMFADevice{}, IsTruncated: new(l.IsTruncated), Marker: given(l.Marker)}
+	for _, d := range l.Items {
+		shown := showDevice(d)
+		if d.Root {
+			shown.User = &iamwire.User{UserId: new(on.Account), Arn: new(identity.RootARN(on.Account))}
+		}
+		out.VirtualMFADevices = append(out.VirtualMFADevices, shown)
+	}
+	return out, nil
+}
+
+func (e edge) listMFADevices(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListMFADevicesInput) (*iamwire.ListMFADevicesOutput, error) {
+	l, err := e.identities.ListMFADevices(ctx, g, on.Account, on.Name, pageOf(in.Marker, in.MaxItems))
+	if err != nil {
+		return nil, err
+	}
+	show := func(d *identity.VirtualMFADevice) iamwire.MFADevice {
+		return iamwire.MFADevice{UserName: new(on.Name), SerialNumber: new(d.SerialNumber), EnableDate: at(d.EnableDate)}
+	}
+	return &iamwire.ListMFADevicesOutput{MFADevices: every(l.Items, show), IsTruncated: new(l.IsTruncated), Marker: given(l.Marker)}, nil
+}
+
+func (e edge) enableMFADevice(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.EnableMFADeviceInput) error {
+	return e.identities.EnableMFADevice(ctx, g, on.Account, on.Name, text(in.SerialNumber), text(in.AuthenticationCode1), text(in.AuthenticationCode2))
+}
+
+func (e edge) resyncMFADevice(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ResyncMFADeviceInput) error {
+	return e.identities.ResyncMFADevice(ctx, g, on.Account, on.Name, text(in.SerialNumber), text(in.AuthenticationCode1), text(in.AuthenticationCode2))
+}
+
+func (e edge) deactivateMFADevice(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.DeactivateMFADeviceInput) error {
+	return e.identities.DeactivateMFADevice(ctx, g, on.Account, on.Name, text(in.SerialNumber))
+}

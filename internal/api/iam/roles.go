@@ -1,0 +1,88 @@
+package iam
+
+import (
+	"context"
+
+	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/wire/iamwire"
+	"github.com/kura-s3/kura/internal/authz"
+	"github.com/kura-s3/kura/internal/identity"
+	"github.com/kura-s3/kura/policy"
+)
+
+func (e edge) roles() []*api.Op {
+	return []*api.Op{
+		answer(e, &iamwire.CreateRole, api.Write, created(identity.KindRole, "RoleName"), e.createRole),
+		answer(e, &iamwire.GetRole, api.Read, role, e.getRole),
+		answer(e, &iamwire.ListRoles, api.List, anything, e.listRoles),
+		act(e, &iamwire.UpdateRole, api.Write, role, e.updateRole),
+		act(e, &iamwire.UpdateAssumeRolePolicy, api.Permissions, role, e.updateAssumeRolePolicy),
+		act(e, &iamwire.DeleteRole, api.Write, role, e.deleteRole),
+		answer(e, &iamwire.CreateServiceLinkedRole, api.Write, serviceLinked, e.createServiceLinkedRole),
+		answer(e, &iamwire.DeleteServiceLinkedRole, api.Write, role, e.deleteServiceLinkedRole),
+	}
+}
+
+func (e edge) createRole(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.CreateRoleInput) (*iamwire.CreateRoleOutput, error) {
+	r, err := e.identities.CreateRole(ctx, g, on.Account, identity.CreateRoleInput{
+		RoleName: on.Name, Path: text(in.Path), AssumeRolePolicyDocument: text(in.AssumeRolePolicyDocument),
+		Description: text(in.Description), PermissionsBoundary: text(in.PermissionsBoundary),
+		MaxSessionDuration: number(in.MaxSessionDuration), Tags: tagsOf(in.Tags),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &iamwire.CreateRoleOutput{Role: new(showRole(r))}, nil
+}
+
+func (e edge) getRole(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.GetRoleInput) (*iamwire.GetRoleOutput, error) {
+	r, err := e.identities.GetRole(ctx, g, on.Account, on.Name)
+	if err != nil {
+		return nil, err
+	}
+	shown := showRole(r)
+	shown.RoleLastUsed = showUse(r.LastUsed)
+	return &iamwire.GetRoleOutput{Role: &shown}, nil
+}
+
+func (e edge) listRoles(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListRolesInput) (*iamwire.ListRolesOutput, error) {
+	l, err := e.identities.ListRoles(ctx, g, on.Account, text(in.PathPrefix), pageOf(in.Marker, in.MaxItems))
+	if err != nil {
+		return nil, err
+	}
+	return &iamwire.ListRolesOutput{Roles: every(l.Items, showRole), IsTruncated: new(l.IsTruncated), Marker: given(l.Marker)}, nil
+}
+
+func (e edge) updateRole(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.UpdateRoleInput) error {
+	return e.identities.UpdateRole(ctx, g, on.Account, on.Name, in.Description, number(in.MaxSessionDuration))
+}
+
+func (e edge) updateAssumeRolePolicy(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.UpdateAssumeRolePolicyInput) error {
+	return e.identities.UpdateAssumeRolePolicy(ctx, g, on.Account, on.Name, text(in.PolicyDocument))
+}
+
+func (e edge) deleteRole(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.DeleteRoleInput) error {
+	return e.identities.DeleteRole(ctx, g, on.Account, on.Name)
+}
+
+// serviceLinked is the role that a service would get.
+func serviceLinked(_ edge, p policy.Principal, in input) (target, error) {
+	arn := identity.ServiceLinkedRoleARN(p.Account, in.text("AWSServiceName"), in.text("CustomSuffix"))
+	return target{identity.Ref{Kind: identity.KindRole, Account: p.Account}, arn}, nil
+}
+
+func (e edge) createServiceLinkedRole(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.CreateServiceLinkedRoleInput) (*iamwire.CreateServiceLinkedRoleOutput, error) {
+	r, err := e.identities.CreateServiceLinkedRole(ctx, g, on.Account, text(in.AWSServiceName), text(in.Description), text(in.CustomSuffix))
+	if err != nil {
+		return nil, err
+	}
+	return &iamwire.CreateServiceLinkedRoleOutput{Role: new(showRole(r))}, nil
+}
+
+func (e edge) deleteServiceLinkedRole(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.DeleteServiceLinkedRoleInput) (*iamwire.DeleteServiceLinkedRoleOutput, error) {
+	task, err := e.identities.DeleteServiceLinkedRole(ctx, g, on.Account, on.Name)
+	if err != nil {
+		return nil, err
+	}
+	return &iamwire.DeleteServiceLinkedRoleOutput{DeletionTaskId: new(task)}, nil
+}

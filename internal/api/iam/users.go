@@ -1,0 +1,85 @@
+package iam
+
+import (
+	"context"
+	"strings"
+
+	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/wire/iamwire"
+	"github.com/kura-s3/kura/internal/authz"
+	"github.com/kura-s3/kura/internal/identity"
+)
+
+func (e edge) users() []*api.Op {
+	return []*api.Op{
+		answer(e, &iamwire.CreateUser, api.Write, created(identity.KindUser, "UserName"), e.createUser),
+		answer(e, &iamwire.GetUser, api.Read, userRootOrSelf, e.getUser),
+		answer(e, &iamwire.ListUsers, api.List, anything, e.listUsers),
+		act(e, &iamwire.UpdateUser, api.Write, user, e.updateUser, renamedUser),
+		act(e, &iamwire.DeleteUser, api.Write, user, e.deleteUser),
+		answer(e, &iamwire.ListGroupsForUser, api.List, user, e.listGroupsForUser),
+	}
+}
+
+func (e edge) createUser(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.CreateUserInput) (*iamwire.CreateUserOutput, error) {
+	u, err := e.identities.CreateUser(ctx, g, on.Account, identity.CreateUserInput{
+		UserName: on.Name, Path: text(in.Path), PermissionsBoundary: text(in.PermissionsBoundary), Tags: tagsOf(in.Tags),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &iamwire.CreateUserOutput{User: new(showUser(u))}, nil
+}
+
+func (e edge) getUser(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.GetUserInput) (*iamwire.GetUserOutput, error) {
+	u, err := e.identities.GetUser(ctx, g, on.Account, on.Name)
+	if err != nil {
+		return nil, err
+	}
+	return &iamwire.GetUserOutput{User: new(showUser(u))}, nil
+}
+
+func (e edge) listUsers(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListUsersInput) (*iamwire.ListUsersOutput, error) {
+	l, err := e.identities.ListUsers(ctx, g, on.Account, text(in.PathPrefix), pageOf(in.Marker, in.MaxItems))
+	if err != nil {
+		return nil, err
+	}
+	return &iamwire.ListUsersOutput{Users: every(l.Items, showUser), IsTruncated: new(l.IsTruncated), Marker: given(l.Marker)}, nil
+}
+
+func (e edge) updateUser(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.UpdateUserInput) error {
+	return e.identities.UpdateUser(ctx, g, on.Account, on.Name, text(in.NewUserName), text(in.NewPath))
+}
+
+// renamedUser is what a renaming is about as well: the ARN that the user will have.
+func renamedUser(_ edge, on target, in *iamwire.UpdateUserInput) []authz.Demand {
+	return on.renamed("iam:UpdateUser", text(in.NewUserName), text(in.NewPath))
+}
+
+// renamed demands the action on the ARN of the entity after it got a new name or path.
+func (on target) renamed(action, name, path string) []authz.Demand {
+	slash, last := strings.IndexByte(on.arn, '/'), strings.LastIndexByte(on.arn, '/')
+	if name == "" {
+		name = on.arn[last+1:]
+	}
+	if path == "" {
+		path = on.arn[slash : last+1]
+	}
+	arn := identity.ARN(on.Account, on.Kind, path, name)
+	if arn == on.arn {
+		return nil
+	}
+	return []authz.Demand{on.demand(action, arn)}
+}
+
+func (e edge) deleteUser(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.DeleteUserInput) error {
+	return e.identities.DeleteUser(ctx, g, on.Account, on.Name)
+}
+
+func (e edge) listGroupsForUser(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListGroupsForUserInput) (*iamwire.ListGroupsForUserOutput, error) {
+	l, err := e.identities.ListGroupsForUser(ctx, g, on.Account, on.Name, pageOf(in.Marker, in.MaxItems))
+	if err != nil {
+		return nil, err
+	}
+	return &iamwire.ListGroupsForUserOutput{Groups: every(l.Items, showGroup), IsTruncated: new(l.IsTruncated), Marker: given(l.Marker)}, nil
+}
