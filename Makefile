@@ -26,8 +26,11 @@ test: lint units acceptance
 units:
 	go test -race -timeout 15m $(UNITS)
 
+# Stories that pass are one line each; one that fails is told whole.
 acceptance: clients
-	go test -count=1 -timeout 15m -v ./acceptance 2>&1 | grep -vE '^\s+(testscript.go|#|>|\[)' ; exit $${PIPESTATUS[0]}
+	@log=$$(mktemp); go test -count=1 -timeout 15m -v ./acceptance >$$log 2>&1; status=$$?; \
+	[ $$status = 0 ] || cat $$log; \
+	grep -E '^(=== SKIPPED|PASS|FAIL|ok)|^ *--- ' $$log; rm -f $$log; exit $$status
 
 lint:
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "gofmt: $$unformatted"; exit 1; fi

@@ -167,15 +167,22 @@ func (r *registry) enter(k *conn) (victim *conn, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	from := origin(k.addr)
-	if r.perIP[from] >= r.limits.ConnectionsPerIP && !trusted(r.proxies, k.addr) {
-		r.refused[RefusedPerIP]++
-		return nil, false
-	}
-	if r.strangers.Len() >= r.limits.Unauthenticated || len(r.open) >= r.limits.Connections {
-		if victim = r.idleStranger(); victim == nil {
+	switch {
+	case r.perIP[from] >= r.limits.ConnectionsPerIP && !trusted(r.proxies, k.addr):
+		// One address: its own silent connections give way, nobody else's.
+		victim = r.idleStranger(func(c *conn) bool { return origin(c.addr) == from })
+		if victim == nil {
+			r.refused[RefusedPerIP]++
+			return nil, false
+		}
+	case r.strangers.Len() >= r.limits.Unauthenticated || len(r.open) >= r.limits.Connections:
+		victim = r.idleStranger(func(*conn) bool { return true })
+		if victim == nil {
 			r.refused[RefusedConnections]++
 			return nil, false
 		}
+	}
+	if victim != nil {
 		r.refused[RefusedStranger]++
 		r.drop(victim)
 	}
@@ -185,10 +192,11 @@ func (r *registry) enter(k *conn) (victim *conn, ok bool) {
 	return victim, true
 }
 
-// idleStranger is the oldest unauthenticated connection that no request runs on.
-func (r *registry) idleStranger() *conn {
+// idleStranger is the oldest of the unauthenticated connections that are meant and that no request
+// runs on.
+func (r *registry) idleStranger(meant func(*conn) bool) *conn {
 	for e := r.strangers.Front(); e != nil; e = e.Next() {
-		if k := e.Value.(*conn); !k.busy.Load() {
+		if k := e.Value.(*conn); !k.busy.Load() && meant(k) {
 			return k
 		}
 	}

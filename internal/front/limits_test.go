@@ -50,12 +50,20 @@ func TestStrangersGiveWay(t *testing.T) {
 }
 
 func TestManyHeldConnectionsDoNotLockAMemberOut(t *testing.T) {
-	f := start(t, Config{Handler: member, Limits: Limits{Unauthenticated: 8, Connections: 8}})
-	for range 50 {
-		fmt.Fprint(f.dial(t), "GET / HT") // never ends its headers
-	}
-	if _, got := ask(t, f.dial(t), known); got != "0 bytes" {
-		t.Errorf("got %q", got)
+	for name, limits := range map[string]Limits{
+		"by all":         {Unauthenticated: 8, Connections: 8},
+		"by one address": {ConnectionsPerIP: 8},
+	} {
+		f := start(t, Config{Handler: member, Limits: limits})
+		for range 50 {
+			fmt.Fprint(f.dial(t), "GET / HT") // never ends its headers
+		}
+		if _, got := ask(t, f.dial(t), known); got != "0 bytes" {
+			t.Errorf("%s: got %q", name, got)
+		}
+		if st := f.Stats(); st.Connections != 8 || st.Refused[RefusedStranger] != 43 {
+			t.Errorf("%s: %+v", name, st)
+		}
 	}
 }
 
