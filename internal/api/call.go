@@ -82,6 +82,16 @@ func (c *Call) Need(action string, resource authz.Resource, keys authz.Keys) []a
 	return append(c.demands[:c.needed:c.needed], d)
 }
 
+// Introduce replaces the anonymous caller of an unsigned operation by the one that its input proved
+// (a web identity's token). A declaration's Demands call it, before the Guard is asked.
+func (c *Call) Introduce(subject authz.Subject) {
+	caller := *c.Caller // the anonymous one may be shared
+	caller.Subject = subject
+	c.Caller = &caller
+	c.Event.Principal = subject.Principal
+	c.inquiry.Subject = &caller.Subject
+}
+
 // Body reads the whole verified body of an operation that does not stream. A second call returns
 // the same bytes.
 func (c *Call) Body() ([]byte, error) {

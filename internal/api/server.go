@@ -67,6 +67,8 @@ type Config struct {
 	Recorder audit.Recorder
 	// Peer tells what the front knows of a request. Required.
 	Peer func(*http.Request) Peer
+	// Introduced is told of every caller whose signature was good. Optional.
+	Introduced func(*Call)
 	// Meter is optional.
 	Meter Meter
 	// Log is required.
@@ -201,6 +203,9 @@ func (s *Server) introduce(c *Call, caller *authn.Caller) {
 	c.Event.AccessKey = caller.Subject.AccessKey
 	c.Event.AuthType = caller.AuthType.String()
 	c.inquiry = authz.Inquiry{Subject: &caller.Subject, Keys: c.Service.Keys(c), Event: &c.Event}
+	if s.config.Introduced != nil && caller.AuthType != authn.Anonymous {
+		s.config.Introduced(c)
+	}
 }
 
 // answer is stage 6. A management write is on record, durably, before its first byte goes out.

@@ -8,7 +8,6 @@ import (
 
 	"github.com/kura-s3/kura/internal/api"
 	"github.com/kura-s3/kura/internal/api/iam"
-	"github.com/kura-s3/kura/internal/api/rpc"
 	"github.com/kura-s3/kura/internal/api/s3"
 	"github.com/kura-s3/kura/internal/api/sts"
 	"github.com/kura-s3/kura/internal/authn"
@@ -32,19 +31,20 @@ func (s *server) openServices(context.Context) error {
 
 	pipeline, err := api.NewServer(api.Config{
 		Services: []api.Service{
-			introducing{s3.New(s3.Config{
+			s3.New(s3.Config{
 				Objects: s.objects, Authn: s.authn, Region: s.config.Region, Domains: s.config.Domains, Log: s.log,
 				DisplayName: s.accountName,
-			})},
-			introducingRPC{iam.New(iam.Config{Identities: s.identities, Authn: global, Log: s.log})},
-			introducingRPC{sts.New(sts.Config{Identities: s.identities, Authn: global, Log: s.log})},
+			}),
+			iam.New(iam.Config{Identities: s.identities, Authn: global, Log: s.log}),
+			sts.New(sts.Config{Identities: s.identities, Guard: s.guard, Authn: global, Log: s.log}),
 		},
-		Guard:    s.guard,
-		Recorder: s.journal,
-		Peer:     peerOf,
-		Meter:    counters,
-		Log:      s.log,
-		Region:   s.config.Region,
+		Guard:      s.guard,
+		Recorder:   s.journal,
+		Peer:       peerOf,
+		Introduced: s.introduced,
+		Meter:      counters,
+		Log:        s.log,
+		Region:     s.config.Region,
 	})
 	if err != nil {
 		return err
@@ -86,28 +86,11 @@ func peerOf(r *http.Request) api.Peer {
 	}
 }
 
-// introducing tells the front whose connection has proved who they are.
-type introducing struct{ api.Service }
-
-// Authenticate implements api.Service.
-func (s introducing) Authenticate(c *api.Call) (*authn.Caller, error) {
-	return introduced(c, s.Service.Authenticate)
-}
-
-// introducingRPC is introducing for services that also claim unsigned requests and check inputs.
-type introducingRPC struct{ *rpc.Service }
-
-// Authenticate implements api.Service.
-func (s introducingRPC) Authenticate(c *api.Call) (*authn.Caller, error) {
-	return introduced(c, s.Service.Authenticate)
-}
-
-func introduced(c *api.Call, authenticate func(*api.Call) (*authn.Caller, error)) (*authn.Caller, error) {
-	caller, err := authenticate(c)
-	if err == nil && caller.AuthType != authn.Anonymous {
-		front.Authenticated(c.R.Context())
-	}
-	return caller, err
+// introduced tells the front whose connection has proved who they are, and notes the use of the key.
+func (s *server) introduced(c *api.Call) {
+	front.Authenticated(c.R.Context())
+	subject := &c.Caller.Subject
+	s.identities.NoteUse(subject.AccessKey, subject.Principal.UniqueID, c.Service.Name(), c.Caller.Region)
 }
 
 func (s *server) gauges() metrics.Gauges {
