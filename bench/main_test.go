@@ -122,7 +122,7 @@ func startHandler[H http.Handler](t *testing.T, h H) (H, string) {
 func quick(t *testing.T, addr string) Config {
 	return Config{
 		Targets: []string{"one=" + addr + ",A,S," + strconv.Itoa(os.Getpid())},
-		Region:  "us-east-1", Duration: 20 * time.Millisecond, Rounds: 2, Objects: 2000, Dir: t.TempDir(),
+		Region:  "us-east-1", Duration: 20 * time.Millisecond, Rounds: 1, Objects: 2000, Dir: t.TempDir(),
 	}
 }
 
@@ -168,7 +168,7 @@ func TestTargetsTakeTurns(t *testing.T) {
 	_, second := startFake(t)
 	cfg := quick(t, first)
 	cfg.Targets = append(cfg.Targets, "two="+second+",A,S")
-	cfg.Only = []string{"get-4k"}
+	cfg.Only, cfg.Rounds = []string{"get-4k"}, 3
 	var out bytes.Buffer
 	result, err := measure(context.Background(), cfg, &out)
 	if err != nil {
@@ -184,10 +184,9 @@ func TestTargetsTakeTurns(t *testing.T) {
 }
 
 func TestRefusalFailsItsWorkloadOnly(t *testing.T) {
-	f, addr := startFake(t)
+	_, addr := startHandler(t, &fakeS3{buckets: map[string]map[string][]byte{}, refuse: "HEAD"})
 	cfg := quick(t, addr)
 	cfg.Only = []string{"head", "put-4k"}
-	f.refuse = "HEAD"
 	var out bytes.Buffer
 	result, err := measure(context.Background(), cfg, &out)
 	if err != nil {
