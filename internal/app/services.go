@@ -33,7 +33,7 @@ func (s *server) openServices(context.Context) error {
 		Services: []api.Service{
 			s3.New(s3.Config{
 				Objects: s.objects, Authn: s.authn, Region: s.config.Region, Domains: s.config.Domains, Log: s.log,
-				DisplayName: s.accountName,
+				DisplayName: s.accountName, Accounts: s3Accounts{s.identities},
 			}),
 			iam.New(iam.Config{Identities: s.identities, Authn: global, Log: s.log}),
 			sts.New(sts.Config{Identities: s.identities, Guard: s.guard, Authn: global, Log: s.log}),

@@ -89,6 +89,9 @@ func count(name, text string) (int, error) {
 }
 
 func (s *Service) getAttributes(ctx context.Context, g authz.Grant, c *api.Call, in *attributesInput) (*s3wire.GetObjectAttributesOutput, error) {
+	if err := at(c).undecided(); err != nil {
+		return nil, err
+	}
 	found, err := s.config.Objects.Stat(ctx, g, &in.GetInput)
 	if err != nil {
 		return nil, s.hide(ctx, g, at(c).found, in.Key, err)

@@ -2,6 +2,7 @@ package s3
 
 import (
 	"context"
+	"net/http"
 	"regexp"
 	"strconv"
 	"time"
@@ -36,7 +37,7 @@ func (s *Service) bucketOps() []*api.Op {
 					return nil, err
 				}
 				c.W.Header().Set("X-Amz-Bucket-Region", b.Region)
-				return c.Need("s3:ListBucket", bucketResource(b), nil), nil
+				return c.Need("s3:ListBucket", s.bucketResource(caller(c), b, "s3:ListBucket"), nil), nil
 			},
 			Do: s.headBucket,
 		}),
@@ -85,6 +86,9 @@ func (s *Service) createBucketDemands(c *api.Call, in *s3wire.CreateBucketInput)
 	if in.ObjectOwnership != "" {
 		demands = c.Need("s3:PutBucketOwnershipControls", resource, nil)
 	}
+	if asksACL(c.R.Header) {
+		demands = c.Need("s3:PutBucketAcl", resource, nil)
+	}
 	return demands, nil
 }
 
@@ -109,9 +113,13 @@ func (s *Service) createBucket(ctx context.Context, g authz.Grant, c *api.Call, 
 	if err := refuseNewBucketOptions(in); err != nil {
 		return nil, err
 	}
+	settings, err := s.newBucketSettings(c.R.Header, in, caller.CanonicalID)
+	if err != nil {
+		return nil, err
+	}
 	made := object.CreateBucketInput{
 		Name: t.bucket, Region: s.config.Region,
-		Owner: object.Owner{Account: caller.Account, Canonical: caller.CanonicalID},
+		Owner: object.Owner{Account: caller.Account, Canonical: caller.CanonicalID}, Settings: settings,
 	}
 	if in.CreateBucketConfiguration != nil {
 		tags, err := bucketTags(in.CreateBucketConfiguration.Tags)
@@ -120,7 +128,7 @@ func (s *Service) createBucket(ctx context.Context, g authz.Grant, c *api.Call, 
 		}
 		made.Tags = tags
 	}
-	_, err := s.config.Objects.CreateBucket(ctx, g, made)
+	_, err = s.config.Objects.CreateBucket(ctx, g, made)
 	if fault.Is(err, object.BucketOwned) && s.config.Region == "us-east-1" && len(made.Tags) == 0 {
 		err = nil // us-east-1 answers a repeated creation with success
 	}
@@ -148,26 +156,45 @@ func (s *Service) checkLocation(in *s3wire.CreateBucketInput) error {
 
 var regionName = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]$`)
 
-// refuseNewBucketOptions names what a bucket cannot be created with yet. A bucket has its owner's
-// ACL and BucketOwnerEnforced ownership; asking for just that is no request.
+// refuseNewBucketOptions names what a bucket cannot be created with yet.
 func refuseNewBucketOptions(in *s3wire.CreateBucketInput) error {
-	switch {
-	case in.ACL != "" && in.ACL != "private":
-		return fault.New(aclWithOwnership, "")
-	case in.ObjectOwnership != "" && in.ObjectOwnership != "BucketOwnerEnforced":
-		return unsupported("x-amz-object-ownership")
-	case in.ObjectLockEnabledForBucket != nil && *in.ObjectLockEnabledForBucket:
+	if in.ObjectLockEnabledForBucket != nil && *in.ObjectLockEnabledForBucket {
 		return unsupported("x-amz-bucket-object-lock-enabled")
-	}
-	for _, grant := range []*string{in.GrantFullControl, in.GrantRead, in.GrantReadACP, in.GrantWrite, in.GrantWriteACP} {
-		if grant != nil {
-			return fault.New(aclWithOwnership, "")
-		}
 	}
 	if conf := in.CreateBucketConfiguration; conf != nil && (conf.Location != nil || conf.Bucket != nil) {
 		return unsupported("Location")
 	}
 	return nil
+}
+
+// newBucketSettings are the ownership and the ACL that a new bucket is asked to have. Block Public
+// Access is on for it, so that the ACL cannot be a public one.
+func (s *Service) newBucketSettings(h http.Header, in *s3wire.CreateBucketInput, owner string) (map[string][]byte, error) {
+	settings := map[string][]byte{}
+	o := ownerEnforced
+	if in.ObjectOwnership != "" {
+		if o = ownership(in.ObjectOwnership); !configurable[o] {
+			return nil, badArgument("Invalid x-amz-object-ownership header: "+string(o), "x-amz-object-ownership", string(o))
+		}
+		settings[settingOwnership] = []byte(o)
+	}
+	r := readACLRequest(h)
+	if r.empty() {
+		return settings, nil
+	}
+	list, err := r.list(s, bucketCanned, owner, owner)
+	switch {
+	case err != nil:
+		return nil, err
+	case list.isOwners(owner):
+		return settings, nil
+	case !o.hasACLs():
+		return nil, fault.New(aclWithOwnership, "")
+	case list.public():
+		return nil, fault.New(publicACLBlocked, "")
+	}
+	settings[settingACL], err = list.encode()
+	return settings, err
 }
 
 func unsupported(header string) error { return fault.New(unsupportedHeader, "", "Header", header) }

@@ -15,7 +15,6 @@ import (
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/fault"
 	"github.com/kura-s3/kura/internal/object"
-	"github.com/kura-s3/kura/policy"
 )
 
 // copyInput is a decoded CopyObject.
@@ -108,16 +107,6 @@ func directive(h http.Header, name string) (bool, error) {
 	}
 }
 
-// sourceKeys are the condition keys of a copy's source.
-type sourceKeys struct{ versionID string }
-
-func (k sourceKeys) Lookup(key string) (policy.Values, bool) {
-	if key == "s3:versionid" && k.versionID != "" {
-		return policy.Values{One: k.versionID}, true
-	}
-	return policy.Values{}, false
-}
-
 // sourceDemand is the permission to read what is copied.
 func (s *Service) sourceDemand(c *api.Call, in *object.GetInput) (*object.Bucket, authz.Demand, error) {
 	b, err := s.config.Objects.Bucket(in.Bucket)
@@ -131,7 +120,8 @@ func (s *Service) sourceDemand(c *api.Call, in *object.GetInput) (*object.Bucket
 	if in.VersionID != "" {
 		action = "s3:GetObjectVersion"
 	}
-	return b, authz.Demand{Action: action, Resource: keyResource(b, in.Key), Keys: sourceKeys{in.VersionID}}, nil
+	read, err := s.keyDemand(c, b, &object.GetInput{Bucket: in.Bucket, Key: in.Key, VersionID: in.VersionID}, action, nil)
+	return b, read, err
 }
 
 func (s *Service) copyDemands(c *api.Call, in *copyInput) ([]authz.Demand, error) {
@@ -153,6 +143,9 @@ func (s *Service) copyDemands(c *api.Call, in *copyInput) ([]authz.Demand, error
 
 func (s *Service) copy(ctx context.Context, g authz.Grant, c *api.Call, in *copyInput) (*s3wire.CopyObjectOutput, error) {
 	t := at(c)
+	if err := t.undecided(); err != nil {
+		return nil, err
+	}
 	if in.Source.Bucket == t.bucket && in.Source.Key == t.key && in.Source.VersionID == "" && !in.ReplaceAttributes && !in.redirect {
 		return nil, fault.New(invalidRequest, "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.")
 	}
@@ -162,7 +155,10 @@ func (s *Service) copy(ctx context.Context, g authz.Grant, c *api.Call, in *copy
 			return nil, err
 		}
 	}
-	in.Dest.Owner = t.found.Owner
+	var err error
+	if in.Dest.Owner, in.Dest.ACL, err = s.newACL(caller(c), t.found, t.key, c.R.Header, "s3:PutObject"); err != nil {
+		return nil, err
+	}
 	in.Check = func(info *object.Info) error { return in.conditions.check(info, object.PreconditionFailed) }
 	info, source, err := s.config.Objects.Copy(ctx, g, &in.CopyInput)
 	if err != nil {
@@ -198,9 +194,17 @@ func (s *Service) askCopyTags(ctx context.Context, g authz.Grant, c *api.Call, i
 	if in.Source.VersionID != "" {
 		read = "s3:GetObjectVersionTagging"
 	}
-	return g.Ask(ctx,
-		authz.Demand{Action: read, Resource: keyResource(in.source, in.Source.Key), Keys: sourceKeys{in.Source.VersionID}},
-		authz.Demand{Action: "s3:PutObjectTagging", Resource: keyResource(at(c).found, at(c).key), Keys: tagKeys{found.Tags}})
+	from, err := s.keyDemand(c, in.source, &object.GetInput{Bucket: in.Source.Bucket, Key: in.Source.Key, VersionID: in.Source.VersionID}, read, nil)
+	if err != nil {
+		return g, err
+	}
+	to := s.newKeyResource(caller(c), at(c).found, at(c).key)
+	to.Granted = false // ACLs say nothing about tags
+	g, err = g.Ask(ctx, from, authz.Demand{Action: "s3:PutObjectTagging", Resource: to, Keys: tagKeys{found.Tags}})
+	if err != nil {
+		return g, err
+	}
+	return g, at(c).undecided()
 }
 
 // sourceError tells what is wrong with a copy's source.

@@ -111,17 +111,21 @@ func (s *Service) deleteManyDemands(c *api.Call, in *s3wire.DeleteObjectsInput) 
 		if o.Key == nil || *o.Key == "" {
 			return nil, fault.New(malformedXML, "")
 		}
-		demands[i] = deleteDemand(b, o)
+		demands[i], err = s.deleteDemand(c, b, o)
+		if err != nil {
+			return nil, err
+		}
 	}
 	return demands, nil
 }
 
-func deleteDemand(b *object.Bucket, o *s3wire.ObjectIdentifier) authz.Demand {
+func (s *Service) deleteDemand(c *api.Call, b *object.Bucket, o *s3wire.ObjectIdentifier) (authz.Demand, error) {
+	in := &object.GetInput{Bucket: b.Name, Key: *o.Key}
 	action := "s3:DeleteObject"
 	if o.VersionId != nil && *o.VersionId != "" {
-		action = "s3:DeleteObjectVersion"
+		action, in.VersionID = "s3:DeleteObjectVersion", *o.VersionId
 	}
-	return authz.Demand{Action: action, Resource: keyResource(b, *o.Key)}
+	return s.keyDemand(c, b, in, action, nil)
 }
 
 func (s *Service) deleteMany(ctx context.Context, g authz.Grant, c *api.Call, in *s3wire.DeleteObjectsInput) (*s3wire.DeleteObjectsOutput, error) {

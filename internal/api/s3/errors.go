@@ -48,6 +48,15 @@ const (
 	noSuchKeyLock       fault.Kind = "s3.NoSuchObjectLockConfiguration"
 	noSuchConfiguration fault.Kind = "s3.NoSuchConfiguration"
 	accessDeniedOwner   fault.Kind = "s3.ExpectedOwner"
+
+	badPolicy             fault.Kind = "s3.MalformedPolicy"
+	noPublicAccessBlock   fault.Kind = "s3.NoSuchPublicAccessBlockConfiguration"
+	noOwnershipControls   fault.Kind = "s3.OwnershipControlsNotFound"
+	malformedACL          fault.Kind = "s3.MalformedACL"
+	unresolvableGrant     fault.Kind = "s3.UnresolvableGrantByEmailAddress"
+	missingSecurityHeader fault.Kind = "s3.MissingSecurityHeader"
+	unexpectedContent     fault.Kind = "s3.UnexpectedContent"
+	publicACLBlocked      fault.Kind = "s3.InvalidBucketAclWithBlockPublicAccess"
 )
 
 // answer is how a failure is told.
@@ -138,6 +147,15 @@ var answers = map[fault.Kind]answer{
 	noSuchKeyLock:       {"NoSuchObjectLockConfiguration", 404, "The specified object does not have a ObjectLock configuration"},
 	noSuchConfiguration: {"NoSuchConfiguration", 404, "The specified configuration does not exist."},
 	accessDeniedOwner:   {"AccessDenied", 403, "Access Denied"},
+
+	badPolicy:             {"MalformedPolicy", 400, "Invalid policy syntax."},
+	noPublicAccessBlock:   {"NoSuchPublicAccessBlockConfiguration", 404, "The public access block configuration was not found"},
+	noOwnershipControls:   {"OwnershipControlsNotFoundError", 404, "The bucket ownership controls were not found"},
+	malformedACL:          {"MalformedACLError", 400, errMalformedXML},
+	unresolvableGrant:     {"UnresolvableGrantByEmailAddress", 400, "The e-mail address you provided does not match any account on record"},
+	missingSecurityHeader: {"MissingSecurityHeader", 400, "Your request was missing a required header"},
+	unexpectedContent:     {"UnexpectedContent", 400, "This request does not support content"},
+	publicACLBlocked:      {"InvalidBucketAclWithBlockPublicAccessError", 400, "Bucket cannot have public ACLs set with BlockPublicAccess enabled"},
 }
 
 // wireKinds tells what the generated decoder refuses in S3's words.

@@ -141,7 +141,7 @@ func newHarness(t testing.TB) *harness {
 	h.addUser(admin, "admin", `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}`)
 	h.addUser(stranger, "stranger", "")
 	h.service = New(Config{
-		Objects: h.objects, Region: testRegion, Domains: []string{"s3.test"}, Log: log,
+		Accounts: h, Objects: h.objects, Region: testRegion, Domains: []string{"s3.test"}, Log: log,
 		Authn: authn.New(authn.Config{
 			Credentials: h.users, Region: testRegion,
 			Anonymous: authz.Subject{Principal: policy.Principal{Type: policy.Anonymous}},
@@ -160,10 +160,23 @@ func newHarness(t testing.TB) *harness {
 
 func (h *harness) addUser(u user, name, document string) {
 	h.t.Helper()
-	arn := "arn:aws:iam::" + testAccount + ":user/" + name
+	h.addUserOf(testAccount, u, name, document)
+}
+
+// canonicalID is what the account is called in ACLs.
+func canonicalID(account string) string { return strings.Repeat(account, 5) + account[:4] }
+
+// uniqueID is the unique id of a user.
+func uniqueID(name string) string {
+	return "AIDA" + strings.ToUpper(strings.ReplaceAll(name, "-", "")) + "000000000000"
+}
+
+func (h *harness) addUserOf(account string, u user, name, document string) {
+	h.t.Helper()
+	arn := "arn:aws:iam::" + account + ":user/" + name
 	subject := authz.Subject{AccessKey: u.key, Principal: policy.Principal{
-		Type: policy.IAMUser, Account: testAccount, ARN: arn, UserID: "AIDA" + name, UniqueID: "AIDA" + name, Name: name,
-		CanonicalID: strings.Repeat("ab", 32),
+		Type: policy.IAMUser, Account: account, ARN: arn, UserID: uniqueID(name), UniqueID: uniqueID(name), Name: name,
+		CanonicalID: canonicalID(account),
 	}}
 	if document != "" {
 		doc, err := policy.Parse([]byte(document), policy.Identity)
@@ -290,4 +303,38 @@ func (h *harness) sendForm(uri string, fields [][2]string, fileName, content str
 func checksumOfBody(body string) string {
 	sum := md5.Sum([]byte(body))
 	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// UniqueID implements Accounts, with ARNOf, AccountOf and CanonicalIDByEmail: everybody who is a user of
+// the harness exists.
+func (h *harness) UniqueID(arn string) (string, bool) {
+	for _, c := range h.users {
+		if c.Subject.Principal.ARN == arn {
+			return c.Subject.Principal.UniqueID, true
+		}
+	}
+	return "", false
+}
+
+func (h *harness) ARNOf(id string) (string, bool) {
+	for _, c := range h.users {
+		if c.Subject.Principal.UniqueID == id {
+			return c.Subject.Principal.ARN, true
+		}
+	}
+	return "", false
+}
+
+func (h *harness) AccountOf(canonical string) (string, bool) {
+	for _, c := range h.users {
+		if c.Subject.Principal.CanonicalID == canonical {
+			return c.Subject.Principal.Account, true
+		}
+	}
+	return "", false
+}
+
+func (h *harness) CanonicalIDByEmail(address string) (string, bool) {
+	account, ok := strings.CutSuffix(address, "@example.com")
+	return canonicalID(account), ok
 }

@@ -73,7 +73,7 @@ func (s *Service) listing(c *api.Call, action, prefix, delimiter string, limit i
 	if err != nil {
 		return nil, err
 	}
-	return c.Need(action, bucketResource(b), listKeys{prefix, delimiter, limit}), nil
+	return c.Need(action, s.bucketResource(caller(c), b, action), listKeys{prefix, delimiter, limit}), nil
 }
 
 // listInput is a decoded ListObjects or ListObjectsV2.

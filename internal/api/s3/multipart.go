@@ -110,12 +110,15 @@ func uploadChecksum(h http.Header) (object.Algorithm, bool, error) {
 }
 
 func (s *Service) createUpload(ctx context.Context, g authz.Grant, c *api.Call, in *object.UploadInput) (*s3wire.CreateMultipartUploadOutput, error) {
-	caller := g.Principal()
-	if caller.Type == policy.Anonymous {
+	who := g.Principal()
+	if who.Type == policy.Anonymous {
 		return nil, fault.New(authz.Denied, "Anonymous users cannot initiate multipart uploads.  Please authenticate.")
 	}
-	in.Owner = at(c).found.Owner
-	in.Initiator = object.Initiator{ID: caller.ARN, DisplayName: caller.Name}
+	var err error
+	if in.Owner, in.ACL, err = s.newACL(caller(c), at(c).found, in.Key, c.R.Header, "s3:PutObject"); err != nil {
+		return nil, err
+	}
+	in.Initiator = object.Initiator{ID: who.ARN, DisplayName: who.Name}
 	up, err := s.config.Objects.CreateUpload(ctx, g, in)
 	if err != nil {
 		return nil, err
@@ -145,7 +148,7 @@ func (s *Service) partDemands(c *api.Call) ([]authz.Demand, error) {
 	if err := checkKey(at(c).key); err != nil {
 		return nil, err
 	}
-	return c.Need("s3:PutObject", keyResource(b, at(c).key), partKeys{}), nil
+	return c.Need("s3:PutObject", s.newKeyResource(caller(c), b, at(c).key), partKeys{}), nil
 }
 
 func decodePart(c *api.Call, in *object.PartInput) error {
@@ -232,7 +235,10 @@ func (s *Service) partCopyDemands(c *api.Call, in *partCopyInput) ([]authz.Deman
 	return append(demands, read), err
 }
 
-func (s *Service) copyPart(ctx context.Context, g authz.Grant, _ *api.Call, in *partCopyInput) (*s3wire.UploadPartCopyOutput, error) {
+func (s *Service) copyPart(ctx context.Context, g authz.Grant, c *api.Call, in *partCopyInput) (*s3wire.UploadPartCopyOutput, error) {
+	if err := at(c).undecided(); err != nil {
+		return nil, err
+	}
 	var size int64
 	in.Check = func(info *object.Info) error {
 		size = info.Size

@@ -30,6 +30,12 @@ var samples = map[string]sample{
 	"PutObjectTagging":        {body: `<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>`},
 	"GetObjectAttributes":     {headers: []string{"X-Amz-Object-Attributes", "ETag"}},
 	"PutObject":               {body: "hello"},
+	"PutBucketPolicy":         {body: `{"Version":"2012-10-17","Statement":{"Effect":"Deny","Principal":"*","Action":"s3:GetObjectTorrent","Resource":"arn:aws:s3:::bucket/*"}}`},
+	"PutPublicAccessBlock":    {body: `<PublicAccessBlockConfiguration><BlockPublicAcls>true</BlockPublicAcls></PublicAccessBlockConfiguration>`},
+	"PutBucketAcl":            {headers: []string{"X-Amz-Acl", "private"}},
+	"PutObjectAcl":            {headers: []string{"X-Amz-Acl", "private"}},
+
+	"PutBucketOwnershipControls": {body: `<OwnershipControls><Rule><ObjectOwnership>ObjectWriter</ObjectOwnership></Rule></OwnershipControls>`},
 
 	"GetBucketAnalyticsConfiguration":          {query: "id=x"},
 	"GetBucketInventoryConfiguration":          {query: "id=x"},
@@ -123,7 +129,7 @@ func TestSamplesReachTheirOperation(t *testing.T) {
 func TestUnknownSubresources(t *testing.T) {
 	h := newHarness(t)
 	h.must(admin, "PUT", "/bucket", "")
-	for _, sub := range []string{"website", "publicAccessBlock", "metrics", "inventory", "cors", "policy", "nonsense", "analytics", "versioning", "acl"} {
+	for _, sub := range []string{"website", "metrics", "inventory", "cors", "nonsense", "analytics", "versioning", "acl", "policyStatus"} {
 		for _, method := range []string{"DELETE", "POST", "PUT"} {
 			w := h.do(admin, method, "/bucket?"+sub, "")
 			if w.Code == 200 || w.Code == 204 {

@@ -213,7 +213,11 @@ func (s *Service) postDemands(c *api.Call, in *object.PutInput) ([]authz.Demand,
 }
 
 func (s *Service) postPut(ctx context.Context, g authz.Grant, c *api.Call, in *object.PutInput) (*postOutput, error) {
-	in.Owner = at(c).found.Owner
+	t := at(c)
+	var err error
+	if in.Owner, in.ACL, err = s.newACL(caller(c), t.found, in.Key, t.form.headers(), "s3:PutObject"); err != nil {
+		return nil, err
+	}
 	info, err := s.config.Objects.Put(ctx, g, in)
 	if err != nil {
 		return nil, err

@@ -157,6 +157,9 @@ func (s *Service) readDemands(c *api.Call, _ *readInput) ([]authz.Demand, error)
 type openFunc func(context.Context, authz.Grant, *object.GetInput) (*object.Object, error)
 
 func (s *Service) read(ctx context.Context, g authz.Grant, c *api.Call, in *readInput, open openFunc) (*readOutput, error) {
+	if err := at(c).undecided(); err != nil {
+		return nil, err
+	}
 	// A failed condition is told before an unsatisfiable range.
 	if in.conditions.any && (in.Range != nil || in.PartNumber != 0) {
 		whole := in.GetInput
@@ -182,8 +185,8 @@ func (s *Service) read(ctx context.Context, g authz.Grant, c *api.Call, in *read
 		return nil, withValidators(c, &found.Info, err)
 	}
 	if len(found.Tags) > 0 {
-		action := versioned(c, "s3:GetObjectTagging", "s3:GetObjectVersionTagging")
-		out.tagsShown = g.May(authz.Demand{Action: action, Resource: keyResource(at(c).found, in.Key)})
+		d, err := s.keyDemand(c, at(c).found, addressed(c), versioned(c, "s3:GetObjectTagging", "s3:GetObjectVersionTagging"), nil)
+		out.tagsShown = err == nil && g.May(d)
 	}
 	c.Event.ObjectSize = found.Size
 	return out, s.partChecksum(ctx, g, out)

@@ -31,6 +31,8 @@ type target struct {
 	query       query
 	found       *object.Bucket
 	form        *form // of a POST upload
+	// looked are the lookups of objects that the decision may make.
+	looked []*objectKeys
 	// hoisted are headers that a presigned URL carries in its query. The signature covers them there;
 	// once it is verified they stand for the headers of their names.
 	hoisted query

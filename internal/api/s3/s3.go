@@ -30,9 +30,23 @@ type Config struct {
 	Region string
 	// Domains under which a bucket may stand in the host name, lower case, without a leading dot.
 	Domains []string
+	// Accounts tells of principals that policies and ACLs name. Required.
+	Accounts Accounts
 	// DisplayName is the name of an account. Default: none has one.
 	DisplayName func(account string) string
 	Log         *slog.Logger
+}
+
+// Accounts tells of principals that policies and ACLs name. It decides nothing.
+type Accounts interface {
+	// UniqueID is the unique id of the user or role that bears an ARN now; ARNOf is its inverse, and
+	// not ok once the entity is gone.
+	UniqueID(arn string) (id string, ok bool)
+	ARNOf(uniqueID string) (arn string, ok bool)
+	// AccountOf is the account that a canonical user id stands for.
+	AccountOf(canonicalID string) (account string, ok bool)
+	// CanonicalIDByEmail is the canonical user id of the account with that address.
+	CanonicalIDByEmail(address string) (canonicalID string, ok bool)
 }
 
 // Service implements api.Service for S3.
@@ -52,6 +66,7 @@ func New(c Config) *Service {
 	s.post = s.postObject()
 	s.ops = slices.Concat(
 		s.bucketOps(), s.versioningOps(), s.bucketTaggingOps(), s.unconfiguredOps(),
+		s.policyOps(), s.publicAccessOps(), s.ownershipOps(), s.aclOps(),
 		s.readOps(), s.writeOps(), s.deleteOps(), s.attributesOps(), s.objectTaggingOps(),
 		s.multipartOps(), s.listOps(),
 	)
@@ -143,12 +158,21 @@ func (k requestKeys) Lookup(key string) (policy.Values, bool) {
 		return v, true
 	}
 	if header, ok := strings.CutPrefix(key, "s3:"); ok && mirrored[header] {
-		values := k.R.Header[http.CanonicalHeaderKey(header)]
+		values := k.sent()[http.CanonicalHeaderKey(header)]
 		if len(values) > 0 {
 			return policy.Values{One: values[0]}, true
 		}
 	}
 	return policy.Values{}, false
+}
+
+// sent are the headers, or the fields of a form that stand for them: then headers beside the form say
+// nothing, for its policy does not cover them.
+func (k requestKeys) sent() http.Header {
+	if t, ok := k.Target.(*target); ok && t.form != nil {
+		return t.form.headers()
+	}
+	return k.R.Header
 }
 
 // mirrored are the headers that S3 makes condition keys of, under their own names (Service
@@ -177,26 +201,27 @@ func (s *Service) bucket(c *api.Call) (*object.Bucket, error) {
 	return t.found, nil
 }
 
-// bucketResource is the bucket as the Guard sees it, keyResource an object in it.
-func bucketResource(b *object.Bucket) authz.Resource {
-	return authz.Resource{ARN: b.ARN(), Account: b.Owner.Account}
-}
-
-func keyResource(b *object.Bucket, key string) authz.Resource {
-	return authz.Resource{ARN: b.KeyARN(key), Account: b.Owner.Account}
-}
-
 // needBucket is the usual demand: one action on the addressed bucket.
 func (s *Service) needBucket(c *api.Call, action string) ([]authz.Demand, error) {
+	return s.needBucketWith(c, action, nil)
+}
+
+// needBucketWith is needBucket with condition keys.
+func (s *Service) needBucketWith(c *api.Call, action string, keys authz.Keys) ([]authz.Demand, error) {
 	b, err := s.bucket(c)
 	if err != nil {
 		return nil, err
 	}
-	return c.Need(action, bucketResource(b), nil), nil
+	return c.Need(action, s.bucketResource(caller(c), b, action), keys), nil
 }
 
 // needKey is one action on the addressed key.
 func (s *Service) needKey(c *api.Call, action string) ([]authz.Demand, error) {
+	return s.needKeyWith(c, action, nil)
+}
+
+// needKeyWith is needKey with condition keys.
+func (s *Service) needKeyWith(c *api.Call, action string, keys authz.Keys) ([]authz.Demand, error) {
 	b, err := s.bucket(c)
 	if err != nil {
 		return nil, err
@@ -204,7 +229,8 @@ func (s *Service) needKey(c *api.Call, action string) ([]authz.Demand, error) {
 	if err := checkKey(at(c).key); err != nil {
 		return nil, err
 	}
-	return c.Need(action, keyResource(b, at(c).key), nil), nil
+	d, err := s.keyDemand(c, b, addressed(c), action, keys)
+	return c.Need(d.Action, d.Resource, d.Keys), err
 }
 
 // onBucket makes the Demands of an operation whose permission does not depend on its input.
@@ -232,7 +258,8 @@ func (s *Service) hide(ctx context.Context, g authz.Grant, b *object.Bucket, key
 	if !missing(err) {
 		return err
 	}
-	list := authz.Demand{Action: "s3:ListBucket", Resource: bucketResource(b), Keys: listKeys{prefix: key}}
+	p := g.Principal()
+	list := authz.Demand{Action: "s3:ListBucket", Resource: s.bucketResource(&p, b, "s3:ListBucket"), Keys: listKeys{prefix: key}}
 	if g.May(list) {
 		return err
 	}

@@ -94,6 +94,9 @@ func (s *Service) objectTaggingOps() []*api.Op {
 }
 
 func (s *Service) getObjectTagging(ctx context.Context, g authz.Grant, c *api.Call, _ *s3wire.GetObjectTaggingInput) (*s3wire.GetObjectTaggingOutput, error) {
+	if err := at(c).undecided(); err != nil {
+		return nil, err
+	}
 	in := addressed(c)
 	tags, info, err := s.config.Objects.Tags(ctx, g, in)
 	if err != nil {
@@ -103,15 +106,11 @@ func (s *Service) getObjectTagging(ctx context.Context, g authz.Grant, c *api.Ca
 }
 
 func (s *Service) putObjectTaggingDemands(c *api.Call, in *s3wire.PutObjectTaggingInput) ([]authz.Demand, error) {
-	b, err := s.bucket(c)
-	if err != nil {
-		return nil, err
-	}
 	if in.Tagging == nil {
 		return nil, fault.New(malformedXML, "")
 	}
 	action := versioned(c, "s3:PutObjectTagging", "s3:PutObjectVersionTagging")
-	return c.Need(action, keyResource(b, at(c).key), tagKeys{plainTags(in.Tagging.TagSet)}), nil
+	return s.needKeyWith(c, action, tagKeys{plainTags(in.Tagging.TagSet)})
 }
 
 func (s *Service) putObjectTagging(ctx context.Context, g authz.Grant, c *api.Call, in *s3wire.PutObjectTaggingInput) (*s3wire.PutObjectTaggingOutput, error) {
@@ -135,6 +134,9 @@ func (s *Service) deleteObjectTagging(ctx context.Context, g authz.Grant, c *api
 }
 
 func (s *Service) setObjectTags(ctx context.Context, g authz.Grant, c *api.Call, action string, tags []object.Tag) (*object.Info, error) {
+	if err := at(c).undecided(); err != nil {
+		return nil, err
+	}
 	in := addressed(c)
 	info, err := s.config.Objects.SetTags(ctx, g, action, in, tags)
 	if err != nil {

@@ -38,10 +38,8 @@ func fixed[Out any](value Out) func(*object.Bucket) (*Out, error) {
 }
 
 func (s *Service) unconfiguredOps() []*api.Op {
-	yes, no := true, false
+	no := false
 	return []*api.Op{
-		unconfigured[s3wire.GetBucketPolicyInput](s, &s3wire.GetBucketPolicy, "s3:GetBucketPolicy", absent[s3wire.GetBucketPolicyOutput](noSuchBucketPolicy)),
-		unconfigured[s3wire.GetBucketPolicyStatusInput](s, &s3wire.GetBucketPolicyStatus, "s3:GetBucketPolicyStatus", absent[s3wire.GetBucketPolicyStatusOutput](noSuchBucketPolicy)),
 		unconfigured[s3wire.GetBucketCorsInput](s, &s3wire.GetBucketCors, "s3:GetBucketCORS", absent[s3wire.GetBucketCorsOutput](noSuchCORS)),
 		unconfigured[s3wire.GetBucketWebsiteInput](s, &s3wire.GetBucketWebsite, "s3:GetBucketWebsite", absent[s3wire.GetBucketWebsiteOutput](noSuchWebsite)),
 		unconfigured[s3wire.GetBucketLifecycleConfigurationInput](s, &s3wire.GetBucketLifecycleConfiguration, "s3:GetLifecycleConfiguration", absent[s3wire.GetBucketLifecycleConfigurationOutput](noSuchLifecycle)),
@@ -66,36 +64,7 @@ func (s *Service) unconfiguredOps() []*api.Op {
 				ApplyServerSideEncryptionByDefault: &s3wire.ServerSideEncryptionByDefault{SSEAlgorithm: "AES256"}, BucketKeyEnabled: &no,
 			}}},
 		})),
-		unconfigured[s3wire.GetPublicAccessBlockInput](s, &s3wire.GetPublicAccessBlock, "s3:GetBucketPublicAccessBlock", fixed(s3wire.GetPublicAccessBlockOutput{
-			PublicAccessBlockConfiguration: &s3wire.PublicAccessBlockConfiguration{
-				BlockPublicAcls: &yes, IgnorePublicAcls: &yes, BlockPublicPolicy: &yes, RestrictPublicBuckets: &yes,
-			},
-		})),
-		unconfigured[s3wire.GetBucketOwnershipControlsInput](s, &s3wire.GetBucketOwnershipControls, "s3:GetBucketOwnershipControls", fixed(s3wire.GetBucketOwnershipControlsOutput{
-			OwnershipControls: &s3wire.OwnershipControls{Rules: []s3wire.OwnershipControlsRule{{ObjectOwnership: "BucketOwnerEnforced"}}},
-		})),
-		unconfigured[s3wire.GetBucketAclInput](s, &s3wire.GetBucketAcl, "s3:GetBucketAcl", func(b *object.Bucket) (*s3wire.GetBucketAclOutput, error) {
-			return &s3wire.GetBucketAclOutput{Owner: s.wireOwner(b.Owner), Grants: s.ownerGrants(b.Owner)}, nil
-		}),
-		s.getObjectACL(),
 	}
-}
-
-// getObjectACL: where ACLs are disabled, every object belongs to the bucket's owner alone.
-func (s *Service) getObjectACL() *api.Op {
-	return api.Declare(api.Decl[s3wire.GetObjectAclInput, s3wire.GetObjectAclOutput]{
-		Wire: &s3wire.GetObjectAcl, Class: audit.Data, Access: api.Read, Unsigned: true,
-		Demands: func(c *api.Call, _ *s3wire.GetObjectAclInput) ([]authz.Demand, error) {
-			return s.needKey(c, versioned(c, "s3:GetObjectAcl", "s3:GetObjectVersionAcl"))
-		},
-		Do: func(ctx context.Context, g authz.Grant, c *api.Call, _ *s3wire.GetObjectAclInput) (*s3wire.GetObjectAclOutput, error) {
-			info, err := s.config.Objects.Describe(ctx, g, versioned(c, "s3:GetObjectAcl", "s3:GetObjectVersionAcl"), addressed(c))
-			if err != nil {
-				return nil, s.hide(ctx, g, at(c).found, at(c).key, err)
-			}
-			return &s3wire.GetObjectAclOutput{Owner: s.wireOwner(info.Owner), Grants: s.ownerGrants(info.Owner)}, nil
-		},
-	})
 }
 
 func (s *Service) wireOwner(o object.Owner) *s3wire.Owner {
@@ -108,11 +77,4 @@ func (s *Service) displayName(o object.Owner) *string {
 		return &name
 	}
 	return nil
-}
-
-func (s *Service) ownerGrants(o object.Owner) []s3wire.Grant {
-	return []s3wire.Grant{{
-		Grantee:    &s3wire.Grantee{Type: "CanonicalUser", ID: &o.Canonical, DisplayName: s.displayName(o)},
-		Permission: "FULL_CONTROL",
-	}}
 }

@@ -99,23 +99,23 @@ func (s *Service) createDemands(c *api.Call, h http.Header, tags []object.Tag) (
 	if err := checkKey(at(c).key); err != nil {
 		return nil, err
 	}
-	resource := keyResource(b, at(c).key)
-	var keys authz.Keys
-	if len(tags) > 0 || len(h["If-Match"]) > 0 || len(h["If-None-Match"]) > 0 {
-		keys = writeKeys{tags, h}
-	}
+	resource, keys := s.newKeyResource(caller(c), b, at(c).key), writeKeys{tags, h}
 	demands := c.Need("s3:PutObject", resource, keys)
-	if len(tags) > 0 {
-		demands = c.Need("s3:PutObjectTagging", resource, keys)
-	}
-	if len(h["X-Amz-Acl"]) > 0 {
+	if asksACL(h) {
 		demands = c.Need("s3:PutObjectAcl", resource, keys)
+	}
+	if len(tags) > 0 {
+		resource.Granted = false // ACLs say nothing about tags
+		demands = c.Need("s3:PutObjectTagging", resource, keys)
 	}
 	return demands, nil
 }
 
 func (s *Service) put(ctx context.Context, g authz.Grant, c *api.Call, in *object.PutInput) (*writeOutput, error) {
-	in.Owner = at(c).found.Owner
+	var err error
+	if in.Owner, in.ACL, err = s.newACL(caller(c), at(c).found, in.Key, c.R.Header, "s3:PutObject"); err != nil {
+		return nil, err
+	}
 	info, err := s.config.Objects.Put(ctx, g, in)
 	if err != nil {
 		return nil, err
@@ -266,9 +266,6 @@ func refuseUploadHeaders(h http.Header) error {
 	if err := refuseCustomerKeys(h); err != nil {
 		return err
 	}
-	if acl := first(h, "X-Amz-Acl"); acl != "" && acl != "private" && acl != "bucket-owner-full-control" {
-		return fault.New(unsupportedACL, "")
-	}
 	if sse := first(h, "X-Amz-Server-Side-Encryption"); sse != "" && sse != "AES256" {
 		if strings.HasPrefix(sse, "aws:") {
 			return unsupported("x-amz-server-side-encryption")
@@ -280,16 +277,7 @@ func refuseUploadHeaders(h http.Header) error {
 			return unsupported(strings.ToLower(name))
 		}
 	}
-	for _, name := range grantHeaders {
-		if len(h[name]) > 0 {
-			return fault.New(unsupportedACL, "")
-		}
-	}
 	return nil
-}
-
-var grantHeaders = []string{
-	"X-Amz-Grant-Read", "X-Amz-Grant-Write", "X-Amz-Grant-Read-Acp", "X-Amz-Grant-Write-Acp", "X-Amz-Grant-Full-Control",
 }
 
 var notYet = []string{
