@@ -24,19 +24,14 @@ func (s *server) openServices(context.Context) error {
 	s.guard = authz.New(authz.Config{Recorder: s.journal, Count: counters.Decision})
 	s.authn = authn.New(authn.Config{Credentials: s.identities, Anonymous: identity.Anonymous(), Region: s.config.Region})
 
-	// Services without a region are signed for us-east-1, wherever they are.
-	global := authn.New(authn.Config{
-		Credentials: s.identities, Anonymous: identity.Anonymous(), Region: s.config.Region, MoreRegions: []string{"us-east-1"},
-	})
-
 	pipeline, err := api.NewServer(api.Config{
 		Services: []api.Service{
 			s3.New(s3.Config{
 				Objects: s.objects, Authn: s.authn, Region: s.config.Region, Domains: s.config.Domains, Log: s.log,
 				DisplayName: s.accountName, Accounts: s3Accounts{s.identities},
 			}),
-			iam.New(iam.Config{Identities: s.identities, Authn: global, Log: s.log}),
-			sts.New(sts.Config{Identities: s.identities, Guard: s.guard, Authn: global, Log: s.log}),
+			iam.New(iam.Config{Identities: s.identities, Authn: s.authn, Log: s.log}),
+			sts.New(sts.Config{Identities: s.identities, Guard: s.guard, Authn: s.authn, Log: s.log}),
 		},
 		Guard:      s.guard,
 		Recorder:   s.journal,

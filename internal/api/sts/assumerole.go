@@ -33,3 +33,32 @@ func (e edge) assumeRole(ctx context.Context, g authz.Grant, c *api.Call, in *st
 		PackedPolicySize: packed(s.PackedPolicySize), SourceIdentity: given(s.SourceIdentity),
 	}, nil
 }
+
+func webAssumption(in *stswire.AssumeRoleWithWebIdentityInput) identity.WebIdentityInput {
+	return identity.WebIdentityInput{
+		RoleARN: text(in.RoleArn), RoleSessionName: text(in.RoleSessionName), WebIdentityToken: text(in.WebIdentityToken),
+		ProviderID: text(in.ProviderId), DurationSeconds: number(in.DurationSeconds), Policy: text(in.Policy), PolicyARNs: policyARNs(in.PolicyArns),
+	}
+}
+
+// webIdentityDemands: the request carries no signature. Its caller is whom the token proves.
+func (e edge) webIdentityDemands(c *api.Call, in *stswire.AssumeRoleWithWebIdentityInput) ([]authz.Demand, error) {
+	subject, demands, err := e.identities.WebIdentityDemands(c.R.Context(), webAssumption(in))
+	if err != nil {
+		return nil, err
+	}
+	c.Introduce(subject)
+	return demands, nil
+}
+
+func (e edge) assumeRoleWithWebIdentity(ctx context.Context, g authz.Grant, _ *api.Call, in *stswire.AssumeRoleWithWebIdentityInput) (*stswire.AssumeRoleWithWebIdentityOutput, error) {
+	s, err := e.identities.AssumeRoleWithWebIdentity(ctx, g, webAssumption(in))
+	if err != nil {
+		return nil, err
+	}
+	return &stswire.AssumeRoleWithWebIdentityOutput{
+		Credentials: showCredentials(&s.SessionCredentials), AssumedRoleUser: &stswire.AssumedRoleUser{AssumedRoleId: new(s.ID), Arn: new(s.ARN)},
+		PackedPolicySize: packed(s.PackedPolicySize), SourceIdentity: given(s.SourceIdentity),
+		SubjectFromWebIdentityToken: new(s.Subject), Audience: new(s.Audience), Provider: new(s.Provider),
+	}, nil
+}

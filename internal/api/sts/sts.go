@@ -16,6 +16,7 @@ import (
 	"github.com/kura-s3/kura/internal/api/wire/stswire"
 	"github.com/kura-s3/kura/internal/audit"
 	"github.com/kura-s3/kura/internal/authn"
+	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/fault"
 	"github.com/kura-s3/kura/internal/identity"
 )
@@ -26,18 +27,23 @@ type Config struct {
 	Identities *identity.Store
 	// Authn finds out who signed. Required.
 	Authn *authn.Authenticator
+	// Guard remembers why requests were refused, for DecodeAuthorizationMessage. Required.
+	Guard *authz.Guard
 	// Log is required.
 	Log *slog.Logger
 }
 
 // edge is what the operations have in common.
-type edge struct{ identities *identity.Store }
+type edge struct {
+	identities *identity.Store
+	guard      *authz.Guard
+}
 
 // New makes the service.
 func New(c Config) *rpc.Service {
 	return rpc.New(rpc.Config{
 		Name: "sts", Protocol: wire.Query, Model: stswire.Operations, Answers: answers, Authn: c.Authn, Log: c.Log,
-		Ops: edge{c.Identities}.ops(),
+		Ops: edge{c.Identities, c.Guard}.ops(),
 	})
 }
 
@@ -55,6 +61,10 @@ func (e edge) ops() []*api.Op {
 			Wire: &stswire.AssumeRole, Class: audit.Management, Access: api.Write,
 			Demands: e.assumeRoleDemands, Do: e.assumeRole,
 		}),
+		api.Declare(api.Decl[stswire.AssumeRoleWithWebIdentityInput, stswire.AssumeRoleWithWebIdentityOutput]{
+			Wire: &stswire.AssumeRoleWithWebIdentity, Class: audit.Management, Access: api.Write, Unsigned: true,
+			Demands: e.webIdentityDemands, Do: e.assumeRoleWithWebIdentity,
+		}),
 		api.Declare(api.Decl[stswire.GetSessionTokenInput, stswire.GetSessionTokenOutput]{
 			Wire: &stswire.GetSessionToken, Class: audit.Management, Access: api.Read,
 			Demands: e.sessionTokenDemands, Do: e.getSessionToken,
@@ -62,6 +72,10 @@ func (e edge) ops() []*api.Op {
 		api.Declare(api.Decl[stswire.GetFederationTokenInput, stswire.GetFederationTokenOutput]{
 			Wire: &stswire.GetFederationToken, Class: audit.Management, Access: api.Read,
 			Demands: e.federationTokenDemands, Do: e.getFederationToken,
+		}),
+		api.Declare(api.Decl[stswire.DecodeAuthorizationMessageInput, stswire.DecodeAuthorizationMessageOutput]{
+			Wire: &stswire.DecodeAuthorizationMessage, Class: audit.Management, Access: api.Write,
+			Demands: e.decodeDemands, Do: e.decodeAuthorizationMessage,
 		}),
 	}
 }
@@ -79,8 +93,12 @@ var answers = map[fault.Kind]rpc.Answer{
 	identity.InvalidIdentityToken:    {Code: "InvalidIdentityToken", Status: 400},
 	identity.ExpiredIdentityToken:    {Code: "ExpiredTokenException", Status: 400},
 	identity.IDPCommunication:        {Code: "IDPCommunicationError", Status: 400},
+	invalidMessage:                   {Code: "InvalidAuthorizationMessageException", Status: 400, Message: "Message is invalid"},
 	identity.Stale:                   {Code: "ServiceUnavailable", Status: 503, Message: "The request has failed due to a temporary failure of the server."},
 }
+
+// invalidMessage: there is no refusal of that id that the caller's account may know of.
+const invalidMessage fault.Kind = "sts.InvalidAuthorizationMessage"
 
 // text is what a member says; "" when it was left out.
 func text(s *string) string {

@@ -1,0 +1,285 @@
+package iam_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/xml"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/iam"
+	"github.com/kura-s3/kura/internal/api/rpc"
+	"github.com/kura-s3/kura/internal/api/sts"
+	"github.com/kura-s3/kura/internal/api/wire"
+	"github.com/kura-s3/kura/internal/audit"
+	"github.com/kura-s3/kura/internal/authn"
+	"github.com/kura-s3/kura/internal/authz"
+	"github.com/kura-s3/kura/internal/authz/authztest"
+	"github.com/kura-s3/kura/internal/engine"
+	"github.com/kura-s3/kura/internal/engine/memory"
+	"github.com/kura-s3/kura/internal/identity"
+	"github.com/kura-s3/kura/internal/keys"
+)
+
+// harness is IAM, STS and Organizations behind the whole staircase, on an engine in memory, with a
+// clock that a test moves.
+type harness struct {
+	t          testing.TB
+	server     *api.Server
+	identities *identity.Store
+	guard      *authz.Guard
+	meta       *countingMeta
+	recorder   *testRecorder
+	clock      *clock
+	admin      user
+	root       user
+}
+
+// user is a key, long-term or of a session.
+type user struct{ key, secret, token string }
+
+const (
+	testAccount = "111122223333"
+	testRegion  = "eu-central-1"
+)
+
+// clock stands still until it is moved.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) forward(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// testRecorder keeps events and can be broken.
+type testRecorder struct {
+	authztest.Forget
+	broken bool
+	events []audit.Event
+}
+
+var errBroken = errors.New("the record cannot be written")
+
+func (r *testRecorder) Wants(*audit.Event) bool { return true }
+
+func (r *testRecorder) Begin(context.Context, *audit.Event) error {
+	if r.broken {
+		return errBroken
+	}
+	return nil
+}
+
+func (r *testRecorder) Complete(_ context.Context, ev *audit.Event) error {
+	r.events = append(r.events, *ev)
+	return nil
+}
+
+func (r *testRecorder) last() audit.Event { return r.events[len(r.events)-1] }
+
+// countingMeta counts what requests, not background jobs, do to storage.
+type countingMeta struct {
+	engine.Meta
+	commits int
+}
+
+type byRequest struct{}
+
+func (m *countingMeta) Commit(ctx context.Context, b *engine.Batch) error {
+	if ctx.Value(byRequest{}) != nil {
+		m.commits++
+	}
+	return m.Meta.Commit(ctx, b)
+}
+
+func newHarness(t testing.TB) *harness {
+	t.Helper()
+	ctx := context.Background()
+	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	h := &harness{
+		t: t, meta: &countingMeta{Meta: memory.NewMeta()}, recorder: &testRecorder{},
+		clock: &clock{now: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)},
+		admin: user{key: "AKIAADMINADMINADMIN1", secret: "admin-secret-admin-secret-admin-secret-1"},
+		root:  user{key: "AKIAROOTROOTROOTROO1", secret: "root-secret-root-secret-root-secret-root"},
+	}
+	ring, err := keys.Open(ctx, h.meta, keys.NewKeyFile(filepath.Join(t.TempDir(), "root.key")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.identities, err = identity.Open(ctx, identity.Config{
+		Meta: h.meta, Secrets: ring, Now: h.clock.Now, Log: log, AccountID: testAccount,
+		Admin: &identity.AccessKeyPair{ID: h.admin.key, Secret: h.admin.secret}, Root: &identity.AccessKeyPair{ID: h.root.key, Secret: h.root.secret},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = h.identities.Close() })
+	h.guard = authz.New(authz.Config{Recorder: h.recorder, Now: h.clock.Now})
+	signers := authn.New(authn.Config{Credentials: h.identities, Anonymous: identity.Anonymous(), Region: testRegion, Now: h.clock.Now})
+	h.server, err = api.NewServer(api.Config{
+		Services: []api.Service{
+			rpc.New(rpc.Config{Name: "s3", Protocol: wire.Query, Authn: signers, Log: log}), // takes what no other claims
+			iam.New(iam.Config{Identities: h.identities, Authn: signers, Log: log}),
+			sts.New(sts.Config{Identities: h.identities, Guard: h.guard, Authn: signers, Log: log}),
+		},
+		Guard: h.guard, Recorder: h.recorder, Log: log, Region: testRegion, Now: h.clock.Now,
+		Peer: func(*http.Request) api.Peer {
+			return api.Peer{IP: netip.MustParseAddr("127.0.0.1"), RequestID: "0123456789ABCDEF", HostID: "host"}
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// answer is what came back.
+type answer struct {
+	status int
+	body   string
+}
+
+// code of the error; "" for a success.
+func (a answer) code() string { return a.text("Code") }
+
+// text of the first element of the name.
+func (a answer) text(element string) string {
+	all := a.all(element)
+	if len(all) == 0 {
+		return ""
+	}
+	return all[0]
+}
+
+// all are the texts of the elements of a name.
+func (a answer) all(element string) (texts []string) {
+	d := xml.NewDecoder(strings.NewReader(a.body))
+	for {
+		token, err := d.Token()
+		if err != nil {
+			return texts
+		}
+		start, ok := token.(xml.StartElement)
+		if !ok || start.Name.Local != element {
+			continue
+		}
+		next, err := d.Token()
+		if err != nil {
+			return texts
+		}
+		if data, ok := next.(xml.CharData); ok {
+			texts = append(texts, string(data))
+		} else {
+			texts = append(texts, "")
+		}
+	}
+}
+
+// call sends an operation of the query protocol. Pairs are parameters. The zero user does not sign.
+func (h *harness) call(u user, service, action string, pairs ...string) answer {
+	h.t.Helper()
+	form := url.Values{"Action": {action}, "Version": {"2010-05-08"}}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		form.Add(pairs[i], pairs[i+1])
+	}
+	r := httptest.NewRequest("POST", "http://kura.local/", strings.NewReader(form.Encode()))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
+	return h.send(u, service, r, form.Encode())
+}
+
+func (h *harness) send(u user, service string, r *http.Request, body string) answer {
+	h.t.Helper()
+	if u.key != "" {
+		sum := sha256.Sum256([]byte(body))
+		if _, err := authn.Sign(r, authn.Signing{
+			AccessKeyID: u.key, Secret: u.secret, SessionToken: u.token, Region: "us-east-1", Service: service,
+			Time: h.clock.Now(), PayloadHash: hex.EncodeToString(sum[:]),
+		}); err != nil {
+			h.t.Fatal(err)
+		}
+	}
+	w := httptest.NewRecorder()
+	h.server.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), byRequest{}, true)))
+	return answer{w.Code, w.Body.String()}
+}
+
+// must is call for what has to succeed.
+func (h *harness) must(u user, service, action string, pairs ...string) answer {
+	h.t.Helper()
+	a := h.call(u, service, action, pairs...)
+	if a.status != 200 {
+		h.t.Fatalf("%s %v: %d %s", action, pairs, a.status, a.body)
+	}
+	return a
+}
+
+// refused is call for what has to be refused with a code.
+func (h *harness) refused(code string, u user, service, action string, pairs ...string) answer {
+	h.t.Helper()
+	a := h.call(u, service, action, pairs...)
+	if a.code() != code {
+		h.t.Errorf("%s %v: %d %s, want %s", action, pairs, a.status, a.body, code)
+	}
+	return a
+}
+
+// newUser makes a user with a key and, unless it is empty, an inline policy.
+func (h *harness) newUser(name, document string) user {
+	h.t.Helper()
+	h.must(h.admin, "iam", "CreateUser", "UserName", name)
+	if document != "" {
+		h.must(h.admin, "iam", "PutUserPolicy", "UserName", name, "PolicyName", "own", "PolicyDocument", document)
+	}
+	a := h.must(h.admin, "iam", "CreateAccessKey", "UserName", name)
+	return user{key: a.text("AccessKeyId"), secret: a.text("SecretAccessKey")}
+}
+
+// session takes the credentials out of an answer of STS.
+func (a answer) session() user {
+	return user{a.text("AccessKeyId"), a.text("SecretAccessKey"), a.text("SessionToken")}
+}
+
+// allow is a policy with one statement; condition may be empty.
+func allow(action, resource, condition string) string {
+	return statement("Allow", action, resource, condition)
+}
+
+func statement(effect, action, resource, condition string) string {
+	s := `{"Version":"2012-10-17","Statement":[{"Effect":"` + effect + `","Action":"` + action + `","Resource":"` + resource + `"`
+	if condition != "" {
+		s += `,"Condition":` + condition
+	}
+	return s + `}]}`
+}
+
+// trust is a trust policy for one principal.
+func trust(principal, condition string) string {
+	s := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` + principal + `"},"Action":["sts:AssumeRole","sts:TagSession","sts:SetSourceIdentity"]`
+	if condition != "" {
+		s += `,"Condition":` + condition
+	}
+	return s + `}]}`
+}
+
+func arn(resource string) string { return "arn:aws:iam::" + testAccount + ":" + resource }
