@@ -28,7 +28,7 @@ func (s *server) openServices(context.Context) error {
 		Services: []api.Service{
 			s3.New(s3.Config{
 				Objects: s.objects, Authn: s.authn, Region: s.config.Region, Domains: s.config.Domains, Log: s.log,
-				DisplayName: s.accountName, Accounts: s3Accounts{s.identities},
+				DisplayName: s.accountName, Accounts: s3Accounts{s.identities}, Control: s.control,
 			}),
 			iam.New(iam.Config{Identities: s.identities, Authn: s.authn, Log: s.log}),
 			sts.New(sts.Config{Identities: s.identities, Guard: s.guard, Authn: s.authn, Log: s.log}),

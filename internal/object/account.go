@@ -14,6 +14,9 @@ import (
 	"github.com/kura-s3/kura/internal/fault"
 )
 
+// SettingPublicAccessBlock is the name of the setting that buckets and accounts have in common.
+const SettingPublicAccessBlock = "publicAccessBlock"
+
 // Account is what is configured for all buckets of an account, immutable once published.
 type Account struct {
 	ID string

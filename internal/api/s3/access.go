@@ -20,7 +20,7 @@ const (
 	settingPolicy    = "policy"
 	settingACL       = "acl"
 	settingOwnership = "ownershipControls"
-	settingBlock     = "publicAccessBlock"
+	settingBlock     = object.SettingPublicAccessBlock
 )
 
 // access is what a bucket's settings say about access, compiled once per change of the bucket.
@@ -147,6 +147,11 @@ func (s *Service) bucketResource(p *policy.Principal, b *object.Bucket, action s
 		r.Granted = a.acl.grants(bucketPermissions[action], p, b.Owner, block)
 	}
 	return r
+}
+
+// BucketSide is the bucket's side of a demand, for services that decide about buckets beside S3.
+func (s *Service) BucketSide(p *policy.Principal, b *object.Bucket, action string) authz.Resource {
+	return s.bucketResource(p, b, action)
 }
 
 // newKeyResource is a key under which p wants to create an object.

@@ -105,7 +105,7 @@ func (a acl) grantsOthers(owner string) bool {
 
 // effective is the list without what IgnorePublicAcls takes away.
 func (a acl) effective(block publicBlock) acl {
-	if !block.IgnorePublicAcls || !a.public() {
+	if !block.IgnorePublicACLs || !a.public() {
 		return a
 	}
 	return slices.DeleteFunc(slices.Clone(a), func(g aclGrant) bool { return g.public() })
@@ -119,7 +119,7 @@ func (a acl) grants(want permission, p *policy.Principal, owner object.Owner, bl
 	}
 	for i := range a {
 		g := &a[i]
-		if g.Permission != want && (g.Permission != permFull) || block.IgnorePublicAcls && g.public() {
+		if g.Permission != want && (g.Permission != permFull) || block.IgnorePublicACLs && g.public() {
 			continue
 		}
 		if g.URI != "" {

@@ -69,7 +69,7 @@ func (s *Service) wantedACL(h http.Header, body *s3wire.AccessControlPolicy, can
 
 // mayBePublic refuses a public list where Block Public Access says so.
 func (s *Service) mayBePublic(list acl, p *policy.Principal, b *object.Bucket, action, arn string) error {
-	if list.public() && s.block(b, accessOf(b)).BlockPublicAcls {
+	if list.public() && s.block(b, accessOf(b)).BlockPublicACLs {
 		return blocked(p, b, action, arn, "ACLs", "BlockPublicAcls")
 	}
 	return nil

@@ -192,6 +192,15 @@ func (s *Service) Fail(c *api.Call, err error) (int, string) {
 	return a.status, a.code
 }
 
+// Explain is what S3 answers for err: S3 Control speaks the same words in another envelope.
+func Explain(err error) (status int, code, message string, fields []fault.Field) {
+	f, a := explain(err)
+	if f.Message != "" {
+		a.message = f.Message
+	}
+	return a.status, a.code, a.message, f.Fields
+}
+
 // explain finds what to tell of err.
 func explain(err error) (*fault.Error, answer) {
 	var w *wire.Error

@@ -17,13 +17,15 @@ import (
 // publicBlock is the four settings of Block Public Access at one level, in the form in which they are
 // stored.
 type publicBlock struct {
-	BlockPublicAcls, IgnorePublicAcls, BlockPublicPolicy, RestrictPublicBuckets bool
+	policy.PublicAccessBlock
 	// Deleted: nothing is configured at this level, and a read says so. The four are false.
 	Deleted bool `json:",omitempty"`
 }
 
 // allBlocked is what a new bucket begins with.
-var allBlocked = publicBlock{BlockPublicAcls: true, IgnorePublicAcls: true, BlockPublicPolicy: true, RestrictPublicBuckets: true}
+var allBlocked = publicBlock{PublicAccessBlock: policy.PublicAccessBlock{
+	BlockPublicACLs: true, IgnorePublicACLs: true, BlockPublicPolicy: true, RestrictPublicBuckets: true,
+}}
 
 // decodeBlock reads a stored setting; unset is what a level has on which nobody configured anything.
 func decodeBlock(raw []byte, unset publicBlock) (publicBlock, error) {
@@ -39,12 +41,7 @@ func decodeBlock(raw []byte, unset publicBlock) (publicBlock, error) {
 
 // or is what two levels say together.
 func (p publicBlock) or(q publicBlock) publicBlock {
-	return publicBlock{
-		BlockPublicAcls:       p.BlockPublicAcls || q.BlockPublicAcls,
-		IgnorePublicAcls:      p.IgnorePublicAcls || q.IgnorePublicAcls,
-		BlockPublicPolicy:     p.BlockPublicPolicy || q.BlockPublicPolicy,
-		RestrictPublicBuckets: p.RestrictPublicBuckets || q.RestrictPublicBuckets,
-	}
+	return publicBlock{PublicAccessBlock: p.Or(q.PublicAccessBlock)}
 }
 
 func (s *Service) publicAccessOps() []*api.Op {
@@ -59,7 +56,7 @@ func (s *Service) publicAccessOps() []*api.Op {
 					return nil, fault.New(noPublicAccessBlock, "", "BucketName", b.Name)
 				}
 				return &s3wire.GetPublicAccessBlockOutput{PublicAccessBlockConfiguration: &s3wire.PublicAccessBlockConfiguration{
-					BlockPublicAcls: &block.BlockPublicAcls, IgnorePublicAcls: &block.IgnorePublicAcls,
+					BlockPublicAcls: &block.BlockPublicACLs, IgnorePublicAcls: &block.IgnorePublicACLs,
 					BlockPublicPolicy: &block.BlockPublicPolicy, RestrictPublicBuckets: &block.RestrictPublicBuckets,
 				}}, nil
 			},
@@ -72,10 +69,10 @@ func (s *Service) publicAccessOps() []*api.Op {
 				if conf == nil {
 					return nil, fault.New(malformedXML, "")
 				}
-				return s.setBlock(ctx, g, c, publicBlock{
-					BlockPublicAcls: isTrue(conf.BlockPublicAcls), IgnorePublicAcls: isTrue(conf.IgnorePublicAcls),
+				return s.setBlock(ctx, g, c, publicBlock{PublicAccessBlock: policy.PublicAccessBlock{
+					BlockPublicACLs: isTrue(conf.BlockPublicAcls), IgnorePublicACLs: isTrue(conf.IgnorePublicAcls),
 					BlockPublicPolicy: isTrue(conf.BlockPublicPolicy), RestrictPublicBuckets: isTrue(conf.RestrictPublicBuckets),
-				})
+				}})
 			},
 		}),
 		api.Declare(api.Decl[s3wire.DeletePublicAccessBlockInput, empty]{

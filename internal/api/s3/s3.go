@@ -32,6 +32,9 @@ type Config struct {
 	Domains []string
 	// Accounts tells of principals that policies and ACLs name. Required.
 	Accounts Accounts
+	// Control makes the service that shares S3's signing name, for requests below its path. Default:
+	// there is none.
+	Control func(*Service) Control
 	// DisplayName is the name of an account. Default: none has one.
 	DisplayName func(account string) string
 	Log         *slog.Logger
@@ -49,12 +52,20 @@ type Accounts interface {
 	CanonicalIDByEmail(address string) (canonicalID string, ok bool)
 }
 
+// Control is S3 Control: it takes the requests that it claims.
+type Control interface {
+	api.Service
+	Claims(*http.Request) bool
+}
+
 // Service implements api.Service for S3.
 type Service struct {
 	config Config
 	ops    []*api.Op
 	router *router
 	post   *api.Op
+	// control is nil when there is none.
+	control Control
 }
 
 // New makes the service.
@@ -71,6 +82,9 @@ func New(c Config) *Service {
 		s.multipartOps(), s.listOps(),
 	)
 	s.router = newRouter(s.ops)
+	if c.Control != nil {
+		s.control = c.Control(s)
+	}
 	return s
 }
 
@@ -78,10 +92,20 @@ func New(c Config) *Service {
 func (s *Service) Name() string { return "s3" }
 
 // Ops are all operations.
-func (s *Service) Ops() []*api.Op { return append([]*api.Op{s.post}, s.ops...) }
+func (s *Service) Ops() []*api.Op {
+	ops := append([]*api.Op{s.post}, s.ops...)
+	if s.control != nil {
+		ops = append(ops, s.control.Ops()...)
+	}
+	return ops
+}
 
 // Route finds the operation.
 func (s *Service) Route(c *api.Call) (*api.Op, error) {
+	if s.control != nil && s.control.Claims(c.R) {
+		c.Service = s.control
+		return s.control.Route(c)
+	}
 	t, err := s.parseTarget(c.R)
 	c.Target = t
 	c.Event.Bucket, c.Event.Key, c.Event.VersionID = t.bucket, t.key, t.query.get("versionId")

@@ -192,7 +192,11 @@ func plainTags(tags []s3wire.Tag) []object.Tag {
 }
 
 func bucketTags(set []s3wire.Tag) ([]object.Tag, error) {
-	tags := plainTags(set)
+	return BucketTags(plainTags(set))
+}
+
+// BucketTags checks and orders the tags of a bucket.
+func BucketTags(tags []object.Tag) ([]object.Tag, error) {
 	if len(tags) > maxBucketTags {
 		return nil, fault.New(badTags, "Bucket tag count cannot be greater than 50")
 	}

@@ -1,0 +1,161 @@
+package s3control
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/s3"
+	"github.com/kura-s3/kura/internal/api/wire/s3controlwire"
+	"github.com/kura-s3/kura/internal/audit"
+	"github.com/kura-s3/kura/internal/authz"
+	"github.com/kura-s3/kura/internal/fault"
+	"github.com/kura-s3/kura/internal/object"
+	"github.com/kura-s3/kura/policy"
+)
+
+// The tags of a bucket, by its ARN: what Terraform's provider reads and writes since 6.23.
+
+func (s *Service) tagOps() []*api.Op {
+	return []*api.Op{
+		api.Declare(api.Decl[s3controlwire.ListTagsForResourceInput, s3controlwire.ListTagsForResourceOutput]{
+			Wire: &s3controlwire.ListTagsForResource, Class: audit.Management, Access: api.Read, Unsigned: true,
+			Demands: func(c *api.Call, _ *s3controlwire.ListTagsForResourceInput) ([]authz.Demand, error) {
+				return s.needBucket(c, "s3:ListTagsForResource", nil)
+			},
+			Do: s.listTags,
+		}),
+		api.Declare(api.Decl[s3controlwire.TagResourceInput, s3controlwire.TagResourceOutput]{
+			Wire: &s3controlwire.TagResource, Class: audit.Management, Access: api.Tagging, Unsigned: true,
+			Demands: func(c *api.Call, in *s3controlwire.TagResourceInput) ([]authz.Demand, error) {
+				return s.needBucket(c, "s3:TagResource", plain(in.Tags))
+			},
+			Do: s.tag,
+		}),
+		api.Declare(api.Decl[s3controlwire.UntagResourceInput, s3controlwire.UntagResourceOutput]{
+			Wire: &s3controlwire.UntagResource, Class: audit.Management, Access: api.Tagging, Unsigned: true,
+			Demands: func(c *api.Call, in *s3controlwire.UntagResourceInput) ([]authz.Demand, error) {
+				tags := make([]object.Tag, len(in.TagKeys))
+				for i, key := range in.TagKeys {
+					tags[i].Key = key
+				}
+				return s.needBucket(c, "s3:UntagResource", tags)
+			},
+			Do: s.untag,
+		}),
+	}
+}
+
+const bucketARN = "arn:aws:s3:::"
+
+// bucket is the addressed bucket. It must be of the account that the request names.
+func (s *Service) bucket(c *api.Call) (*object.Bucket, error) {
+	name, ok := strings.CutPrefix(at(c).arn, bucketARN)
+	if !ok || name == "" || strings.ContainsAny(name, "/*") {
+		return nil, fault.New(invalidRequest, "The specified resource ARN is not that of a bucket.")
+	}
+	c.Event.Bucket = name
+	b, err := s.config.Objects.Bucket(name)
+	if err != nil {
+		return nil, err
+	}
+	if b.Owner.Account != at(c).account {
+		return nil, fault.New(authz.Denied, "")
+	}
+	return b, nil
+}
+
+func (s *Service) needBucket(c *api.Call, action string, tags []object.Tag) ([]authz.Demand, error) {
+	b, err := s.bucket(c)
+	if err != nil {
+		return nil, err
+	}
+	return c.Need(action, s.config.BucketSide(&c.Caller.Subject.Principal, b, action), requestTags(tags)), nil
+}
+
+// requestTags are the condition keys of tags in the request.
+type requestTags []object.Tag
+
+// Lookup implements authz.Keys.
+func (t requestTags) Lookup(key string) (policy.Values, bool) {
+	if key == "aws:tagkeys" {
+		names := make([]string, len(t))
+		for i := range t {
+			names[i] = t[i].Key
+		}
+		return policy.Values{Many: names, Multi: true}, len(t) > 0
+	}
+	name, ok := strings.CutPrefix(key, "aws:requesttag/")
+	if !ok {
+		return policy.Values{}, false
+	}
+	for i := range t {
+		if strings.EqualFold(t[i].Key, name) {
+			return policy.Values{One: t[i].Value}, true
+		}
+	}
+	return policy.Values{}, false
+}
+
+func plain(tags []s3controlwire.Tag) []object.Tag {
+	out := make([]object.Tag, len(tags))
+	for i, t := range tags {
+		if t.Key != nil {
+			out[i].Key = *t.Key
+		}
+		if t.Value != nil {
+			out[i].Value = *t.Value
+		}
+	}
+	return out
+}
+
+func (s *Service) listTags(_ context.Context, _ authz.Grant, c *api.Call, _ *s3controlwire.ListTagsForResourceInput) (*s3controlwire.ListTagsForResourceOutput, error) {
+	b, err := s.bucket(c)
+	if err != nil {
+		return nil, err
+	}
+	out := &s3controlwire.ListTagsForResourceOutput{Tags: []s3controlwire.Tag{}}
+	for i := range b.Tags {
+		out.Tags = append(out.Tags, s3controlwire.Tag{Key: &b.Tags[i].Key, Value: &b.Tags[i].Value})
+	}
+	return out, nil
+}
+
+func (s *Service) tag(ctx context.Context, g authz.Grant, c *api.Call, in *s3controlwire.TagResourceInput) (*s3controlwire.TagResourceOutput, error) {
+	added := plain(in.Tags)
+	if _, err := s3.BucketTags(slices.Clone(added)); err != nil {
+		return nil, err
+	}
+	err := s.changeTags(ctx, g, c, "s3:TagResource", func(tags []object.Tag) []object.Tag {
+		return append(without(tags, func(key string) bool {
+			return slices.ContainsFunc(added, func(t object.Tag) bool { return t.Key == key })
+		}), added...)
+	})
+	return &s3controlwire.TagResourceOutput{}, err
+}
+
+func (s *Service) untag(ctx context.Context, g authz.Grant, c *api.Call, in *s3controlwire.UntagResourceInput) (*s3controlwire.UntagResourceOutput, error) {
+	err := s.changeTags(ctx, g, c, "s3:UntagResource", func(tags []object.Tag) []object.Tag {
+		return without(tags, func(key string) bool { return slices.Contains(in.TagKeys, key) })
+	})
+	return &s3controlwire.UntagResourceOutput{}, err
+}
+
+func without(tags []object.Tag, gone func(key string) bool) []object.Tag {
+	return slices.DeleteFunc(slices.Clone(tags), func(t object.Tag) bool { return gone(t.Key) })
+}
+
+func (s *Service) changeTags(ctx context.Context, g authz.Grant, c *api.Call, action string, change func([]object.Tag) []object.Tag) error {
+	name := strings.TrimPrefix(at(c).arn, bucketARN)
+	_, err := s.config.Objects.UpdateBucket(ctx, g, action, name, func(b *object.Bucket) error {
+		tags, err := s3.BucketTags(change(b.Tags))
+		if err != nil {
+			return err
+		}
+		b.Tags = tags
+		return nil
+	})
+	return err
+}
