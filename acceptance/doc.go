@@ -16,5 +16,6 @@
 //	damage DIR                  flip one bit in the middle of the largest file below DIR
 //
 // and the condition [client:NAME], true when the program NAME (or, for boto3, the Python module)
-// is there. A client that is missing is told loudly and its stories are skipped.
+// is there. A client that is missing is told loudly and its stories are skipped. Terraform takes its
+// provider from TF_PLUGIN_DIR, a directory as terraform init -plugin-dir wants it.
 package acceptance

@@ -27,6 +27,7 @@ var parameters = map[string]string{
 	"ThumbprintList.member.1": strings.Repeat("ab", 20), "ClientIDList.member.1": "kura", "Tags.member.1.Key": "team", "Tags.member.1.Value": "red",
 	"TagKeys.member.1": "team", "ActionNames.member.1": "s3:GetObject", "PolicyInputList.member.1": anyDocument, "PolicySourceArn": arn("user/alice"),
 	"RoleArn": arn("role/worker"), "RoleSessionName": "session", "WebIdentityToken": "not.a.token", "Name": "guest", "EncodedMessage": "ABCDEF",
+	"DeletionTaskId": "task/aws-service-role/config.amazonaws.com/AWSServiceRoleForConfig/aroaaaaaaaaaaaaaaaaaa",
 }
 
 // exceptions are parameters that one operation wants otherwise.

@@ -2,10 +2,12 @@ package iam
 
 import (
 	"context"
+	"strings"
 
 	"github.com/kura-s3/kura/internal/api"
 	"github.com/kura-s3/kura/internal/api/wire/iamwire"
 	"github.com/kura-s3/kura/internal/authz"
+	"github.com/kura-s3/kura/internal/fault"
 	"github.com/kura-s3/kura/internal/identity"
 	"github.com/kura-s3/kura/policy"
 )
@@ -20,6 +22,7 @@ func (e edge) roles() []*api.Op {
 		act(e, &iamwire.DeleteRole, api.Write, role, e.deleteRole),
 		answer(e, &iamwire.CreateServiceLinkedRole, api.Write, serviceLinked, e.createServiceLinkedRole),
 		answer(e, &iamwire.DeleteServiceLinkedRole, api.Write, role, e.deleteServiceLinkedRole),
+		answer(e, &iamwire.GetServiceLinkedRoleDeletionStatus, api.Read, deletedRole, e.getServiceLinkedRoleDeletionStatus),
 	}
 }
 
@@ -85,4 +88,24 @@ func (e edge) deleteServiceLinkedRole(ctx context.Context, g authz.Grant, on ide
 		return nil, err
 	}
 	return &iamwire.DeleteServiceLinkedRoleOutput{DeletionTaskId: new(task)}, nil
+}
+
+// deletedRole is the role that a deletion task is about: task/aws-service-role/SERVICE/NAME/ID.
+func deletedRole(_ edge, p policy.Principal, in input) (target, error) {
+	parts := strings.Split(in.text("DeletionTaskId"), "/")
+	if len(parts) != 5 || parts[0] != "task" || parts[1] != "aws-service-role" {
+		return target{}, fault.New(identity.InvalidInput, "The deletion task id is invalid.")
+	}
+	ref := identity.Ref{Kind: identity.KindRole, Account: p.Account, Name: parts[3]}
+	return target{ref, identity.ARN(p.Account, identity.KindRole, "/aws-service-role/"+parts[2]+"/", parts[3])}, nil
+}
+
+// getServiceLinkedRoleDeletionStatus: a task ends before its id is told, so that the only question left
+// is whether the role with the unique id is gone.
+func (e edge) getServiceLinkedRoleDeletionStatus(_ context.Context, _ authz.Grant, _ identity.Ref, in *iamwire.GetServiceLinkedRoleDeletionStatusInput) (*iamwire.GetServiceLinkedRoleDeletionStatusOutput, error) {
+	task := text(in.DeletionTaskId)
+	if _, there := e.identities.ARNOf(strings.ToUpper(task[strings.LastIndexByte(task, '/')+1:])); there {
+		return nil, fault.New(identity.NoSuchEntity, "The deletion task "+task+" cannot be found.")
+	}
+	return &iamwire.GetServiceLinkedRoleDeletionStatusOutput{Status: "SUCCEEDED"}, nil
 }
