@@ -93,12 +93,17 @@ const (
 
 // childIndex is where an account or OU stands under its parent.
 func childIndex(parent string, kind Kind, id string) string {
-	return "h\x00" + parent + "\x00" + string(kind) + "\x00" + id
+	return childPrefix(parent) + string(kind) + "\x00" + id
 }
+
+func childPrefix(parent string) string { return "h\x00" + parent + "\x00" }
+
+// targetIndex is the prefix of the targets that an SCP is attached to.
+func targetIndex(policy string) string { return "s\x00" + policy + "\x00" }
 
 // targetIndexes yields where the SCPs that are attached to a root, OU or account name it.
 func targetIndexes(policies []string, target string, yield func(string)) {
 	for _, p := range policies {
-		yield("s\x00" + p + "\x00" + target)
+		yield(targetIndex(p) + target)
 	}
 }

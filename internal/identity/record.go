@@ -99,7 +99,6 @@ type user struct {
 	bindings
 	Groups   []string      `json:",omitempty"` // unique ids
 	Login    *loginProfile `json:",omitempty"`
-	LastUsed time.Time     `json:",omitzero"` // of the password
 	subjects *subjectCache
 }
 

@@ -74,6 +74,7 @@ type Store struct {
 	sessions *sessionCache
 	usage    usageLog
 	codes    attempts
+	reports  reports
 	issuers  *issuers
 
 	first *FirstRun

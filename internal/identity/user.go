@@ -38,7 +38,7 @@ type CreateUserInput struct {
 func (s *State) showUser(u *user) *User {
 	return &User{
 		Path: u.Path, UserName: u.Name, UserID: u.ID, ARN: arnOf(u), CreateDate: u.Created,
-		PasswordLastUsed: u.LastUsed, PermissionsBoundary: s.policyARN(u.Boundary), Tags: slices.Clone(u.Tags),
+		PermissionsBoundary: s.policyARN(u.Boundary), Tags: slices.Clone(u.Tags),
 	}
 }
 
@@ -100,7 +100,7 @@ func find[E entity](s *State, account string, kind Kind, name string) (e E, err 
 }
 
 // GetUser shows one user.
-func (s *Store) GetUser(_ context.Context, g authz.Grant, account, name string) (*User, error) {
+func (s *Store) GetUser(ctx context.Context, g authz.Grant, account, name string) (*User, error) {
 	state := s.state.Load()
 	if err := g.Require("iam:GetUser", state.arn(Ref{KindUser, account, name})); err != nil {
 		return nil, err
@@ -109,7 +109,15 @@ func (s *Store) GetUser(_ context.Context, g authz.Grant, account, name string) 
 	if err != nil {
 		return nil, err
 	}
-	return state.showUser(u), nil
+	shown := state.showUser(u)
+	if u.Login != nil {
+		use, err := s.lastUse(ctx, u.ID)
+		if err != nil {
+			return nil, err
+		}
+		shown.PasswordLastUsed = use.At
+	}
+	return shown, nil
 }
 
 // ListUsers lists the users whose path begins with pathPrefix, without tags and boundary.
