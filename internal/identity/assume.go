@@ -89,6 +89,10 @@ func (s *Store) AssumeRoleDemands(ctx context.Context, caller *authz.Subject, in
 	return state.roleDemands("sts:AssumeRole", in.RoleARN, keys, len(in.Tags) > 0, identity != "")
 }
 
+// trustsNobody is the trust policy of roles that do not exist, so that they are refused in the words
+// that others are refused in.
+const trustsNobody = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"nobody.kura.internal"},"Action":"sts:AssumeRole"}]}`
+
 // roleDemands are the demands on a role's trust policy.
 func (s *State) roleDemands(action, roleARN string, keys keySet, tagged, identified bool) ([]authz.Demand, error) {
 	account, kind, _, _, ok := splitARN(roleARN)
@@ -96,12 +100,16 @@ func (s *State) roleDemands(action, roleARN string, keys keySet, tagged, identif
 		return nil, refuse(ValidationError, "%s is invalid", roleARN)
 	}
 	on := authz.Resource{ARN: roleARN, Account: account, MustAllow: true}
-	if r, ok := byARN[*role](s, roleARN); ok {
-		doc, err := r.trust.document()
-		if err != nil {
-			return nil, err
-		}
-		on.Policy = doc
+	trust := (*compiled)(nil).keep("", trustsNobody, policy.Trust)
+	r, ok := byARN[*role](s, roleARN)
+	if ok {
+		trust = r.trust
+	}
+	var err error
+	if on.Policy, err = trust.document(); err != nil {
+		return nil, err
+	}
+	if ok {
 		for _, t := range r.Tags {
 			keys["aws:resourcetag/"+strings.ToLower(t.Key)] = policy.Values{One: t.Value}
 			keys["iam:resourcetag/"+strings.ToLower(t.Key)] = policy.Values{One: t.Value}

@@ -227,17 +227,20 @@ func ownedIndex(owner string) string { return "k\x00" + owner + "\x00" }
 
 // blanks makes an empty entity of each kind, to decode into.
 var blanks = map[Kind]func() entity{
-	kindAccount:  func() entity { return new(account) },
-	KindUser:     func() entity { return new(user) },
-	KindGroup:    func() entity { return new(group) },
-	KindRole:     func() entity { return new(role) },
-	KindPolicy:   func() entity { return new(managed) },
-	kindKey:      func() entity { return new(accessKey) },
-	kindOrg:      func() entity { return new(organization) },
-	kindOU:       func() entity { return new(unit) },
-	kindSCP:      func() entity { return new(control) },
-	kindAttempt:  func() entity { return new(attempt) },
-	kindTokenKey: func() entity { return new(tokenKey) },
+	kindAccount:         func() entity { return new(account) },
+	KindUser:            func() entity { return new(user) },
+	KindGroup:           func() entity { return new(group) },
+	KindRole:            func() entity { return new(role) },
+	KindPolicy:          func() entity { return new(managed) },
+	KindInstanceProfile: func() entity { return new(profile) },
+	KindMFA:             func() entity { return new(mfaDevice) },
+	KindOIDCProvider:    func() entity { return new(provider) },
+	kindKey:             func() entity { return new(accessKey) },
+	kindTokenKey:        func() entity { return new(tokenKey) },
+	kindOrg:             func() entity { return new(organization) },
+	kindOU:              func() entity { return new(unit) },
+	kindSCP:             func() entity { return new(control) },
+	kindAttempt:         func() entity { return new(attempt) },
 }
 
 // decode reads the record under key.

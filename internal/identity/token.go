@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 )
 
@@ -102,7 +103,7 @@ func (s *Store) sealToken(ctx context.Context, state *State, c *session) (string
 
 // openToken reads a token back. The error says nothing of why it is none.
 func (s *Store) openToken(ctx context.Context, state *State, token string) (*session, error) {
-	if len(token) > maxToken {
+	if len(token) > maxToken || strings.ContainsAny(token, "\r\n") { // which base64 would skip
 		return nil, errToken
 	}
 	raw, err := base64.StdEncoding.Strict().DecodeString(token)
