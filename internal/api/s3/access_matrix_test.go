@@ -251,3 +251,16 @@ func (h *harness) setAccountBlock(b policy.PublicAccessBlock) {
 	}
 }
 
+
+// damage makes a stored setting unreadable.
+func (h *harness) damage(setting string) {
+	h.t.Helper()
+	g := authztest.Grant(h.t, "s3:PutBucketPolicy", "arn:aws:s3:::bucket")
+	_, err := h.objects.UpdateBucket(context.Background(), g, "s3:PutBucketPolicy", "bucket", func(b *object.Bucket) error {
+		b.Settings[setting] = []byte(`{"damaged":`)
+		return nil
+	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+}
