@@ -14,6 +14,7 @@ import (
 	"github.com/kura-s3/kura/internal/authn"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/fault"
+	"github.com/kura-s3/kura/internal/front"
 )
 
 // Failures of the pipeline itself.
@@ -26,7 +27,9 @@ const (
 	BodyTooLarge fault.Kind = "api.BodyTooLarge"
 	// MissingToken: a service that knows no anonymous callers was called without a signature.
 	MissingToken fault.Kind = "api.MissingToken"
-	// ClientGone: the connection failed while the body was read.
+	// TooManyUploads: callers who proved nothing send too many bodies at once.
+	TooManyUploads fault.Kind = "api.TooManyUploads"
+	// ClientGone: the connection failed, or stood still, while the body was read.
 	ClientGone fault.Kind = "api.ClientGone"
 )
 
@@ -111,7 +114,7 @@ func (c *Call) Body() ([]byte, error) {
 	}
 	n, err := buf.ReadFrom(io.LimitReader(c.Caller.Body, limit+1))
 	if err != nil {
-		return nil, bodyError(err)
+		return nil, err
 	}
 	if n > limit {
 		return nil, tooLarge(limit)
@@ -122,7 +125,7 @@ func (c *Call) Body() ([]byte, error) {
 
 // SetBody is for services that read the whole body before they know the caller, because its
 // signature covers it.
-func (c *Call) SetBody(body []byte) { c.body, c.bodyRead = body, true }
+func (c *Call) SetBody(b []byte) { c.body, c.bodyRead = b, true }
 
 // bodyError keeps errors that carry a kind and names the rest: they are the client's connection.
 func bodyError(err error) error {
@@ -133,18 +136,32 @@ func bodyError(err error) error {
 	if errors.As(err, &tooBig) {
 		return tooLarge(tooBig.Limit)
 	}
+	if errors.Is(err, front.ErrTooManyUploads) {
+		return &fault.Error{Kind: TooManyUploads, Cause: err}
+	}
 	return &fault.Error{Kind: ClientGone, Cause: err}
 }
 
+// body names the failures of a connection while its body is read, wherever that is.
+type body struct{ io.Reader }
+
+func (b body) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if err != nil && err != io.EOF {
+		err = bodyError(err)
+	}
+	return n, err
+}
+
 func (c *Call) decodeWire(in any) error {
-	var body []byte
+	var payload []byte
 	if !c.Op.wire.StreamingInput {
 		var err error
-		if body, err = c.Body(); err != nil {
+		if payload, err = c.Body(); err != nil {
 			return err
 		}
 	}
-	req, err := c.Service.WireRequest(c, body)
+	req, err := c.Service.WireRequest(c, payload)
 	if err != nil {
 		return err
 	}

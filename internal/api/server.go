@@ -199,6 +199,9 @@ func (s *Server) descend(c *Call) (any, error) {
 // introduce notes who asks.
 func (s *Server) introduce(c *Call, caller *authn.Caller) {
 	c.Caller = caller
+	if caller.Body != nil && caller.Body != http.NoBody {
+		caller.Body = body{caller.Body}
+	}
 	c.Event.Principal = caller.Subject.Principal
 	c.Event.AccessKey = caller.Subject.AccessKey
 	c.Event.AuthType = caller.AuthType.String()

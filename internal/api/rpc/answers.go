@@ -19,6 +19,7 @@ var queryAnswers = map[fault.Kind]Answer{
 	api.UnknownOperation: {"InvalidAction", 400, "The action or operation requested is invalid."},
 	api.BodyTooLarge:     {"RequestEntityTooLarge", 413, "The request is too large."},
 	api.MissingToken:     {"MissingAuthenticationToken", 403, "Request is missing Authentication Token"},
+	api.TooManyUploads:   {"Throttling", 503, "Rate exceeded"},
 	api.ClientGone:       {"RequestTimeout", 400, "The request was not read within the timeout period."},
 
 	Invalid:       {"ValidationError", 400, ""},

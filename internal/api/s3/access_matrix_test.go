@@ -251,7 +251,6 @@ func (h *harness) setAccountBlock(b policy.PublicAccessBlock) {
 	}
 }
 
-
 // damage makes a stored setting unreadable.
 func (h *harness) damage(setting string) {
 	h.t.Helper()

@@ -82,6 +82,7 @@ var answers = map[fault.Kind]answer{
 	api.UnknownOperation: {"NotImplemented", 501, errHeader},
 	api.BodyTooLarge:     {"MaxMessageLengthExceeded", 400, "Your request was too big."},
 	api.MissingToken:     {"AccessDenied", 403, "Access Denied"},
+	api.TooManyUploads:   {"SlowDown", 503, "Please reduce your request rate."},
 	api.ClientGone:       {"RequestTimeout", 400, "Your socket connection to the server was not read from or written to within the timeout period."},
 
 	object.NoSuchBucket:        {"NoSuchBucket", 404, "The specified bucket does not exist"},

@@ -186,10 +186,13 @@ type formBody struct{ r io.Reader }
 
 func (b formBody) Read(p []byte) (int, error) {
 	n, err := b.r.Read(p)
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		err = &fault.Error{Kind: malformedPost, Cause: err}
+	switch {
+	case err == nil || err == io.EOF || fault.Of(err) != "":
+		return n, err
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return n, &fault.Error{Kind: malformedPost, Cause: err}
 	}
-	return n, err
+	return n, &fault.Error{Kind: api.ClientGone, Cause: err}
 }
 
 // formTags reads the field "tagging": the XML of PutObjectTagging.
