@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"regexp"
 	"time"
+
+	"github.com/kura-s3/kura/internal/engine"
 )
 
-// AdministratorAccess and FullAccess are the policies that Kura itself attaches.
+// AdministratorAccess and FullAWSAccess are the policies that Kura itself attaches.
 const (
 	AdministratorAccess = "arn:aws:iam::aws:policy/AdministratorAccess"
 	fullAWSAccess       = "p-FullAWSAccess"
@@ -50,6 +52,9 @@ func givenKey(given *AccessKeyPair, whose string) (AccessKeyPair, error) {
 
 func (s *Store) found(ctx context.Context, c Config, id string, admin AccessKeyPair) error {
 	err := s.change(ctx, func(tx *change) error {
+		if tx.organization() != nil {
+			return engine.ErrConflict // another node was quicker; its account is the first
+		}
 		now := s.moment()
 		owner := newAccount(id, "", "", now)
 		everything, ok := byARN[*managed](tx.State, AdministratorAccess)

@@ -21,7 +21,6 @@ const (
 	PasswordPolicyViolation fault.Kind = "identity.PasswordPolicyViolation" // PasswordPolicyViolation 400
 	InvalidMFACode          fault.Kind = "identity.InvalidMFACode"          // InvalidAuthenticationCode 403
 	UnmodifiableEntity      fault.Kind = "identity.UnmodifiableEntity"      // UnmodifiableEntity 400
-	InvalidUserType         fault.Kind = "identity.InvalidUserType"         // InvalidUserType 400
 	ReportNotPresent        fault.Kind = "identity.ReportNotPresent"        // ReportNotPresent 410
 	ReportExpired           fault.Kind = "identity.ReportExpired"           // ReportExpired 410
 

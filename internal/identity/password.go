@@ -222,12 +222,12 @@ func (s *Store) DeleteLoginProfile(ctx context.Context, g authz.Grant, accountID
 
 // ChangePassword replaces the caller's own password, whose present one must be shown.
 func (s *Store) ChangePassword(ctx context.Context, g authz.Grant, accountID, userName, old, password string) error {
-	if !s.codes.mayTry("password "+accountID+"/"+userName, s.now()) {
-		return refuse(InvalidUserType, "Too many wrong passwords; wait before the next.")
+	if !s.codes.mayTry(passwordAttempts(accountID, userName), s.now()) {
+		return refuse(AccessDenied, "The old password was incorrect.")
 	}
 	return s.editLogin(ctx, g, "iam:ChangePassword", accountID, userName, true, func(a *account, u *user) error {
 		if !passwordIs(u.Login.Hash, old) {
-			s.codes.failed("password "+accountID+"/"+userName, s.now())
+			s.codes.failed(passwordAttempts(accountID, userName), s.now())
 			return refuse(AccessDenied, "The old password was incorrect.")
 		}
 		return s.setPassword(a, u, password, false)
@@ -263,9 +263,9 @@ func (s *Store) SignIn(ctx context.Context, accountOrAlias, userName, password s
 	if known && found && a.open() && u.Login != nil {
 		hash = u.Login.Hash
 	}
-	at := "password " + accountID + "/"
+	at := passwordAttempts(accountID, "")
 	if found {
-		at += u.Name
+		at = passwordAttempts(accountID, userName)
 	}
 	if !s.codes.mayTry(at, s.now()) {
 		return nil, errSignIn()
@@ -313,6 +313,11 @@ func (s *Store) signInCode(ctx context.Context, state *State, u *user, mfa *MFA)
 
 func expired(p *PasswordPolicy, l *loginProfile, now time.Time) bool {
 	return p != nil && p.MaxPasswordAge > 0 && now.Sub(l.Changed) > time.Duration(p.MaxPasswordAge)*24*time.Hour
+}
+
+// passwordAttempts is what wrong passwords of a user are counted under.
+func passwordAttempts(accountID, userName string) string {
+	return "password " + accountID + "/" + strings.ToLower(userName)
 }
 
 // nobodysHash is what passwords of unknown users are compared with.

@@ -58,7 +58,9 @@ type OIDCProvider struct {
 func issuerOf(raw string) (string, error) {
 	u, err := url.Parse(raw)
 	switch {
-	case err != nil, len(raw) > 255, u.Scheme != "https", u.Host == "", u.User != nil, u.RawQuery != "", u.Fragment != "", u.Opaque != "":
+	// A host of one word could pass its claims off as condition keys of a service ("aws:…").
+	case err == nil && !strings.ContainsAny(u.Host, ".:") && u.Host != "localhost",
+		err != nil, len(raw) > 255, u.Scheme != "https", u.Host == "", u.User != nil, u.RawQuery != "", u.Fragment != "", u.Opaque != "":
 		return "", refuse(ValidationError, "Invalid Open ID Connect Provider URL")
 	}
 	return strings.TrimSuffix(strings.TrimPrefix(raw, "https://"), "/"), nil

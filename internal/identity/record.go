@@ -29,9 +29,6 @@ type entity interface {
 	prepare()
 }
 
-// place is the storage key of an entity.
-func place(e entity) string { return recordPrefix + string(e.kind()) + "/" + e.id() }
-
 // Tag of an entity.
 type Tag struct{ Key, Value string }
 

@@ -131,17 +131,33 @@ func (s *Store) PrincipalExists(account string) bool {
 	return ok
 }
 
-// UserSubject is the Subject of a user as such, without a key: for simulation and the console.
-func (s *Store) UserSubject(account, name string) (authz.Subject, error) {
+// PrincipalSubject is the Subject of a user, or of sessions of a role, by ARN and without a key: for
+// simulation and for the console. For a group it is nobody, with the group's policies.
+func (s *Store) PrincipalSubject(arn string) (authz.Subject, error) {
 	state, err := s.current()
 	if err != nil {
 		return authz.Subject{}, err
 	}
-	u, err := find[*user](state, account, KindUser, name)
-	if err != nil {
-		return authz.Subject{}, err
+	e, ok := byARN[holder](state, arn)
+	if !ok {
+		return authz.Subject{}, refuse(NoSuchEntity, "The principal %s cannot be found.", arn)
 	}
-	b, err := state.userSubject(u)
+	var b *builtSubject
+	switch e := e.(type) {
+	case *user:
+		b, err = state.userSubject(e)
+	case *role:
+		if b, err = state.roleSubject(e); err == nil {
+			keys := b.subject.Keys.(keySet).clone()
+			keys.tag(b.tags)
+			subject := b.subject
+			subject.Keys = keys
+			return subject, nil
+		}
+	default:
+		docs, err := state.documents(nil, e.bound())
+		return authz.Subject{Policies: policy.Inputs{Identity: docs}, Keys: keySet{}}, err
+	}
 	if err != nil {
 		return authz.Subject{}, err
 	}

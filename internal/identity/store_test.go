@@ -343,3 +343,47 @@ func TestEveryMethodNeedsItsGrant(t *testing.T) {
 	_, err = h.CreateAccessKey(h.ctx, authztest.Grant(t, "iam:CreateAccessKey", identity.ARN(account, identity.KindUser, "/", "alice")), account, "")
 	refused(t, err, authz.NotGranted, "")
 }
+
+// Nodes that start at once on the same empty store make one first account.
+func TestRacingFirstStarts(t *testing.T) {
+	meta, v := memory.NewMeta(), newVault(t)
+	stores := make([]*identity.Store, 6)
+	var wg sync.WaitGroup
+	for i := range stores {
+		wg.Go(func() {
+			s, err := identity.Open(context.Background(), identity.Config{Meta: meta, Secrets: v})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			t.Cleanup(func() { s.Close() })
+			stores[i] = s
+		})
+	}
+	wg.Wait()
+	firsts := 0
+	for _, s := range stores {
+		if s.FirstRun() != nil {
+			firsts++
+		}
+		if got := s.Accounts(); len(got) != 1 || got[0] != stores[0].Accounts()[0] {
+			t.Errorf("accounts %v", got)
+		}
+	}
+	if firsts != 1 {
+		t.Errorf("%d first runs", firsts)
+	}
+}
+
+// MinIO CVE-2023-27589: nobody's new key may have the id of somebody else's, least of all root's.
+func TestAccessKeyIDsAreNotShared(t *testing.T) {
+	h := newHouse(t)
+	must(h.CreateUser(h.ctx, h.all, account, identity.CreateUserInput{UserName: "alice"}))(t)
+	for _, id := range []string{rootKey.ID, adminKey.ID} {
+		_, err := h.ImportAccessKey(h.ctx, h.all, account, "alice", identity.AccessKeyPair{ID: id, Secret: "another-secret"})
+		refused(t, err, identity.EntityAlreadyExists, "")
+	}
+	_, err := h.ImportAccessKey(h.ctx, h.all, account, "alice", identity.AccessKeyPair{ID: "ASIA0000000000000000", Secret: "another-secret"})
+	refused(t, err, identity.InvalidInput, "")
+	must(h.ImportAccessKey(h.ctx, h.all, account, "alice", identity.AccessKeyPair{ID: "minio", Secret: "another-secret"}))(t)
+}

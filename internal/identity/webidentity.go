@@ -45,15 +45,14 @@ type WebCredentials struct {
 
 // webIdentity is a verified token.
 type webIdentity struct {
-	provider      *provider
-	issuer        string // without scheme
-	subject       string
-	audience      string // azp where there is one
-	keys          keySet
-	identity      string
-	tags          []Tag
-	transitive    []string
-	authenticated time.Time
+	provider   *provider
+	issuer     string // without scheme
+	subject    string
+	audience   string // azp where there is one
+	keys       keySet
+	identity   string
+	tags       []Tag
+	transitive []string
 }
 
 // WebIdentityDemands verifies the token and says who it is and what the Guard has to allow. Nothing is
@@ -74,7 +73,7 @@ func (s *Store) WebIdentityDemands(ctx context.Context, in WebIdentityInput) (au
 	}
 	demands, err := s.state.Load().roleDemands("sts:AssumeRoleWithWebIdentity", in.RoleARN, keys, len(w.tags) > 0, w.identity != "")
 	p := policy.Principal{
-		Type: policy.WebIdentity, Account: w.provider.Account, ARN: arnOf(w.provider), UserID: w.issuer + ":" + w.subject, Name: w.subject,
+		Type: policy.WebIdentity, Account: w.provider.Account, ARN: arnOf(w.provider), UserID: w.issuer + ":" + w.subject,
 	}
 	return authz.Subject{Principal: p, Keys: w.keys}, demands, err
 }
