@@ -60,9 +60,9 @@ func measure(b *testing.B, workers int, op func(n int64) error) {
 }
 
 func BenchmarkPut(b *testing.B) {
-	for _, size := range []int{4 << 10, 16 << 20} {
+	for name, size := range map[string]int{"small": 4 << 10, "large": 16 << 20} {
 		for _, workers := range []int{1, 16} {
-			b.Run(fmt.Sprintf("%dKiB/%d", size>>10, workers), func(b *testing.B) {
+			b.Run(fmt.Sprintf("%s/%d", name, workers), func(b *testing.B) {
 				f := newBenchFixture(b)
 				data := pattern(1, size)
 				if size > 1<<20 {
@@ -96,7 +96,7 @@ func (f *fixture) fill(keys int, format string, size int) {
 func BenchmarkGet(b *testing.B) {
 	f := newBenchFixture(b)
 	f.fill(5000, "key-%d", 4096)
-	b.Run("4KiB", func(b *testing.B) {
+	b.Run("small", func(b *testing.B) {
 		measure(b, 1, func(n int64) error {
 			o, err := f.store.Get(b.Context(), f.grant, &GetInput{Bucket: "bench", Key: fmt.Sprintf("key-%d", n%5000)})
 			if err != nil {
@@ -115,7 +115,7 @@ func BenchmarkGet(b *testing.B) {
 	})
 	data := pattern(1, 16<<20)
 	f.put("bench", "large", data)
-	b.Run("16MiB", func(b *testing.B) {
+	b.Run("large", func(b *testing.B) {
 		b.SetBytes(int64(len(data)))
 		measure(b, 1, func(int64) error {
 			o, err := f.store.Get(b.Context(), f.grant, &GetInput{Bucket: "bench", Key: "large"})

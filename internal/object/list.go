@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/engine"
@@ -42,11 +44,12 @@ func (s *Store) List(ctx context.Context, g authz.Grant, in *ListInput) (*ListPa
 		return nil, stored(err)
 	}
 	defer it.Close()
-	l := lister{page: page, bucket: b, roll: in.roll(), limit: limit}
-	if err := l.walk(it); err != nil {
+	l := lister{page: page, bucket: b, roll: in.roll(), limit: limit, listRoom: listRooms.Get().(*listRoom)}
+	err = l.walk(it)
+	l.finish()
+	if err != nil {
 		return nil, s.noticeDamage(err)
 	}
-	l.finish()
 	return page, nil
 }
 
@@ -83,26 +86,43 @@ func (r rollup) start(after string) (from string, none bool) {
 	return after + "\x00", false
 }
 
-// lister fills a page. The texts of a page share one allocation.
+// lister fills a page. What it meets is kept small until the page's length is known; the texts of a
+// page share one allocation.
 type lister struct {
 	page   *ListPage
 	bucket *Bucket
 	roll   rollup
 	limit  int
 
-	text  []byte
-	spans []span
-	last  []byte
+	*listRoom
 }
 
-// span is where an object's key and ETag stand in the text.
-type span struct{ start, key, etag int }
+// listRoom is what listings use again.
+type listRoom struct {
+	entries []entry
+	text    []byte
+	last    []byte
+}
+
+var listRooms = sync.Pool{New: func() any { return new(listRoom) }}
+
+// entry is an object met; key and etag are where its texts end.
+type entry struct {
+	key, etag int
+	size      int64
+	modified  int64
+	parts     int
+	algorithm Algorithm
+	composite bool
+	class     string
+	owner     *Owner
+}
 
 func (l *lister) walk(it engine.Iterator) error {
 	ok := it.Next()
 	for ok {
 		key := it.Key()[rowPrefix:]
-		if len(l.page.Objects)+len(l.page.Prefixes) == l.limit {
+		if len(l.entries)+len(l.page.Prefixes) == l.limit {
 			l.page.Truncated = true
 			break
 		}
@@ -126,39 +146,45 @@ func (l *lister) add(key, raw []byte) error {
 	if d, _ := r.decodeSummary(raw); d.bad || r.marker {
 		return errRecord
 	}
-	if l.page.Objects == nil {
-		l.page.Objects = make([]Info, 0, min(l.limit, 64))
-		l.text = make([]byte, 0, 64*min(l.limit, 64))
-	}
-	start := len(l.text)
 	l.text = append(l.text, key...)
-	mid := len(l.text)
+	e := entry{
+		key: len(l.text), size: r.size, modified: r.modified, parts: r.parts,
+		algorithm: r.checksum.Algorithm, composite: r.checksum.Composite, class: r.class, owner: r.owner,
+	}
 	l.text = hex.AppendEncode(l.text, r.md5[:])
 	if r.parts > 0 {
 		l.text = strconv.AppendInt(append(l.text, '-'), int64(r.parts), 10)
 	}
-	l.spans = append(l.spans, span{start, mid, len(l.text)})
+	e.etag = len(l.text)
+	l.entries = append(l.entries, e)
 	l.last = append(l.last[:0], key...)
-
-	l.page.Objects = append(l.page.Objects, Info{
-		Bucket: l.bucket.Name, Latest: true, Versioned: l.bucket.Versioning != Unversioned,
-		Size: r.size, Modified: r.time(), Owner: l.bucket.Owner, Parts: r.parts, Encryption: "AES256",
-		Checksum:   Checksum{Algorithm: r.checksum.Algorithm, Composite: r.checksum.Composite},
-		Attributes: Attributes{StorageClass: r.class},
-	})
-	if r.owner != nil {
-		l.page.Objects[len(l.page.Objects)-1].Owner = *r.owner
-	}
 	return nil
 }
 
+// finish writes the page and gives the room back.
 func (l *lister) finish() {
+	if len(l.entries) > 0 {
+		l.page.Objects = make([]Info, len(l.entries))
+	}
 	text := string(l.text)
-	for i, sp := range l.spans {
-		l.page.Objects[i].Key = text[sp.start:sp.key]
-		l.page.Objects[i].ETag = text[sp.key:sp.etag]
+	start := 0
+	for i := range l.entries {
+		e, o := &l.entries[i], &l.page.Objects[i]
+		o.Bucket, o.Key, o.ETag = l.bucket.Name, text[start:e.key], text[e.key:e.etag]
+		o.Versioned, o.Latest = l.bucket.Versioning != Unversioned, true
+		o.Size, o.Parts, o.Modified, o.Encryption = e.size, e.parts, time.UnixMilli(e.modified).UTC(), "AES256"
+		o.Checksum.Algorithm, o.Checksum.Composite = e.algorithm, e.composite
+		o.Attributes.StorageClass = e.class
+		o.Owner = l.bucket.Owner
+		if e.owner != nil {
+			o.Owner = *e.owner
+		}
+		start = e.etag
 	}
 	if l.page.Truncated {
 		l.page.Next = string(l.last)
 	}
+	clear(l.entries)
+	l.entries, l.text, l.last = l.entries[:0], l.text[:0], l.last[:0]
+	listRooms.Put(l.listRoom)
 }
