@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -262,4 +263,12 @@ func (h *harness) damage(setting string) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
+}
+
+// forward sends a request that was tampered with.
+func (h *harness) forward(r *http.Request) *httptest.ResponseRecorder {
+	h.t.Helper()
+	w := httptest.NewRecorder()
+	h.serve(w, r)
+	return w
 }
