@@ -8,6 +8,7 @@ import (
 
 	"github.com/kura-s3/kura/internal/api"
 	"github.com/kura-s3/kura/internal/api/iam"
+	"github.com/kura-s3/kura/internal/api/organizations"
 	"github.com/kura-s3/kura/internal/api/s3"
 	"github.com/kura-s3/kura/internal/api/sts"
 	"github.com/kura-s3/kura/internal/authn"
@@ -31,6 +32,7 @@ func (s *server) openServices(context.Context) error {
 				DisplayName: s.accountName, Accounts: s3Accounts{s.identities}, Control: s.control,
 			}),
 			iam.New(iam.Config{Identities: s.identities, Authn: s.authn, Log: s.log}),
+			organizations.New(organizations.Config{Identities: s.identities, Authn: s.authn, Log: s.log}),
 			sts.New(sts.Config{Identities: s.identities, Guard: s.guard, Authn: s.authn, Log: s.log}),
 		},
 		Guard:      s.guard,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"encoding/xml"
 	"errors"
 	"io"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/kura-s3/kura/internal/api"
 	"github.com/kura-s3/kura/internal/api/iam"
+	"github.com/kura-s3/kura/internal/api/organizations"
 	"github.com/kura-s3/kura/internal/api/rpc"
 	"github.com/kura-s3/kura/internal/api/sts"
 	"github.com/kura-s3/kura/internal/api/wire"
@@ -142,6 +144,7 @@ func newHarness(t testing.TB) *harness {
 			rpc.New(rpc.Config{Name: "s3", Protocol: wire.Query, Authn: signers, Log: log}), // takes what no other claims
 			iam.New(iam.Config{Identities: h.identities, Authn: signers, Log: log}),
 			sts.New(sts.Config{Identities: h.identities, Guard: h.guard, Authn: signers, Log: log}),
+			organizations.New(organizations.Config{Identities: h.identities, Authn: signers, Log: log}),
 		},
 		Guard: h.guard, Recorder: h.recorder, Log: log, Region: testRegion, Now: h.clock.Now,
 		Peer: func(*http.Request) api.Peer {
@@ -161,7 +164,15 @@ type answer struct {
 }
 
 // code of the error; "" for a success.
-func (a answer) code() string { return a.text("Code") }
+func (a answer) code() string {
+	var told struct {
+		Type string `json:"__type"`
+	}
+	if json.Unmarshal([]byte(a.body), &told) == nil {
+		return told.Type
+	}
+	return a.text("Code")
+}
 
 // text of the first element of the name.
 func (a answer) text(element string) string {
@@ -196,9 +207,17 @@ func (a answer) all(element string) (texts []string) {
 	}
 }
 
-// call sends an operation of the query protocol. Pairs are parameters. The zero user does not sign.
+// call sends an operation. Pairs are parameters as the query protocol has them. The zero user does
+// not sign.
 func (h *harness) call(u user, service, action string, pairs ...string) answer {
 	h.t.Helper()
+	if service == "organizations" {
+		body := jsonOf(h.t, pairs)
+		r := httptest.NewRequest("POST", "http://kura.local/", strings.NewReader(body))
+		r.Header.Set("Content-Type", "application/x-amz-json-1.1")
+		r.Header.Set("X-Amz-Target", "AWSOrganizationsV20161128."+action)
+		return h.send(u, service, r, body)
+	}
 	form := url.Values{"Action": {action}, "Version": {"2010-05-08"}}
 	for i := 0; i+1 < len(pairs); i += 2 {
 		form.Add(pairs[i], pairs[i+1])
@@ -206,6 +225,32 @@ func (h *harness) call(u user, service, action string, pairs ...string) answer {
 	r := httptest.NewRequest("POST", "http://kura.local/", strings.NewReader(form.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
 	return h.send(u, service, r, form.Encode())
+}
+
+// jsonOf makes an object of parameters: "Tags.member.1.Key" is a member of the one element of a list.
+func jsonOf(t testing.TB, pairs []string) string {
+	object := map[string]any{}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		name, element, inList := strings.Cut(pairs[i], ".member.1")
+		switch {
+		case !inList:
+			object[name] = pairs[i+1]
+		case element == "":
+			object[name] = []any{pairs[i+1]}
+		default:
+			list, ok := object[name].([]any)
+			if !ok {
+				list = []any{map[string]any{}}
+				object[name] = list
+			}
+			list[0].(map[string]any)[strings.TrimPrefix(element, ".")] = pairs[i+1]
+		}
+	}
+	body, err := json.Marshal(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
 }
 
 func (h *harness) send(u user, service string, r *http.Request, body string) answer {

@@ -41,7 +41,7 @@ func New(c Config) *rpc.Service {
 		Ops: slices.Concat(
 			e.users(), e.loginProfiles(), e.accessKeys(), e.groups(), e.roles(), e.managedPolicies(), e.inlinePolicies(),
 			e.attachments(), e.boundaries(), e.tags(), e.instanceProfiles(), e.devices(), e.providers(), e.account(),
-			e.credentialsOfOtherKinds(),
+			e.credentialsOfOtherKinds(), e.reports(),
 		),
 	})
 }
@@ -60,7 +60,6 @@ var answers = map[fault.Kind]rpc.Answer{
 	identity.PasswordPolicyViolation: {Code: "PasswordPolicyViolation", Status: 400},
 	identity.InvalidMFACode:          {Code: "InvalidAuthenticationCode", Status: 403},
 	identity.UnmodifiableEntity:      {Code: "UnmodifiableEntity", Status: 400},
-	identity.InvalidUserType:         {Code: "InvalidUserType", Status: 400},
 	identity.ReportNotPresent:        {Code: "ReportNotPresent", Status: 410},
 	identity.ReportExpired:           {Code: "ReportExpired", Status: 410},
 	identity.AccessDenied:            {Code: "AccessDenied", Status: 403, Message: "Access Denied"},

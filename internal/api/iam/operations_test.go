@@ -27,14 +27,19 @@ var parameters = map[string]string{
 	"ThumbprintList.member.1": strings.Repeat("ab", 20), "ClientIDList.member.1": "kura", "Tags.member.1.Key": "team", "Tags.member.1.Value": "red",
 	"TagKeys.member.1": "team", "ActionNames.member.1": "s3:GetObject", "PolicyInputList.member.1": anyDocument, "PolicySourceArn": arn("user/alice"),
 	"RoleArn": arn("role/worker"), "RoleSessionName": "session", "WebIdentityToken": "not.a.token", "Name": "guest", "EncodedMessage": "ABCDEF",
+	"AccountId": testAccount, "ParentId": "r-abcd", "SourceParentId": "r-abcd", "DestinationParentId": "r-abcd", "RootId": "r-abcd",
+	"OrganizationalUnitId": "ou-abcd-12345678", "PolicyId": "p-12345678", "TargetId": "r-abcd", "ChildId": testAccount, "PolicyType": "SERVICE_CONTROL_POLICY",
+	"Type": "SERVICE_CONTROL_POLICY", "Filter": "SERVICE_CONTROL_POLICY", "Content": anyDocument, "Description": "what it is for", "Email": "b@example.com",
+	"AccountName": "b", "CreateAccountRequestId": "car-12345678901234567890123456789012",
 	"DeletionTaskId": "task/aws-service-role/config.amazonaws.com/AWSServiceRoleForConfig/aroaaaaaaaaaaaaaaaaaa",
 }
 
 // exceptions are parameters that one operation wants otherwise.
 var exceptions = map[string]map[string]string{
 	// A session of root or a user is made without these.
-	"GetSessionToken": {"SerialNumber": ""},
-	"AssumeRole":      {"SerialNumber": "", "Tags.member.1.Key": "", "Tags.member.1.Value": ""},
+	"GetSessionToken":                {"SerialNumber": ""},
+	"GetAccountAuthorizationDetails": {"Filter": ""},
+	"AssumeRole":                     {"SerialNumber": "", "Tags.member.1.Key": "", "Tags.member.1.Value": ""},
 }
 
 // sample is a request that the operation accepts.
@@ -90,6 +95,9 @@ func TestEveryOperationIsGuarded(t *testing.T) {
 		t.Run(service+":"+op.Name(), func(t *testing.T) {
 			pairs := sample(op)
 			wants := map[user]string{stranger: "AccessDenied", {}: "MissingAuthenticationToken", forged: "SignatureDoesNotMatch"}
+			if service == "organizations" {
+				wants = map[user]string{stranger: "AccessDeniedException", {}: "MissingAuthenticationTokenException", forged: "InvalidSignatureException"}
+			}
 			if service == "iam" {
 				wants[user{}] = "InvalidAction" // an unsigned form is taken for STS's, which has unsigned calls
 			}
@@ -127,7 +135,7 @@ func TestSamplesReachTheirOperation(t *testing.T) {
 		if ev.Operation != op.Name() || (len(ev.Decisions) == 0 && unsigned[op.Name()] == "") {
 			t.Errorf("%s: recorded as %s with %d decisions: %s", op.Name(), ev.Operation, len(ev.Decisions), a.body)
 		}
-		if code := a.code(); a.status >= 500 || code == "ValidationError" || code == "AccessDenied" && op.Name() != "ChangePassword" {
+		if code := a.code(); a.status >= 500 || code == "ValidationError" || code == "ValidationException" || code == "SerializationException" || strings.HasPrefix(code, "AccessDenied") && op.Name() != "ChangePassword" {
 			t.Errorf("%s: %d %s", op.Name(), a.status, a.body)
 		}
 	}

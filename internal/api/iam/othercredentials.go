@@ -6,6 +6,7 @@ import (
 	"github.com/kura-s3/kura/internal/api"
 	"github.com/kura-s3/kura/internal/api/wire/iamwire"
 	"github.com/kura-s3/kura/internal/authz"
+	"github.com/kura-s3/kura/internal/fault"
 	"github.com/kura-s3/kura/internal/identity"
 )
 
@@ -31,6 +32,8 @@ func (e edge) credentialsOfOtherKinds() []*api.Op {
 
 // exists errs with NoSuchEntity for a user that is not there.
 func (e edge) exists(on identity.Ref) error {
-	_, err := e.identities.UserSubject(on.Account, on.Name)
-	return err
+	if _, err := e.identities.PrincipalSubject(e.identities.ResourceARN(on)); err != nil {
+		return fault.New(identity.NoSuchEntity, "The user with name "+on.Name+" cannot be found.")
+	}
+	return nil
 }
