@@ -39,7 +39,31 @@ func (d *Document) Public() Verdict {
 			v.Reasons = append(v.Reasons, d.publicReason(i))
 		}
 	}
+	if v.Public {
+		v.Witness = strangersRequest(d, v.Statements)
+	}
 	return v
+}
+
+// strangersRequest is a request that one of the statements allows to a caller whom nobody knows,
+// without a signature if possible.
+func strangersRequest(d *Document, statements []int) *Witness {
+	a := newAnalysis(d, nil, Zone{})
+	for i := range a.census.list {
+		c := &a.census.list[i]
+		for _, j := range statements {
+			s := &d.statements[j]
+			if c.name != "*" && c.principal.Type != WebIdentity || c.grade(s) == unnamed {
+				continue
+			}
+			for _, g := range a.groups(s) {
+				if w, result := a.ask(s, c, &g); result == possible {
+					return w
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // public tells whether the statement gives something to callers that it does not fix.

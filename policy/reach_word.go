@@ -1,0 +1,416 @@
+package policy
+
+import (
+	"encoding/binary"
+	"strings"
+	"unicode"
+)
+
+// outcome of a search.
+type outcome uint8
+
+const (
+	impossible outcome = iota // proven: there is none
+	unsure                    // none was found, and none was excluded
+	possible
+)
+
+// A glob is a pattern as a sequence of atoms, so that many of them can be walked through at once.
+// Its variables have been replaced.
+type glob struct {
+	atoms []atom
+	never bool // matches nothing
+}
+
+// atom is one character of a class, or a run of them.
+type atom struct {
+	class class
+	r     rune // of exactly and foldable
+	run   bool
+}
+
+type class uint8
+
+const (
+	exactly class = iota
+	foldable
+	anything
+	inPart    // no colon
+	inSegment // neither colon nor slash
+	digit
+)
+
+func (a *atom) matches(r rune) bool {
+	switch a.class {
+	case exactly:
+		return a.r == r
+	case foldable:
+		return a.r == foldRune(r)
+	case inPart:
+		return r != ':'
+	case inSegment:
+		return r != ':' && r != '/'
+	case digit:
+		return '0' <= r && r <= '9'
+	}
+	return true
+}
+
+// foldRune is the representative of the runes that StringEqualsIgnoreCase takes for equal.
+func foldRune(r rune) rune { return unicode.ToLower(unicode.ToUpper(r)) }
+
+func (g *glob) literal(s string, fold bool) {
+	for _, r := range s {
+		if fold {
+			g.atoms = append(g.atoms, atom{class: foldable, r: foldRune(r)})
+		} else {
+			g.atoms = append(g.atoms, atom{class: exactly, r: r})
+		}
+	}
+}
+
+func (g *glob) one(c class)  { g.atoms = append(g.atoms, atom{class: c}) }
+func (g *glob) some(c class) { g.atoms = append(g.atoms, atom{class: c, run: true}) }
+
+// least is at least one character.
+func (g *glob) least(c class) { g.one(c); g.some(c) }
+
+func literalGlob(s string) glob {
+	var g glob
+	g.literal(s, false)
+	return g
+}
+
+// prefixGlob is everything that begins with s.
+func prefixGlob(s string) glob {
+	g := literalGlob(s)
+	g.some(anything)
+	return g
+}
+
+// exact is the only word of the glob.
+func (g *glob) exact() (string, bool) {
+	var b strings.Builder
+	for i := range g.atoms {
+		if g.atoms[i].class != exactly {
+			return "", false
+		}
+		b.WriteRune(g.atoms[i].r)
+	}
+	return b.String(), !g.never
+}
+
+// sample is a plain word of the glob, with filler in the place of runs.
+func (g *glob) sample(filler string, number rune) string {
+	var b strings.Builder
+	for i := range g.atoms {
+		switch a := &g.atoms[i]; {
+		case a.class == exactly || a.class == foldable:
+			b.WriteRune(a.r)
+		case a.class == digit:
+			b.WriteRune(number)
+		case a.run:
+			b.WriteString(filler)
+		case i+1 < len(g.atoms) && g.atoms[i+1].run && filler != "": // least one: the run fills it
+		default:
+			b.WriteByte('x')
+		}
+	}
+	return b.String()
+}
+
+// weight prefers globs that say much about their words.
+func (g *glob) weight() int {
+	n := 0
+	for i := range g.atoms {
+		if c := g.atoms[i].class; c == exactly || c == foldable || c == digit {
+			n++
+		}
+	}
+	return n
+}
+
+// places is a set of positions in a glob, closed over empty runs.
+type places []uint64
+
+func (p places) has(i int) bool { return p[i/64]>>(i%64)&1 == 1 }
+
+func (g *glob) words() int { return len(g.atoms)/64 + 1 }
+
+func (g *glob) enter(p places, i int) {
+	for {
+		p[i/64] |= 1 << (i % 64)
+		if i == len(g.atoms) || !g.atoms[i].run {
+			return
+		}
+		i++
+	}
+}
+
+// step moves every place of from over r; the result is empty when nothing goes on.
+func (g *glob) step(from, to places, r rune) (alive bool) {
+	for i := range g.atoms {
+		if !from.has(i) || !g.atoms[i].matches(r) {
+			continue
+		}
+		alive = true
+		if g.atoms[i].run {
+			g.enter(to, i)
+		} else {
+			g.enter(to, i+1)
+		}
+	}
+	return alive
+}
+
+func (g *glob) accepts(s string) bool {
+	if g.never {
+		return false
+	}
+	from, to := make(places, g.words()), make(places, g.words())
+	g.enter(from, 0)
+	for _, r := range s {
+		clear(to)
+		if !g.step(from, to, r) {
+			return false
+		}
+		from, to = to, from
+	}
+	return from.has(len(g.atoms))
+}
+
+// wordProblem asks for a word that is in one glob of every group and in none to avoid. The answer is
+// exact, as long as no more than limit states have to be looked at.
+type wordProblem struct {
+	groups [][]glob
+	avoid  []glob
+	limit  int
+}
+
+func (p *wordProblem) fits(s string) bool {
+	for _, group := range p.groups {
+		if !anyOf(group, func(g *glob) bool { return g.accepts(s) }) {
+			return false
+		}
+	}
+	return !anyOf(p.avoid, func(g *glob) bool { return g.accepts(s) })
+}
+
+// find tries plain words before it searches.
+func (p *wordProblem) find() (string, outcome) {
+	best, weight := -1, -1
+	for i, group := range p.groups {
+		closed := true
+		least := 1 << 30
+		for j := range group {
+			_, exact := group[j].exact()
+			closed = closed && (exact || group[j].never)
+			least = min(least, group[j].weight())
+		}
+		if closed {
+			return p.choose(group)
+		}
+		if least > weight {
+			best, weight = i, least
+		}
+	}
+	if best >= 0 {
+		for j := range p.groups[best] {
+			if s, ok := p.guess(&p.groups[best][j]); ok {
+				return s, possible
+			}
+		}
+	} else if p.fits("example") {
+		return "example", possible
+	}
+	return p.search()
+}
+
+// choose tries the words of a group that has no others.
+func (p *wordProblem) choose(group []glob) (string, outcome) {
+	for j := range group {
+		if s, ok := group[j].exact(); ok && p.fits(s) {
+			return s, possible
+		}
+	}
+	return "", impossible
+}
+
+func (p *wordProblem) guess(g *glob) (string, bool) {
+	if g.never {
+		return "", false
+	}
+	for _, with := range [...]struct {
+		filler string
+		number rune
+	}{{"example", '9'}, {"", '8'}} {
+		if s := g.sample(with.filler, with.number); p.fits(s) {
+			return s, true
+		}
+	}
+	return "", false
+}
+
+// wordSearch walks through all globs at once, breadth first.
+type wordSearch struct {
+	globs  []glob
+	groups [][]int // indexes into globs
+	avoid  []int
+	offset []int // of each glob's places in a state
+	size   int
+	trail  []wordState
+	seen   map[string]bool
+}
+
+type wordState struct {
+	places []uint64
+	from   int
+	r      rune
+}
+
+func (p *wordProblem) search() (string, outcome) {
+	w := wordSearch{seen: map[string]bool{}}
+	add := func(list []glob) (indexes []int) {
+		for i := range list {
+			if !list[i].never {
+				indexes = append(indexes, len(w.globs))
+				w.globs = append(w.globs, list[i])
+				w.offset = append(w.offset, w.size)
+				w.size += list[i].words()
+			}
+		}
+		return indexes
+	}
+	for _, group := range p.groups {
+		w.groups = append(w.groups, add(group))
+	}
+	w.avoid = add(p.avoid)
+	start := make([]uint64, w.size)
+	for i := range w.globs {
+		w.globs[i].enter(w.of(start, i), 0)
+	}
+	w.push(wordState{places: start, from: -1})
+	for at := 0; at < len(w.trail); at++ {
+		if w.accepting(w.trail[at].places) {
+			return w.word(at), possible
+		}
+		if at >= p.limit {
+			return "", unsure
+		}
+		for _, r := range w.letters(w.trail[at].places) {
+			w.advance(at, r)
+		}
+	}
+	return "", impossible
+}
+
+func (w *wordSearch) of(state []uint64, i int) places {
+	return places(state[w.offset[i] : w.offset[i]+w.globs[i].words()])
+}
+
+func (w *wordSearch) push(s wordState) {
+	key := make([]byte, 0, 8*len(s.places))
+	for _, word := range s.places {
+		key = binary.LittleEndian.AppendUint64(key, word)
+	}
+	if !w.seen[string(key)] {
+		w.seen[string(key)] = true
+		w.trail = append(w.trail, s)
+	}
+}
+
+// advance drops what can no longer be in one glob of every group.
+func (w *wordSearch) advance(at int, r rune) {
+	next := make([]uint64, w.size)
+	alive := make([]bool, len(w.globs))
+	for i := range w.globs {
+		alive[i] = w.globs[i].step(w.of(w.trail[at].places, i), w.of(next, i), r)
+	}
+	for _, group := range w.groups {
+		if !anyOf(group, func(i *int) bool { return alive[*i] }) {
+			return
+		}
+	}
+	w.push(wordState{places: next, from: at, r: r})
+}
+
+func (w *wordSearch) accepting(state []uint64) bool {
+	in := func(i *int) bool { return w.of(state, *i).has(len(w.globs[*i].atoms)) }
+	for _, group := range w.groups {
+		if !anyOf(group, in) {
+			return false
+		}
+	}
+	return !anyOf(w.avoid, in)
+}
+
+func (w *wordSearch) word(at int) string {
+	var list []rune
+	for ; w.trail[at].from >= 0; at = w.trail[at].from {
+		list = append(list, w.trail[at].r)
+	}
+	var b strings.Builder
+	for i := len(list) - 1; i >= 0; i-- {
+		b.WriteRune(list[i])
+	}
+	return b.String()
+}
+
+// letters are representatives of all characters that the state can tell apart: those that it
+// waits for, one of each class, and one that it does not know.
+func (w *wordSearch) letters(state []uint64) []rune {
+	known := map[rune]bool{':': true, '/': true}
+	list := []rune{':', '/'}
+	note := func(r rune) {
+		if r >= 0 && !known[r] {
+			known[r] = true
+			list = append(list, r)
+		}
+	}
+	for i := range w.globs {
+		p := w.of(state, i)
+		for j := range w.globs[i].atoms {
+			a := &w.globs[i].atoms[j]
+			if !p.has(j) {
+				continue
+			}
+			switch a.class {
+			case exactly:
+				note(a.r)
+			case foldable:
+				for r, first := a.r, true; first || r != a.r; r = unicode.SimpleFold(r) {
+					note(r)
+					first = false
+				}
+			}
+		}
+	}
+	note(unknownRune(known, "0123456789"))
+	note(unknownRune(known, "xyzabcdefghijklmnopqrstuvwXYZABCDEFGHIJKLMNOPQRSTUVW-_."))
+	return list
+}
+
+// unknownRune is a character that is not known, nor equal to a known one but for its case.
+func unknownRune(known map[rune]bool, from string) rune {
+	folded := func(r rune) bool {
+		for other := unicode.SimpleFold(r); other != r; other = unicode.SimpleFold(other) {
+			if known[other] {
+				return true
+			}
+		}
+		return known[r]
+	}
+	for _, r := range from {
+		if !folded(r) {
+			return r
+		}
+	}
+	if from[0] == '0' {
+		return -1 // every digit is known
+	}
+	for r := rune(0x4E00); ; r++ { // ideographs have no case
+		if !known[r] {
+			return r
+		}
+	}
+}
