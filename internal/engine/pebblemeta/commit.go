@@ -75,6 +75,7 @@ func (m *Meta) apply(b *engine.Batch) (batch *pebble.Batch, p *pending, err erro
 		return nil, nil, fmt.Errorf("pebblemeta: %w", err)
 	}
 	b.Version = engine.Version(version)
+	m.reclaim.note(b)
 	if b.Lazy {
 		err := m.guarded(func() error { return batch.Commit(pebble.NoSync) })
 		if err == nil {

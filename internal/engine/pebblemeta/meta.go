@@ -45,6 +45,8 @@ type Config struct {
 	Cache int64
 	// Reserve bytes of the device are left for deleting when it runs full. Default 128 MiB.
 	Reserve int64
+	// Reclaim is how often the space of deleted records is looked after. Default 15 s.
+	Reclaim time.Duration
 	// ReadOnly opens without writing a byte, for doctor.
 	ReadOnly bool
 	// OnFailure is called once when the engine can promise nothing any more. Default: the process
@@ -89,6 +91,7 @@ type Meta struct {
 	syncs   *syncCounter
 	stripes [stripeCount]stripe
 	under   underWay
+	reclaim reclaimer
 
 	metricsMu   sync.Mutex
 	metricsAt   time.Time
@@ -125,6 +128,9 @@ func Open(c Config) (*Meta, error) {
 		return nil, errors.Join(err, m.Close())
 	}
 	m.free() // measured before the first commit asks
+	if !c.ReadOnly {
+		m.startReclaiming(c.Reclaim)
+	}
 	return m, nil
 }
 
@@ -140,6 +146,9 @@ func withDefaults(c Config) Config {
 	}
 	if c.Cache == 0 {
 		c.Cache = defaultCache
+	}
+	if c.Reclaim == 0 {
+		c.Reclaim = defaultReclaim
 	}
 	if c.Reserve == 0 {
 		c.Reserve = defaultReserve
@@ -348,6 +357,7 @@ func (m *Meta) Close() error {
 
 func (m *Meta) close() error {
 	m.closed.Store(true)
+	m.stopReclaiming()
 	for deadline := time.Now().Add(closeWait); m.users.Load() > 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			return fmt.Errorf("pebblemeta: %d calls or iterators did not end", m.users.Load())
