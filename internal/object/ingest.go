@@ -190,13 +190,18 @@ func (s *Store) ingestLarge(ctx context.Context, in *bodyInput, first *[chunkSiz
 	if err == nil {
 		err = stored(p.sealer.Close())
 	}
-	if err == nil {
+	finishing := err == nil
+	if finishing {
 		err = finishBlob(ctx, w, seal.Size(p.size))
 	}
 	if err != nil {
 		p.sealer.Discard()
 		w.Abort()
-		s.withdraw(ctx, id, announced.wait())
+		if finishing { // it may have come true all the same
+			s.giveUp(context.WithoutCancel(ctx), id, w.Ref())
+		} else {
+			s.withdraw(ctx, id, announced.wait())
+		}
 		return nil, err
 	}
 	out.size = p.size

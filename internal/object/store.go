@@ -40,6 +40,9 @@ type Config struct {
 	InlineMax int64
 	// MaxBuckets of one account. Default 10,000, as AWS.
 	MaxBuckets int
+	// ReadOnly writes nothing, undoes nothing and works off no trash, for the doctor: what a crash
+	// left is looked at as it is. Methods that change something fail.
+	ReadOnly bool
 }
 
 // Store is all buckets and objects of one installation. Safe for concurrent use.
@@ -82,21 +85,25 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		inlineMax: c.InlineMax, maxBuckets: c.MaxBuckets, seed: maphash.MakeSeed(),
 	}
 	s.setDefaults()
-	if err := s.ids.open(ctx, s.meta); err != nil {
-		return nil, fmt.Errorf("object: %w", err)
-	}
 	if err := s.loadBuckets(ctx); err != nil {
 		return nil, fmt.Errorf("object: loading buckets: %w", err)
 	}
 	if err := s.loadAccounts(ctx); err != nil {
 		return nil, fmt.Errorf("object: loading accounts: %w", err)
 	}
+	s.drain.init()
+	if c.ReadOnly {
+		s.stop, s.meta = func() {}, readOnly{s.meta}
+		return s, nil
+	}
+	if err := s.ids.open(ctx, s.meta); err != nil {
+		return nil, fmt.Errorf("object: %w", err)
+	}
 	if err := s.replayIntents(ctx); err != nil {
 		return nil, fmt.Errorf("object: clearing interrupted writes: %w", err)
 	}
 	life, stop := context.WithCancel(context.Background())
 	s.stop = stop
-	s.drain.init()
 	changed, err := s.meta.Watch(life, []byte(spaceBucket))
 	if err != nil {
 		stop()
@@ -128,6 +135,14 @@ func (s *Store) setDefaults() {
 		s.maxBuckets = 10000
 	}
 }
+
+// readOnly refuses every commit.
+type readOnly struct{ engine.Meta }
+
+var errReadOnly = errors.New("object: opened for reading only")
+
+// Commit implements engine.Meta.
+func (readOnly) Commit(context.Context, *engine.Batch) error { return errReadOnly }
 
 // Close ends the background work. Callers end their requests first.
 func (s *Store) Close(ctx context.Context) error {
