@@ -2,6 +2,7 @@ package policy
 
 import (
 	"cmp"
+	"encoding/binary"
 	"slices"
 	"strings"
 )
@@ -52,9 +53,11 @@ func Reach(d *Document, zone Zone) []Opening {
 type analysis struct {
 	document, earlier *Document
 	census            *census
-	whole             []glob // what the document is about
-	signatures        map[string]string
+	whole             []glob                 // what the document is about
+	kinds             map[string]*actionKind // by signature
+	kindOf            map[string]*actionKind // by action
 	steps             int
+	known             knownResources
 	// covered says which families of callers have been found for a statement's action.
 	covered map[string]callerFamilies
 }
@@ -82,7 +85,9 @@ func (c *caller) family() callerFamilies {
 }
 
 func newAnalysis(d, earlier *Document, zone Zone) *analysis {
-	a := &analysis{document: d, earlier: earlier, signatures: map[string]string{}, covered: map[string]callerFamilies{}, steps: maxAllSteps}
+	a := &analysis{document: d, earlier: earlier, kinds: map[string]*actionKind{}, kindOf: map[string]*actionKind{}, covered: map[string]callerFamilies{}, steps: maxAllSteps,
+		known: knownResources{map[*statement]uint32{}, map[string]resourceAnswer{}},
+	}
 	documents := []*Document{d}
 	if earlier != nil {
 		documents = append(documents, earlier)
@@ -139,7 +144,7 @@ func onlyBucket(documents []*Document) string {
 func (a *analysis) openings() []Opening {
 	openings := []Opening{}
 	for i := range a.document.statements {
-		if a.document.statements[i].effect != Allow {
+		if a.document.statements[i].effect != Allow || a.unchanged(i) {
 			continue
 		}
 		groups := a.groups(&a.document.statements[i])
@@ -148,6 +153,31 @@ func (a *analysis) openings() []Opening {
 		}
 	}
 	return merged(openings)
+}
+
+// unchanged tells without a search that the earlier document lets in what statement i does: it has
+// the same statement, and denies nothing that this one does not.
+func (a *analysis) unchanged(i int) bool {
+	if a.earlier == nil || a.earlier.version != a.document.version || !a.earlier.has(a.document.text(i)) {
+		return false
+	}
+	for j := range a.earlier.statements {
+		if a.earlier.statements[j].effect == ExplicitDeny && !a.document.has(a.earlier.text(j)) {
+			return false
+		}
+	}
+	return true
+}
+
+func (d *Document) text(i int) string { return d.source[d.statements[i].start:d.statements[i].end] }
+
+func (d *Document) has(text string) bool {
+	for i := range d.statements {
+		if d.text(i) == text {
+			return true
+		}
+	}
+	return false
 }
 
 // merged joins what callers of one name gain by one statement.
@@ -171,30 +201,48 @@ func sorted(list []string) []string {
 	return list
 }
 
-// group is the actions that no statement tells apart, on the same types of resources.
-type group struct {
-	actions   []string
+// actionKind is the actions that no statement tells apart, on the same types of resources.
+type actionKind struct {
+	number    string
 	resources []glob
-	key       string
+	// The statements that are about them.
+	denies, oldDenies, oldAllows []*statement
 }
 
-// groups are the actions of a statement. The one that says most about the danger comes first.
+// group is the actions of a statement that are of one kind.
+type group struct {
+	*actionKind
+	actions []string
+}
+
+// groups are the actions of a statement that its resources leave possible. The one that says most
+// about the danger comes first.
 func (a *analysis) groups(s *statement) []group {
 	var list []group
 	for _, action := range a.actions(s) {
-		key := a.signature(action)
-		i := slices.IndexFunc(list, func(g group) bool { return g.key == key })
+		kind := a.kind(action)
+		i := slices.IndexFunc(list, func(g group) bool { return g.actionKind == kind })
 		if i < 0 {
 			i = len(list)
-			list = append(list, group{key: key, resources: resourcesOf(action)})
+			list = append(list, group{actionKind: kind})
 		}
 		list[i].actions = append(list[i].actions, action)
 	}
+	list = slices.DeleteFunc(list, func(g group) bool { return !a.feasible(s, &g) })
 	for i := range list {
 		slices.SortStableFunc(list[i].actions, compareTelling)
 	}
 	slices.SortStableFunc(list, func(g, h group) int { return compareTelling(g.actions[0], h.actions[0]) })
 	return list
+}
+
+// feasible rules out, for all callers at once, actions that do not apply to the statement's resources.
+func (a *analysis) feasible(s *statement, g *group) bool {
+	if !s.hasResource || s.variable() {
+		return true
+	}
+	m := model{q: a.query(nil, g), g: goal{resources: []resourceWish{{s.resources, !s.notResource, s}}}}
+	return m.resource() != impossible
 }
 
 // telling actions make the better examples.
@@ -264,31 +312,41 @@ func (a *analysis) services() []string {
 	return list
 }
 
-// signature says which statements an action is in, and what it applies to.
-func (a *analysis) signature(action string) string {
-	if s, ok := a.signatures[action]; ok {
-		return s
+// kind of an action: which statements it is in, and what it applies to.
+func (a *analysis) kind(action string) *actionKind {
+	if k := a.kindOf[action]; k != nil {
+		return k
 	}
-	var b strings.Builder
 	e := evaluation{req: &Request{Action: action}, in: &Inputs{}}
 	e.ask()
-	for _, d := range [...]*Document{a.document, a.earlier} {
+	k := &actionKind{}
+	signature := make([]byte, 0, 128)
+	about := func(d *Document, effect Effect) (list []*statement) {
 		if d == nil {
-			continue
+			return nil
 		}
 		for i := range d.statements {
-			if e.actionApplies(&d.statements[i]) {
-				b.WriteByte('1')
-			} else {
-				b.WriteByte('0')
+			if s := &d.statements[i]; s.effect == effect && e.actionApplies(s) {
+				list = append(list, s)
+				signature = binary.AppendUvarint(signature, uint64(i)+1)
 			}
 		}
+		signature = append(signature, 0)
+		return list
 	}
+	k.denies, k.oldDenies, k.oldAllows = about(a.document, ExplicitDeny), about(a.earlier, ExplicitDeny), about(a.earlier, Allow)
+	about(a.document, Allow)
 	if s, row := findAction(action); row != nil {
-		b.WriteString(s.prefix + ":" + row.resources)
+		signature = append(signature, s.prefix+":"+row.resources...)
 	}
-	a.signatures[action] = b.String()
-	return b.String()
+	if known := a.kinds[string(signature)]; known != nil {
+		k = known
+	} else {
+		k.number, k.resources = itoa(len(a.kinds)), resourcesOf(action)
+		a.kinds[string(signature)] = k
+	}
+	a.kindOf[action] = k
+	return k
 }
 
 // resourcesOf are the ARNs that an action applies to; "*" for an action about no resource.
@@ -343,7 +401,7 @@ func (a *analysis) opening(i int, c *caller, groups []group) []Opening {
 	var proven, open []string
 	var witness *Witness
 	for _, g := range groups {
-		key := itoa(i) + " " + g.key
+		key := itoa(i) + " " + g.number
 		if a.covered[key]&(c.family()|familyUnsigned) != 0 {
 			continue
 		}
@@ -401,27 +459,29 @@ func (a *analysis) describe(i int, c *caller, actions []string) Opening {
 
 // ask puts the query for one group of actions.
 func (a *analysis) ask(s *statement, c *caller, g *group) (*Witness, outcome) {
-	q := query{census: a.census, caller: c, action: g.actions[0], document: a.document, earlier: a.earlier, steps: &a.steps}
+	q := a.query(c, g)
+	about := func(list []*statement) (of []*statement) {
+		for _, s := range list {
+			if c.grade(s) != unnamed {
+				of = append(of, s)
+			}
+		}
+		return of
+	}
+	q.denies, q.oldDenies, q.oldAllows = about(g.denies), about(g.oldDenies), about(g.oldAllows)
+	return q.search(goal{}.require(s))
+}
+
+func (a *analysis) query(c *caller, g *group) *query {
+	q := &query{
+		census: a.census, caller: c, action: g.actions[0], document: a.document, earlier: a.earlier,
+		steps: &a.steps, known: &a.known, group: g.number,
+	}
 	if g.resources != nil {
 		q.within = append(q.within, g.resources)
 	}
 	if a.whole != nil && (len(g.resources) != 1 || !g.resources[0].accepts("*")) {
 		q.within = append(q.within, a.whole)
 	}
-	e := evaluation{req: &Request{Action: q.action}, in: &Inputs{}}
-	e.ask()
-	about := func(d *Document, effect Effect) (list []*statement) {
-		if d == nil {
-			return nil
-		}
-		for i := range d.statements {
-			if s := &d.statements[i]; s.effect == effect && e.actionApplies(s) && c.grade(s) != unnamed {
-				list = append(list, s)
-			}
-		}
-		return list
-	}
-	q.denies = about(a.document, ExplicitDeny)
-	q.oldDenies, q.oldAllows = about(a.earlier, ExplicitDeny), about(a.earlier, Allow)
-	return q.search(goal{}.require(s))
+	return q
 }

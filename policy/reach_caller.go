@@ -67,6 +67,7 @@ type census struct {
 	trust    bool // a role's trust policy
 	unsigned bool // requests without a signature are possible
 	named    []principal
+	always   []string // keys that every request has, and that the documents look at
 }
 
 func newCensus(zone Zone, documents ...*Document) *census {
@@ -102,6 +103,12 @@ func newCensus(zone Zone, documents ...*Document) *census {
 	for i := range c.named {
 		c.add(&c.named[i])
 	}
+	for i := range c.list {
+		c.list[i].known["aws:resourceaccount"], c.list[i].known["s3:resourceaccount"] = Values{One: c.owner}, Values{One: c.owner}
+		if zone.Organization != "" {
+			c.list[i].known["aws:resourceorgid"] = Values{One: zone.Organization}
+		}
+	}
 	return c
 }
 
@@ -124,11 +131,11 @@ func unmentioned(text, digits string) string {
 func (c *census) read(s *statement) {
 	c.detailed = c.detailed || s.notPrincipal
 	for i := range s.conditions {
-		c.detailed = c.detailed || slices.Contains(identityKeys[:], s.conditions[i].key)
-		s.conditions[i].variables(c.variable)
+		c.mention(s.conditions[i].key)
+		s.conditions[i].variables(c.mention)
 	}
 	for i := range s.resources {
-		s.resources[i].pattern.variables(c.variable)
+		s.resources[i].pattern.variables(c.mention)
 	}
 	for i := range s.principals {
 		p := s.principals[i]
@@ -141,8 +148,11 @@ func (c *census) read(s *statement) {
 // identityKeys tell the kinds of principal in an account apart.
 var identityKeys = [...]string{"aws:principalarn", "aws:username", "aws:userid", "aws:principaltype"}
 
-func (c *census) variable(key string) {
+func (c *census) mention(key string) {
 	c.detailed = c.detailed || slices.Contains(identityKeys[:], key)
+	if domains[key].always && !slices.Contains(c.always, key) {
+		c.always = append(c.always, key)
+	}
 }
 
 // add makes the callers that a principal of the document means.

@@ -249,7 +249,7 @@ func (p *keyProblem) word(wishes []wish, all bool) (string, outcome) {
 		var list []glob
 		for i := range w.values {
 			pattern, ok := w.values[i].matcher.(*pattern)
-			if !ok {
+			if !ok || w.listed && avoids(wishes, pattern) {
 				continue
 			}
 			if g := pattern.glob(p.env, p.relaxed, w.listed); !g.never {
@@ -267,6 +267,16 @@ func (p *keyProblem) word(wishes []wish, all bool) (string, outcome) {
 		return "", unsure
 	}
 	return s, result
+}
+
+// avoids tells whether the same pattern is among those that the value must not match.
+func avoids(wishes []wish, p *pattern) bool {
+	return anyOf(wishes, func(w *wish) bool {
+		return !w.listed && anyOf(w.values, func(v *conditionValue) bool {
+			q, ok := v.matcher.(*pattern)
+			return ok && p.same(q)
+		})
+	})
 }
 
 // exact lists the texts that string conditions compare with, which other families may like too.

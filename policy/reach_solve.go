@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"encoding/binary"
 	"maps"
 	"slices"
 	"strings"
@@ -25,8 +26,11 @@ type query struct {
 	oldDenies, oldAllows []*statement
 	// document is what must allow.
 	document *Document
-	// steps is what is left for the whole analysis.
+	// steps is what is left for the whole analysis, known what it has found out about resources.
 	steps *int
+	known *knownResources
+	// group names the resources that the action applies to.
+	group string
 	depth int
 }
 
@@ -48,13 +52,14 @@ type goal struct {
 type resourceWish struct {
 	list []resourcePattern
 	in   bool
+	of   *statement
 }
 
 // require wants the statement to apply.
 func (g goal) require(s *statement) goal {
 	g.resources, g.literals = slices.Clip(g.resources), slices.Clip(g.literals)
 	if s.hasResource {
-		g.resources = append(g.resources, resourceWish{s.resources, !s.notResource})
+		g.resources = append(g.resources, resourceWish{s.resources, !s.notResource, s})
 	}
 	for i := range s.conditions {
 		g.literals = append(g.literals, literal{&s.conditions[i], true})
@@ -71,7 +76,7 @@ func (g goal) escapes(s *statement) (ways []goal) {
 	}
 	if s.hasResource {
 		way := g
-		way.resources = append(slices.Clip(g.resources), resourceWish{s.resources, s.notResource})
+		way.resources = append(slices.Clip(g.resources), resourceWish{s.resources, s.notResource, s})
 		ways = append(ways, way)
 	}
 	return ways
@@ -160,11 +165,6 @@ func (q *query) model(g goal, relaxed bool) *model {
 		}
 		m.byKey[l.key] = append(m.byKey[l.key], l)
 	}
-	m.env["aws:resourceaccount"] = Values{One: q.census.owner}
-	m.env["s3:resourceaccount"] = Values{One: q.census.owner}
-	if o := q.census.zone.Organization; o != "" {
-		m.env["aws:resourceorgid"] = Values{One: o}
-	}
 	m.request = Request{Principal: q.caller.principal, Action: q.action, ResourceAccount: q.census.owner}
 	return m
 }
@@ -195,8 +195,8 @@ func (m *model) run() outcome {
 	if result == impossible {
 		return impossible
 	}
-	for key, d := range domains {
-		if _, known := m.env[key]; d.always && !known && !m.relaxed {
+	if !m.relaxed {
+		for _, key := range m.q.census.always {
 			m.assume(key)
 		}
 	}
@@ -297,12 +297,32 @@ func arnOfAccount(account string) glob {
 	return g
 }
 
+// avoids tells whether the same pattern is among those that the resource must not match.
+func (m *model) avoids(p *pattern) bool {
+	return anyOf(m.g.resources, func(r *resourceWish) bool {
+		return !r.in && anyOf(r.list, func(q *resourcePattern) bool { return p.same(&q.pattern) })
+	})
+}
+
+// same tells whether both match the same texts, in every request.
+func (p *pattern) same(q *pattern) bool {
+	return p.form == q.form && p.text == q.text && p.fold == q.fold && slices.Equal(p.ops, q.ops)
+}
+
 // resource finds the resource.
 func (m *model) resource() outcome {
+	key, constant := m.q.known.key(m)
+	if a, ok := m.q.known.answers[key]; ok && constant {
+		m.request.Resource = a.word
+		return a.outcome
+	}
 	p := wordProblem{groups: slices.Clip(m.q.within), limit: maxWordStates}
 	for _, r := range m.g.resources {
 		var list []glob
 		for i := range r.list {
+			if r.in && m.avoids(&r.list[i].pattern) {
+				continue // with variables too: whatever they stand for, they stand for it twice
+			}
 			if g := r.list[i].pattern.glob(m.env, m.relaxed, r.in); !g.never {
 				list = append(list, g)
 			}
@@ -315,7 +335,54 @@ func (m *model) resource() outcome {
 	}
 	s, result := p.find()
 	m.request.Resource = s
+	if constant {
+		m.q.known.answers[key] = resourceAnswer{s, result}
+	}
 	return result
+}
+
+// knownResources keeps answers about resources that do not depend on the caller.
+type knownResources struct {
+	numbers map[*statement]uint32
+	answers map[string]resourceAnswer
+}
+
+type resourceAnswer struct {
+	word string
+	outcome
+}
+
+// key names the question; constant is false when variables make the answer depend on the request.
+func (k *knownResources) key(m *model) (key string, constant bool) {
+	b := make([]byte, 0, len(m.q.group)+5*len(m.g.resources))
+	b = append(b, m.q.group...)
+	for _, r := range m.g.resources {
+		n, ok := k.numbers[r.of]
+		if !ok {
+			n = uint32(len(k.numbers)) << 1
+			if r.of.variable() {
+				n |= 1
+			}
+			k.numbers[r.of] = n
+		}
+		if n&1 == 1 {
+			return "", false
+		}
+		b = append(b, ' ')
+		b = binary.LittleEndian.AppendUint32(b, n)
+		if r.in {
+			b = append(b, '+')
+		}
+	}
+	return string(b), true
+}
+
+// variable tells whether a resource of the statement has a variable.
+func (s *statement) variable() (found bool) {
+	for i := range s.resources {
+		s.resources[i].pattern.variables(func(string) { found = true })
+	}
+	return found
 }
 
 // witness writes the request down.
@@ -330,10 +397,7 @@ func (m *model) witness(q *query) *Witness {
 	}
 	for key, v := range m.env {
 		_, follows := q.caller.known[key]
-		if follows || key == "aws:resourceaccount" || key == "s3:resourceaccount" || key == "aws:resourceorgid" {
-			continue
-		}
-		if domains[key].always && len(m.byKey[key]) == 0 {
+		if follows || domains[key].always && len(m.byKey[key]) == 0 {
 			continue
 		}
 		if w.Keys[key] = v.Many; !v.Multi {

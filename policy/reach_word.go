@@ -2,8 +2,11 @@ package policy
 
 import (
 	"encoding/binary"
+	"math/bits"
+	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // outcome of a search.
@@ -149,15 +152,18 @@ func (g *glob) enter(p places, i int) {
 
 // step moves every place of from over r; the result is empty when nothing goes on.
 func (g *glob) step(from, to places, r rune) (alive bool) {
-	for i := range g.atoms {
-		if !from.has(i) || !g.atoms[i].matches(r) {
-			continue
-		}
-		alive = true
-		if g.atoms[i].run {
-			g.enter(to, i)
-		} else {
-			g.enter(to, i+1)
+	for word, set := range from {
+		for ; set != 0; set &= set - 1 {
+			i := word*64 + bits.TrailingZeros64(set)
+			if i == len(g.atoms) || !g.atoms[i].matches(r) {
+				continue
+			}
+			alive = true
+			if g.atoms[i].run {
+				g.enter(to, i)
+			} else {
+				g.enter(to, i+1)
+			}
 		}
 	}
 	return alive
@@ -167,8 +173,19 @@ func (g *glob) accepts(s string) bool {
 	if g.never {
 		return false
 	}
+	start := 0
+	for ; start < len(g.atoms) && g.atoms[start].class == exactly; start++ {
+		r, n := utf8.DecodeRuneInString(s)
+		if n == 0 || r != g.atoms[start].r {
+			return false
+		}
+		s = s[n:]
+	}
+	if start == len(g.atoms) {
+		return s == ""
+	}
 	from, to := make(places, g.words()), make(places, g.words())
-	g.enter(from, 0)
+	g.enter(from, start)
 	for _, r := range s {
 		clear(to)
 		if !g.step(from, to, r) {
@@ -198,6 +215,9 @@ func (p *wordProblem) fits(s string) bool {
 
 // find tries plain words before it searches.
 func (p *wordProblem) find() (string, outcome) {
+	if !p.narrow() {
+		return "", impossible
+	}
 	best, weight := -1, -1
 	for i, group := range p.groups {
 		closed := true
@@ -224,6 +244,39 @@ func (p *wordProblem) find() (string, outcome) {
 		return "example", possible
 	}
 	return p.search()
+}
+
+// narrow drops globs that begin otherwise than all of another group; false when a group is empty then.
+func (p *wordProblem) narrow() bool {
+	groups := make([][]glob, len(p.groups))
+	for i, group := range p.groups {
+		for j := range group {
+			if !slices.ContainsFunc(p.groups, func(other []glob) bool {
+				return !anyOf(other, func(g *glob) bool { return g.begins(&group[j]) })
+			}) {
+				groups[i] = append(groups[i], group[j])
+			}
+		}
+		if len(groups[i]) == 0 {
+			return false
+		}
+	}
+	p.groups = groups
+	return true
+}
+
+// begins tells whether the literal beginnings agree.
+func (g *glob) begins(h *glob) bool {
+	for i := range min(len(g.atoms), len(h.atoms)) {
+		a, b := &g.atoms[i], &h.atoms[i]
+		if a.class != exactly || b.class != exactly {
+			return true
+		}
+		if a.r != b.r {
+			return false
+		}
+	}
+	return true
 }
 
 // choose tries the words of a group that has no others.
@@ -370,11 +423,10 @@ func (w *wordSearch) letters(state []uint64) []rune {
 	for i := range w.globs {
 		p := w.of(state, i)
 		for j := range w.globs[i].atoms {
-			a := &w.globs[i].atoms[j]
 			if !p.has(j) {
 				continue
 			}
-			switch a.class {
+			switch a := &w.globs[i].atoms[j]; a.class {
 			case exactly:
 				note(a.r)
 			case foldable:
