@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kura-s3/kura/internal/authn"
 	"github.com/kura-s3/kura/internal/engine"
 	"github.com/kura-s3/kura/internal/engine/memory"
 	"github.com/kura-s3/kura/internal/fault"
@@ -146,8 +147,25 @@ func TestFailedCommits(t *testing.T) {
 	}
 }
 
-// Many nodes that change at once lose nothing and agree in the end, also one that fell behind by more
-// revisions than are kept.
+// A node that fell behind by more revisions than are kept reads everything again before it changes
+// anything.
+func TestNodeThatFellFarBehind(t *testing.T) {
+	h := newHouse(t)
+	_, key := h.user("shared")
+	behind := h.openOn(&deaf{Meta: h.meta})
+	h.do(h.DeleteAccessKey(h.ctx, h.all, account, "shared", key.AccessKeyID))
+	for n := range 1100 {
+		h.do(h.Tag(h.ctx, h.all, user("shared"), []identity.Tag{{Key: "n", Value: fmt.Sprint(n)}}))
+	}
+	h.do(behind.Tag(h.ctx, h.all, user("shared"), []identity.Tag{{Key: "m", Value: "x"}}))
+	if got, want := h.inventory(behind), h.inventory(h.openOn(h.meta)); got != want {
+		t.Errorf("the node shows\n%s\nand the store holds\n%s", got, want)
+	}
+	_, err := behind.Lookup(h.ctx, key.AccessKeyID, "")
+	refused(t, err, authn.UnknownKey, "")
+}
+
+// Many nodes that change at once lose nothing and agree in the end.
 func TestNodesAgree(t *testing.T) {
 	h := newHouse(t)
 	nodes := []*identity.Store{h.Store, h.open(), h.open()}
