@@ -46,6 +46,10 @@ func answer[In, Out any](e edge, w *wire.Operation, access api.Access, find find
 			if err != nil {
 				return nil, err
 			}
+			// Some methods are answered here, without the domain; this is their check.
+			if err := g.Require(action, on.arn); err != nil {
+				return nil, err
+			}
 			return do(ctx, g, on.Ref, in)
 		},
 	})

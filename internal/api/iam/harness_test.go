@@ -328,3 +328,26 @@ func trust(principal, condition string) string {
 }
 
 func arn(resource string) string { return "arn:aws:iam::" + testAccount + ":" + resource }
+
+// json is a text in an answer of the JSON protocol, by the names of the members down to it.
+func (a answer) json(path ...string) string {
+	var value any
+	if err := json.Unmarshal([]byte(a.body), &value); err != nil {
+		return ""
+	}
+	for _, name := range path {
+		object, ok := value.(map[string]any)
+		if !ok {
+			return ""
+		}
+		value = object[name]
+	}
+	s, _ := value.(string)
+	return s
+}
+
+// assume gives u a session of a role.
+func (h *harness) assume(u user, role string, pairs ...string) user {
+	h.t.Helper()
+	return h.must(u, "sts", "AssumeRole", append([]string{"RoleArn", role, "RoleSessionName", "session"}, pairs...)...).session()
+}

@@ -41,7 +41,7 @@ func New(c Config) *rpc.Service {
 		Ops: slices.Concat(
 			e.users(), e.loginProfiles(), e.accessKeys(), e.groups(), e.roles(), e.managedPolicies(), e.inlinePolicies(),
 			e.attachments(), e.boundaries(), e.tags(), e.instanceProfiles(), e.devices(), e.providers(), e.account(),
-			e.credentialsOfOtherKinds(), e.reports(),
+			e.credentialsOfOtherKinds(), e.reports(), e.simulation(),
 		),
 	})
 }
