@@ -45,7 +45,7 @@ func (e edge) listVirtualMFADevices(ctx context.Context, g authz.Grant, on ident
 	for _, d := range l.Items {
 		shown := showDevice(d)
 		if d.Root {
-			shown.User = &iamwire.User{UserId: new(on.Account), Arn: new(identity.RootARN(on.Account))}
+			shown.User = rootUser(on.Account)
 		}
 		out.VirtualMFADevices = append(out.VirtualMFADevices, shown)
 	}

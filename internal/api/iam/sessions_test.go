@@ -185,11 +185,15 @@ func TestControls(t *testing.T) {
 	h := newHarness(t)
 	made := h.must(h.admin, "organizations", "CreateAccount", "Email", "b@example.com", "AccountName", "b")
 	account := made.json("CreateAccountStatus", "AccountId")
+	if got := h.must(h.admin, "organizations", "ListRoots"); !strings.Contains(got.body, `"Id":"r-`) {
+		t.Error(got.body)
+	}
 	if state := h.must(h.admin, "organizations", "DescribeCreateAccountStatus", "CreateAccountRequestId", made.json("CreateAccountStatus", "Id")); state.json("CreateAccountStatus", "State") != "SUCCEEDED" {
 		t.Error(state.body)
 	}
 	member := h.assume(h.admin, "arn:aws:iam::"+account+":role/OrganizationAccountAccessRole")
 	h.must(member, "iam", "CreateUser", "UserName", "bob")
+	h.refused("AccessDeniedException", member, "organizations", "ListRoots")
 	control := h.must(h.admin, "organizations", "CreatePolicy", "Name", "no-users", "Description", "nobody makes users", "Type", "SERVICE_CONTROL_POLICY",
 		"Content", statement("Deny", "iam:CreateUser", "*", ""))
 	id := control.json("Policy", "PolicySummary", "Id")
@@ -222,4 +226,28 @@ func TestDecodeAuthorizationMessage(t *testing.T) {
 	h.refused("InvalidAuthorizationMessageException", member, "sts", "DecodeAuthorizationMessage", "EncodedMessage", refused.text("RequestId"))
 	h.refused("InvalidAuthorizationMessageException", h.admin, "sts", "DecodeAuthorizationMessage", "EncodedMessage", "nothing")
 	h.refused("AccessDenied", stranger, "sts", "DecodeAuthorizationMessage", "EncodedMessage", refused.text("RequestId"))
+}
+
+// TestRoot: what root may ask about itself without a name, and how it is shown.
+func TestRoot(t *testing.T) {
+	h := newHarness(t)
+	if got := h.must(h.root, "iam", "GetUser"); got.text("Arn") != arn("root") || got.text("UserId") != testAccount {
+		t.Error(got.body)
+	}
+	if got := h.must(h.root, "iam", "ListAccessKeys").all("AccessKeyId"); len(got) != 1 || got[0] != h.root.key {
+		t.Error(got)
+	}
+	if got := h.must(h.root, "iam", "GetAccountSummary").body; !strings.Contains(got, "<key>AccountAccessKeysPresent</key><value>1</value>") {
+		t.Error(got)
+	}
+	h.refused("ValidationError", h.root, "iam", "GetLoginProfile")
+	h.refused("ValidationError", h.root, "iam", "ChangePassword", "OldPassword", "x", "NewPassword", "y")
+	short := h.must(h.root, "sts", "GetSessionToken", "DurationSeconds", "43200").session()
+	if got := h.must(short, "sts", "GetCallerIdentity").text("Arn"); got != arn("root") {
+		t.Error(got)
+	}
+	h.clock.forward(time.Hour)
+	h.refused("ExpiredToken", short, "sts", "GetCallerIdentity")
+	h.must(h.root, "iam", "DeleteAccessKey", "AccessKeyId", h.root.key)
+	h.refused("InvalidClientTokenId", h.root, "iam", "GetUser")
 }

@@ -32,11 +32,19 @@ func (e edge) createUser(ctx context.Context, g authz.Grant, on identity.Ref, in
 }
 
 func (e edge) getUser(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.GetUserInput) (*iamwire.GetUserOutput, error) {
+	if on.Name == "" {
+		return &iamwire.GetUserOutput{User: rootUser(on.Account)}, nil
+	}
 	u, err := e.identities.GetUser(ctx, g, on.Account, on.Name)
 	if err != nil {
 		return nil, err
 	}
 	return &iamwire.GetUserOutput{User: new(showUser(u))}, nil
+}
+
+// rootUser is the root user as GetUser and ListVirtualMFADevices show it: it has no name and no path.
+func rootUser(account string) *iamwire.User {
+	return &iamwire.User{UserId: new(account), Arn: new(identity.RootARN(account))}
 }
 
 func (e edge) listUsers(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListUsersInput) (*iamwire.ListUsersOutput, error) {

@@ -14,6 +14,7 @@ func (e edge) organization() []*api.Op {
 	return []*api.Op{
 		answer(e, &organizationswire.CreateOrganization, api.Write, nil, nil, e.createOrganization),
 		answer(e, &organizationswire.DescribeOrganization, api.Read, nil, nil, e.describeOrganization),
+		answer(e, &organizationswire.ListRoots, api.List, nil, nil, e.listRoots),
 	}
 }
 
@@ -34,6 +35,28 @@ func (e edge) describeOrganization(ctx context.Context, g authz.Grant, _ *organi
 		Id: new(o.ID), Arn: new(o.ARN), FeatureSet: "ALL", MasterAccountArn: new(o.MasterAccountARN), MasterAccountId: new(o.MasterAccountID),
 		MasterAccountEmail: given(o.MasterAccountEmail), AvailablePolicyTypes: showTypes(o.EnabledTypes),
 	}}, nil
+}
+
+// listRoots shows the one root to the managing account. It takes DescribeOrganization too, which tells
+// the same.
+func (e edge) listRoots(ctx context.Context, g authz.Grant, _ *organizationswire.ListRootsInput) (*organizationswire.ListRootsOutput, error) {
+	if err := g.Require("organizations:ListRoots", "*"); err != nil {
+		return nil, err
+	}
+	g, err := g.Ask(ctx, authz.Demand{Action: "organizations:DescribeOrganization", Resource: authz.Resource{ARN: "*", Account: g.Principal().Account}})
+	if err != nil {
+		return nil, err
+	}
+	o, err := e.identities.DescribeOrganization(ctx, g)
+	if err != nil {
+		return nil, err
+	}
+	if o.MasterAccountID != g.Principal().Account {
+		return nil, fault.New(identity.NotManagementAccount, "You don't have permissions to access this resource.")
+	}
+	return &organizationswire.ListRootsOutput{Roots: []organizationswire.Root{{
+		Id: new(o.RootID), Arn: new(e.identities.OrganizationARN(o.RootID)), Name: new("Root"), PolicyTypes: showTypes(o.EnabledTypes),
+	}}}, nil
 }
 
 func showTypes(enabled []string) []organizationswire.PolicyTypeSummary {
