@@ -155,6 +155,8 @@ func TestFullDevice(t *testing.T) {
 		_, err := f.tryPut(&PutInput{Bucket: "b-1", Key: "k", Body: bytes.NewReader(largeData), Size: int64(len(largeData))})
 		f.want(err, OutOfSpace)
 	}
+	plan.Set(nil, nil)
+	f.settle()
 	plan.Set(faulty.FailNth(faulty.Commit, 1, engine.ErrNoSpace), nil)
 	_, err := f.tryPut(&PutInput{Bucket: "b-1", Key: "k", Body: bytes.NewReader(smallData), Size: int64(len(smallData))})
 	f.want(err, OutOfSpace)

@@ -73,8 +73,12 @@ func encodePage(parts []partRecord) []byte {
 func decodePage(raw []byte) ([]partRecord, error) {
 	d := decoder{b: raw}
 	d.format(formatPage)
-	parts := make([]partRecord, 0, min(d.count(), partsPerPage))
-	for len(d.b) > 0 && len(parts) < partsPerPage {
+	n := d.count()
+	if n == 0 || n > partsPerPage {
+		return nil, errRecord
+	}
+	parts := make([]partRecord, 0, n)
+	for range n {
 		parts = append(parts, d.part())
 	}
 	return parts, d.end()

@@ -32,7 +32,8 @@ func parseVersionID(id string) (seq uint64, nonce [nonceSize]byte, err error) {
 	if len(id) != versionIDLen {
 		return 0, nonce, fault.New(InvalidVersionID, "")
 	}
-	if _, err := versionText.Decode(raw[:], []byte(id)); err != nil {
+	// The decoder passes over line breaks: what is too short then is not one of ours.
+	if n, err := versionText.Decode(raw[:], []byte(id)); err != nil || n != len(raw) {
 		return 0, nonce, fault.New(InvalidVersionID, "")
 	}
 	copy(nonce[:], raw[:])
