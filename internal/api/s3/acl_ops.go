@@ -87,17 +87,17 @@ func (s *Service) putBucketACL(ctx context.Context, g authz.Grant, c *api.Call, 
 		}
 		return &empty{}, nil
 	}
-	if err := s.mayBePublic(list, p, b, "s3:PutBucketAcl", b.ARN()); err != nil {
-		return nil, err
-	}
 	raw, err := list.encode()
 	if err != nil {
 		return nil, err
 	}
 	_, err = s.config.Objects.UpdateBucket(ctx, g, "s3:PutBucketAcl", b.Name, func(b *object.Bucket) error {
-		// The setting may have changed since the decision.
-		if o, err := decodeOwnership(b.Settings[settingOwnership]); err != nil || !o.hasACLs() {
+		// As the bucket is now, not as it was when the request came.
+		if !accessOf(b).ownership.hasACLs() {
 			return fault.New(unsupportedACL, "")
+		}
+		if err := s.mayBePublic(list, p, b, "s3:PutBucketAcl", b.ARN()); err != nil {
+			return err
 		}
 		b.Settings[settingACL] = raw
 		return nil

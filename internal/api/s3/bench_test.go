@@ -2,10 +2,14 @@ package s3
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/kura-s3/kura/internal/authz/authztest"
+	"github.com/kura-s3/kura/internal/object"
 )
 
 // discard is a ResponseWriter that costs nothing, so that a benchmark counts the staircase alone.
@@ -61,4 +65,41 @@ func BenchmarkDeleteObjects(b *testing.B) {
 	doc.WriteString("</Delete>")
 	sum := checksumOfBody(doc.String())
 	replay(b, h, h.request(admin, "POST", "/bucket?delete", doc.String(), "Content-Md5", sum), doc.String())
+}
+
+// BenchmarkPolicies reads from a bucket with a policy of ten statements, alone and among 10,000 others
+// that have one too: a request must not notice them. Beside it, the same read where no policy is.
+func BenchmarkPolicies(b *testing.B) {
+	statements := make([]string, 10)
+	for i := range statements {
+		statements[i] = fmt.Sprintf(`{"Effect":"Allow","Principal":{"AWS":"%s"},"Action":"s3:GetObject","Resource":"arn:aws:s3:::bucket/%d/*"}`, otherAccount, i)
+	}
+	document := `{"Version":"2012-10-17","Statement":[` + strings.Join(statements, ",") + `]}`
+	for _, c := range []struct {
+		name    string
+		buckets int
+		policy  bool
+	}{{"none", 1, false}, {"one", 1, true}, {"10000", 10000, true}} {
+		b.Run(c.name, func(b *testing.B) {
+			h := newAccessHarness(b)
+			h.must(admin, "PUT", "/bucket", "")
+			h.must(admin, "PUT", "/bucket/key", "content")
+			if c.policy {
+				h.config("policy", document)
+			}
+			g := authztest.Grant(b, "s3:CreateBucket", "*")
+			for i := range c.buckets - 1 {
+				name := fmt.Sprintf("bucket-%d", i)
+				_, err := h.objects.CreateBucket(b.Context(), g, object.CreateBucketInput{
+					Name: name, Region: testRegion, Owner: object.Owner{Account: testAccount, Canonical: canonicalID(testAccount)},
+					Settings: map[string][]byte{settingPolicy: []byte(strings.ReplaceAll(document, ":::bucket/", ":::"+name+"/"))},
+				})
+				if err != nil {
+					b.Fatal(err)
+				}
+				h.do(user{}, "HEAD", "/"+name, "")
+			}
+			replay(b, h, h.request(admin, "GET", "/bucket/key", ""), "")
+		})
+	}
 }

@@ -184,7 +184,11 @@ func (s *Service) list(ctx context.Context, g authz.Grant, c *api.Call, in *list
 		in.displayName = s.config.DisplayName(at(c).found.Owner.Account)
 	}
 	page, err := s.config.Objects.List(ctx, g, &in.ListInput)
-	return &listOutput{in, page}, err
+	if err != nil {
+		return nil, err
+	}
+	showOwners(at(c).found, page.Objects)
+	return &listOutput{in, page}, nil
 }
 
 // Respond writes the page.
@@ -408,6 +412,7 @@ func (s *Service) listVersions(ctx context.Context, g authz.Grant, c *api.Call, 
 	if err != nil {
 		return nil, err
 	}
+	showOwners(at(c).found, page.Versions)
 	maximum := int32(in.Max)
 	out := &s3wire.ListObjectVersionsOutput{
 		Name: &at(c).bucket, Prefix: shownKey(in.Prefix, in.url), KeyMarker: shownKey(in.KeyMarker, in.url),

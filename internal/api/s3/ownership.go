@@ -68,6 +68,16 @@ func shownOwner(b *object.Bucket, o object.Owner) object.Owner {
 	return o
 }
 
+// showOwners puts those owners into a listing.
+func showOwners(b *object.Bucket, infos []object.Info) {
+	if accessOf(b).ownership.hasACLs() {
+		return
+	}
+	for i := range infos {
+		infos[i].Owner = b.Owner
+	}
+}
+
 func (s *Service) ownershipOps() []*api.Op {
 	return []*api.Op{
 		api.Declare(api.Decl[s3wire.GetBucketOwnershipControlsInput, s3wire.GetBucketOwnershipControlsOutput]{

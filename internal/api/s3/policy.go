@@ -100,10 +100,11 @@ func (s *Service) putPolicy(ctx context.Context, g authz.Grant, c *api.Call, in 
 	if err != nil {
 		return nil, err
 	}
-	if doc.IsPublic() && s.block(b, accessOf(b)).BlockPublicPolicy {
-		return nil, blocked(caller(c), b, "s3:PutBucketPolicy", b.ARN(), "policies", "BlockPublicPolicy")
-	}
 	_, err = s.config.Objects.UpdateBucket(ctx, g, "s3:PutBucketPolicy", b.Name, func(b *object.Bucket) error {
+		// As the bucket is now, not as it was when the request came.
+		if doc.IsPublic() && s.block(b, accessOf(b)).BlockPublicPolicy {
+			return blocked(caller(c), b, "s3:PutBucketPolicy", b.ARN(), "policies", "BlockPublicPolicy")
+		}
 		b.Settings[settingPolicy] = []byte(doc.Source())
 		return nil
 	})
