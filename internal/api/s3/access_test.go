@@ -389,4 +389,4 @@ func TestUnreadableSettingsCloseTheBucket(t *testing.T) {
 }
 
 // etagHeader is spelled as S3 spells it.
-const etagHeader = "ETag"
+var etagHeader = "ETag"
