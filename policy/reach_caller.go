@@ -36,7 +36,7 @@ type caller struct {
 	// name is the Principal that the set would be written as.
 	name string
 	// known are keys that follow from the principal; closed ones it never has.
-	known  witnessKeys
+	known  Keys
 	closed func(key string) bool
 	// openAccount, openName: the account, and the user or role in it, are not known.
 	openAccount, openName bool
@@ -90,7 +90,7 @@ func newCensus(zone Zone, documents ...*Document) *census {
 	if c.unsigned {
 		c.list = append(c.list, caller{
 			principal: Principal{Type: Anonymous}, kind: CallerAnonymous, name: "*", closed: closedToUnsigned,
-			known: witnessKeys{"aws:principalaccount": {One: anonymous}, "aws:userid": {One: anonymous}, "aws:principaltype": {One: "Anonymous"}},
+			known: CallerKeys(&Principal{Type: Anonymous}),
 		})
 	}
 	c.account("", "", "*")
@@ -296,17 +296,15 @@ func (c *census) federated(arn string) {
 
 func (c *census) service(name string) {
 	k := caller{principal: Principal{Type: Service, ARN: name}, kind: CallerService, name: name, closed: closedToServices}
-	k.known = witnessKeys{"aws:principalisawsservice": {One: "true"}, "aws:principaltype": {One: "Service"}}
-	if name != "" {
-		k.known["aws:principalservicename"] = Values{One: name}
-	} else {
+	k.known = CallerKeys(&k.principal)
+	if name == "" {
 		k.principal.ARN, k.name, k.openName = "example.amazonaws.com", "*", true
 	}
 	c.list = append(c.list, k)
 }
 
 func (c *census) provider(arn string) {
-	k := caller{principal: Principal{Type: WebIdentity, ARN: arn}, kind: CallerIdentity, name: arn, known: witnessKeys{}, closed: closedToProviders}
+	k := caller{principal: Principal{Type: WebIdentity, ARN: arn}, kind: CallerIdentity, name: arn, known: Keys{}, closed: closedToProviders}
 	if arn == "" {
 		k.principal.ARN, k.name = "idp.example.com", "*"
 	}
@@ -319,8 +317,8 @@ func newCaller(p Principal, kind, name string) caller {
 }
 
 // keysOf are the keys that follow from a principal of an account.
-func keysOf(p *Principal) witnessKeys {
-	k := witnessKeys{
+func keysOf(p *Principal) Keys {
+	k := Keys{
 		"aws:principalaccount": {One: p.Account}, "aws:principaltype": {One: p.Type.String()}, "aws:principalarn": {One: p.ARN},
 		"aws:userid": {One: p.UserID}, "aws:principalisawsservice": {One: "false"},
 	}

@@ -37,8 +37,8 @@ func (m *model) identify() outcome {
 
 var identityWishes = [...]string{"aws:principalarn", "aws:principalaccount", "aws:username", "aws:userid"}
 
-func (k witnessKeys) clone() witnessKeys {
-	c := make(witnessKeys, len(k))
+func (k Keys) clone() Keys {
+	c := make(Keys, len(k))
 	for key, v := range k {
 		c[key] = v
 	}

@@ -77,7 +77,7 @@ type keyProblem struct {
 	domain   domain
 	literals []literal
 	// env has the values that variables stand for.
-	env witnessKeys
+	env Keys
 	// relaxed variables may stand for anything: then impossible is still a proof, but possible is none.
 	relaxed bool
 	limit   int
@@ -127,7 +127,7 @@ func (c *condition) absent(ctx Context) bool {
 }
 
 // varies tells whether a value has a variable that env does not know.
-func (c *condition) varies(env witnessKeys) bool {
+func (c *condition) varies(env Keys) bool {
 	found := false
 	c.variables(func(key string) {
 		_, known := env[key]
@@ -416,7 +416,7 @@ func (t instant) text() string {
 
 // glob is the pattern with the values of its variables. Relaxed, a variable that env does not
 // know may be anything: what must match then matches more, what must not match never does.
-func (p *pattern) glob(env witnessKeys, relaxed, positive bool) glob {
+func (p *pattern) glob(env Keys, relaxed, positive bool) glob {
 	g := glob{never: p.form == formNever}
 	if p.form == formAny {
 		g.some(anything)
@@ -448,7 +448,7 @@ func (p *pattern) glob(env witnessKeys, relaxed, positive bool) glob {
 	return g
 }
 
-func (g *glob) variable(o *op, fold bool, env witnessKeys, relaxed, positive bool) bool {
+func (g *glob) variable(o *op, fold bool, env Keys, relaxed, positive bool) bool {
 	if _, known := env[o.text]; !known && relaxed {
 		g.some(anything)
 		return positive

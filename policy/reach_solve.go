@@ -136,7 +136,7 @@ type model struct {
 	g       goal
 	byKey   map[string][]literal
 	keys    []string // of byKey, in order
-	env     witnessKeys
+	env     Keys
 	absent  []string
 	request Request
 	// guessed: a value was settled on that another wish depends on, so failure proves nothing.
@@ -397,7 +397,7 @@ func (m *model) witness(q *query) *Witness {
 	}
 	for key, v := range m.env {
 		_, follows := q.caller.known[key]
-		if follows || domains[key].always && len(m.byKey[key]) == 0 {
+		if follows {
 			continue
 		}
 		if w.Keys[key] = v.Many; !v.Multi {

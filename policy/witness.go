@@ -55,15 +55,6 @@ func allowEverything() *Document {
 	return d
 }
 
-// witnessKeys is a context of known values.
-type witnessKeys map[string]Values
-
-// Lookup implements Context.
-func (k witnessKeys) Lookup(key string) (Values, bool) {
-	v, ok := k[key]
-	return v, ok
-}
-
 // String is the request in one line.
 func (w *Witness) String() string {
 	b := w.Principal
