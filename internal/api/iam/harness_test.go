@@ -115,7 +115,8 @@ func (m *countingMeta) Commit(ctx context.Context, b *engine.Batch) error {
 	return m.Meta.Commit(ctx, b)
 }
 
-func newHarness(t testing.TB) *harness {
+// newHarness takes the transport to OIDC issuers, where a test has one.
+func newHarness(t testing.TB, issuers ...http.RoundTripper) *harness {
 	t.Helper()
 	ctx := context.Background()
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
@@ -129,8 +130,12 @@ func newHarness(t testing.TB) *harness {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var transport http.RoundTripper
+	for _, i := range issuers {
+		transport = i
+	}
 	h.identities, err = identity.Open(ctx, identity.Config{
-		Meta: h.meta, Secrets: ring, Now: h.clock.Now, Log: log, AccountID: testAccount,
+		Issuers: transport, Meta: h.meta, Secrets: ring, Now: h.clock.Now, Log: log, AccountID: testAccount,
 		Admin: &identity.AccessKeyPair{ID: h.admin.key, Secret: h.admin.secret}, Root: &identity.AccessKeyPair{ID: h.root.key, Secret: h.root.secret},
 	})
 	if err != nil {

@@ -46,6 +46,8 @@ func TestMFA(t *testing.T) {
 	h.refused("AccessDenied", alice, "sts", "GetSessionToken", "SerialNumber", serial, "TokenCode", now)
 	h.refused("AccessDenied", strong, "sts", "GetSessionToken")
 	h.must(strong, "sts", "GetCallerIdentity")
+	h.must(h.newUser("plain", ""), "sts", "GetSessionToken")
+	h.refused("AccessDenied", h.newUser("bound", statement("Deny", "sts:GetSessionToken", "*", "")), "sts", "GetSessionToken")
 
 	h.must(h.admin, "iam", "CreateRole", "RoleName", "guarded", "AssumeRolePolicyDocument",
 		trust(arn("user/alice"), `{"Bool":{"aws:MultiFactorAuthPresent":"true"}}`))
