@@ -290,10 +290,13 @@ func (s *Server) complete(c *Call) error {
 		return nil
 	}
 	c.completed = true
-	if s.config.Recorder.Wants(&c.Event) {
-		c.Event.SourceIP = c.Peer.IP.String()
-		c.Event.URI = auditURI(c.R)
+	if !s.config.Recorder.Wants(&c.Event) {
+		return nil
 	}
+	if c.Peer.IP.IsValid() {
+		c.Event.SourceIP = c.Peer.IP.String()
+	}
+	c.Event.URI = auditURI(c.R)
 	ctx := context.WithoutCancel(c.R.Context())
 	return s.config.Recorder.Complete(ctx, &c.Event)
 }
