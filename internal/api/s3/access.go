@@ -29,7 +29,7 @@ type access struct {
 	// not count as absent.
 	broken    error
 	policy    *policy.Document
-	denials   *policy.Document // the Deny statements alone: they bind also what others own
+	denials   *policy.Document // the Deny statements alone, where ACLs count: they bind also what others own
 	public    bool             // the policy, by the rules of Block Public Access
 	ownership ownership
 	block     publicBlock
@@ -68,7 +68,9 @@ func (a *access) compile(settings map[string][]byte) error {
 		return err
 	}
 	a.public = a.policy.IsPublic()
-	a.denials, err = denialsOf(raw)
+	if a.ownership.hasACLs() {
+		a.denials, err = denialsOf(raw)
+	}
 	return err
 }
 
@@ -167,8 +169,11 @@ func (s *Service) newKeyResource(p *policy.Principal, b *object.Bucket, key stri
 // is read only where ACLs decide.
 func (s *Service) keyResource(ctx context.Context, p *policy.Principal, b *object.Bucket, in *object.GetInput, action string) (authz.Resource, error) {
 	r, a, block := s.side(p, b, b.KeyARN(in.Key))
+	if !a.ownership.hasACLs() {
+		return r, nil
+	}
 	governed, isGoverned := objectPermissions[action]
-	if !a.ownership.hasACLs() || !isGoverned && !deletes[action] {
+	if !isGoverned && !(deletes[action] && a.acl.grants(permWrite, p, b.Owner, block)) {
 		return r, nil
 	}
 	info, err := s.config.Objects.Resolve(ctx, in)
@@ -180,8 +185,7 @@ func (s *Service) keyResource(ctx context.Context, p *policy.Principal, b *objec
 	case err != nil:
 		return r, err
 	case !isGoverned:
-		own := p.Account != "" && p.Account == info.Owner.Account
-		r.Granted = own && a.acl.grants(permWrite, p, b.Owner, block)
+		r.Granted = p.Account != "" && p.Account == info.Owner.Account
 		return r, nil
 	}
 	list := ownerACL(info.Owner.Canonical)
@@ -214,12 +218,16 @@ var bucketPermissions = map[string]permission{
 	"s3:GetBucketAcl": permReadACP, "s3:PutBucketAcl": permWriteACP,
 }
 
-// objectPermissions tell which permission of the object's ACL covers an action.
+// objectPermissions tell which permission of the object's ACL covers an action on an object that is
+// there. Where none does, the ACL gives nothing, and the object is its owner's all the same.
 var objectPermissions = map[string]permission{
 	"s3:GetObject": permRead, "s3:GetObjectVersion": permRead,
-	"s3:GetObjectAttributes": permRead, "s3:GetObjectVersionAttributes": permRead,
 	"s3:GetObjectAcl": permReadACP, "s3:GetObjectVersionAcl": permReadACP,
 	"s3:PutObjectAcl": permWriteACP, "s3:PutObjectVersionAcl": permWriteACP,
+
+	"s3:GetObjectAttributes": "", "s3:GetObjectVersionAttributes": "",
+	"s3:GetObjectTagging": "", "s3:GetObjectVersionTagging": "", "s3:PutObjectTagging": "",
+	"s3:PutObjectVersionTagging": "", "s3:DeleteObjectTagging": "", "s3:DeleteObjectVersionTagging": "",
 }
 
 // deletes are the actions that WRITE on the bucket gives a caller on its own objects.

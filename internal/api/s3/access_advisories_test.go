@@ -191,12 +191,15 @@ func TestGHSAmx42CopiesCheckBothSides(t *testing.T) {
 		{"destination only", write, 403, 403},
 		{"without the tags", write + "," + read, 200, 403},
 		{"all", write + "," + read + "," + tags, 200, 200},
+		{"a condition that the source meets", strings.TrimSuffix(write, "}") + `,"Condition":{"StringEquals":{"s3:x-amz-copy-source":"/mine/from"}}},` + read + "," + tags, 200, 200},
+		{"the same without a slash", strings.TrimSuffix(write, "}") + `,"Condition":{"StringEquals":{"s3:x-amz-copy-source":"mine/from"}}},` + read + "," + tags, 200, 200},
+		{"denied by the source", write + "," + read + "," + tags + `,{"Effect":"Deny","Action":"s3:PutObject","Resource":"*","Condition":{"StringLike":{"s3:x-amz-copy-source":"mine/f*"}}}`, 403, 403},
 		{"condition on the source", strings.TrimSuffix(write, "}") + `,"Condition":{"StringEquals":{"s3:x-amz-copy-source":"/bucket/else"}}},` + read + "," + tags, 403, 403},
 		{"denied by the tag", write + "," + read + "," + tags + `,{"Effect":"Deny","Action":"s3:GetObject","Resource":"*","Condition":{"StringEquals":{"s3:ExistingObjectTag/class":"secret"}}}`, 403, 403},
 	} {
 		grant(c.actions)
 		part := upload(admin)
-		if w := h.do(copier, "PUT", part, "", "X-Amz-Copy-Source", "/mine/from"); w.Code != c.part {
+		if w := h.do(copier, "PUT", part, "", "X-Amz-Copy-Source", "/mine/%66rom"); w.Code != c.part {
 			t.Errorf("%s: a part: %d %s", c.name, w.Code, w.Body)
 		}
 		if w := h.do(copier, "PUT", "/bucket/to", "", "X-Amz-Copy-Source", "/mine/from"); w.Code != c.whole {
@@ -267,4 +270,14 @@ func TestAllowDoesNotRestrict(t *testing.T) {
 	}
 	h.peer.IP = netip.MustParseAddr("198.51.100.7")
 	want(t, h.do(admin, "GET", "/bucket", ""), 200, "")
+}
+
+// A grant in a second header of the same name escaped the condition on the first.
+func TestGrantConditionsSeeEveryHeader(t *testing.T) {
+	h := newOpenBucket(t)
+	h.setPolicy(deny("s3:PutObject", `,"Condition":{"StringLike":{"s3:x-amz-grant-read":"*AllUsers*"}}`))
+	r := h.request(admin, "PUT", "/bucket/new", "x", "X-Amz-Grant-Read", "id="+canonicalID(testAccount))
+	want(t, h.forward(r), 200, "")
+	r = h.requestWith(admin, "PUT", "/bucket/new", http.Header{"X-Amz-Grant-Read": {"id=" + canonicalID(testAccount), "uri=" + allUsers}})
+	want(t, h.forward(r), 403, "AccessDenied")
 }

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kura-s3/kura/internal/authn"
 	"github.com/kura-s3/kura/internal/authz"
@@ -271,4 +272,18 @@ func (h *harness) forward(r *http.Request) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	h.serve(w, r)
 	return w
+}
+
+// requestWith is a signed request whose headers may have several values.
+func (h *harness) requestWith(u user, method, uri string, header http.Header) *http.Request {
+	h.t.Helper()
+	r := httptest.NewRequest(method, "http://s3.local"+uri, nil)
+	r.Header = header
+	r.Header.Set("X-Amz-Content-Sha256", "UNSIGNED-PAYLOAD")
+	if _, err := authn.Sign(r, authn.Signing{
+		AccessKeyID: u.key, Secret: u.secret, Region: testRegion, Service: "s3", Time: time.Now(), PayloadHash: "UNSIGNED-PAYLOAD",
+	}); err != nil {
+		h.t.Fatal(err)
+	}
+	return r
 }

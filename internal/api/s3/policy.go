@@ -23,6 +23,7 @@ func (s *Service) policyOps() []*api.Op {
 		}),
 		api.Declare(api.Decl[s3wire.PutBucketPolicyInput, empty]{
 			Wire: &s3wire.PutBucketPolicy, Class: audit.Management, Access: api.Permissions, Unsigned: true,
+			Decode:  decodePolicy,
 			Demands: onBucket[s3wire.PutBucketPolicyInput](s, "s3:PutBucketPolicy"), Do: s.putPolicy,
 		}),
 		api.Declare(api.Decl[s3wire.DeleteBucketPolicyInput, empty]{
@@ -88,15 +89,24 @@ func (s *Service) getPolicy(_ context.Context, _ authz.Grant, c *api.Call, _ *s3
 	return &policyOutput{doc.Render(names)}, nil
 }
 
+// decodePolicy takes the body as the policy that it is, the empty one too: S3 finds it malformed, not
+// missing.
+func decodePolicy(c *api.Call, in *s3wire.PutBucketPolicyInput) error {
+	body, err := c.Body()
+	if err != nil {
+		return err
+	}
+	text := string(body)
+	in.Policy = &text
+	return checkBody(c, body)
+}
+
 func (s *Service) putPolicy(ctx context.Context, g authz.Grant, c *api.Call, in *s3wire.PutBucketPolicyInput) (*empty, error) {
 	if err := ownersOnly(c); err != nil {
 		return nil, err
 	}
-	b, text := at(c).found, ""
-	if in.Policy != nil {
-		text = *in.Policy
-	}
-	doc, err := s.bucketPolicy(b, text)
+	b := at(c).found
+	doc, err := s.bucketPolicy(b, *in.Policy)
 	if err != nil {
 		return nil, err
 	}

@@ -182,12 +182,26 @@ func (k requestKeys) Lookup(key string) (policy.Values, bool) {
 		return v, true
 	}
 	if header, ok := strings.CutPrefix(key, "s3:"); ok && mirrored[header] {
-		values := k.sent()[http.CanonicalHeaderKey(header)]
-		if len(values) > 0 {
-			return policy.Values{One: values[0]}, true
+		if values := k.sent()[http.CanonicalHeaderKey(header)]; len(values) > 0 {
+			return headerKey(header, values), true
 		}
 	}
 	return policy.Values{}, false
+}
+
+// headerKey is the condition key that mirrors a header. It says what Kura acts upon: all of a list of
+// grants, and the source of a copy as it is decoded, in both ways in which policies write it.
+func headerKey(header string, values []string) policy.Values {
+	if header == "x-amz-copy-source" {
+		if source, err := parseCopySource(values[0]); err == nil {
+			path := source.Bucket + "/" + source.Key
+			return policy.Values{Many: []string{path, "/" + path}, Multi: true}
+		}
+	}
+	if strings.HasPrefix(header, "x-amz-grant-") {
+		return policy.Values{One: strings.Join(values, ",")}
+	}
+	return policy.Values{One: values[0]}
 }
 
 // sent are the headers, or the fields of a form that stand for them: then headers beside the form say
