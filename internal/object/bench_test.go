@@ -11,11 +11,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/kura-s3/kura/internal/engine/memory"
+	"github.com/kura-s3/kura/internal/engine/fileblob"
 	"github.com/kura-s3/kura/internal/engine/pebblemeta"
 )
 
-// newBenchFixture has the embedded metadata engine on disk.
+// newBenchFixture has the embedded engines on disk.
 func newBenchFixture(b *testing.B) *fixture {
 	b.Helper()
 	meta, err := pebblemeta.Open(pebblemeta.Config{Dir: b.TempDir()})
@@ -23,7 +23,12 @@ func newBenchFixture(b *testing.B) *fixture {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { meta.Close() })
-	f := newFixtureOn(b, meta, memory.NewBlob(), newRing(b, meta))
+	blob, err := fileblob.Open(fileblob.Config{Dir: b.TempDir()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { blob.Close() })
+	f := newFixtureOn(b, meta, blob, newRing(b, meta))
 	f.bucket("bench", Unversioned)
 	return f
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -327,7 +328,7 @@ func either(first bool, a, b string) string {
 func TestLinearizable(t *testing.T) {
 	for name, v := range map[string]Versioning{"unversioned": Unversioned, "versioned": VersioningEnabled, "suspended": VersioningSuspended} {
 		t.Run(name, func(t *testing.T) {
-			meta := memory.NewMeta()
+			meta := &conflictCounter{Meta: memory.NewMeta()}
 			f := newFixtureOn(t, meta, newCrashBlob(), newRing(t, meta))
 			f.bucket("b-1", v)
 			var mu sync.Mutex
@@ -360,10 +361,27 @@ func TestLinearizable(t *testing.T) {
 			if got := porcupine.CheckOperationsTimeout(register, history, 20*time.Second); got != porcupine.Ok {
 				t.Errorf("%d operations are not linearizable: %s", len(history), got)
 			}
+			if n := meta.conflicts.Load(); n != 0 {
+				t.Errorf("%d commits of one node came into each other's way", n)
+			}
 			f.settle()
 			f.check()
 		})
 	}
+}
+
+// conflictCounter counts commits that met a changed record.
+type conflictCounter struct {
+	engine.Meta
+	conflicts atomic.Int64
+}
+
+func (c *conflictCounter) Commit(ctx context.Context, b *engine.Batch) error {
+	err := c.Meta.Commit(ctx, b)
+	if errors.Is(err, engine.ErrConflict) {
+		c.conflicts.Add(1)
+	}
+	return err
 }
 
 func valueOf(n int, large bool) string {
