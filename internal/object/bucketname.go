@@ -24,12 +24,9 @@ func validBucketName(name string) bool {
 	if len(name) < 3 || len(name) > 63 || strings.Contains(name, "..") {
 		return false
 	}
-	for i := range len(name) {
-		c := name[i]
-		inner := i > 0 && i < len(name)-1
-		if !('a' <= c && c <= 'z' || '0' <= c && c <= '9' || inner && (c == '-' || c == '.')) {
-			return false
-		}
+	const alphanumeric = "abcdefghijklmnopqrstuvwxyz0123456789"
+	if strings.Trim(name, alphanumeric+"-.") != "" || strings.Trim(name[:1]+name[len(name)-1:], alphanumeric) != "" {
+		return false
 	}
 	for _, p := range reservedPrefixes {
 		if strings.HasPrefix(name, p) {

@@ -270,6 +270,9 @@ func (s *Store) condemn(work []trash) (free []trash) {
 		readable := t.kind == trashBlob || t.kind == trashManifest
 		if readable && !s.readers.condemn(t.about) {
 			s.drain.hold(t)
+			if !s.readers.isPinned(t.about) { // the reader ended before it was held
+				s.drain.retry()
+			}
 			continue
 		}
 		free = append(free, t)

@@ -68,6 +68,12 @@ func (r *readerRegistry) condemn(id uint64) bool {
 	return true
 }
 
+func (r *readerRegistry) isPinned(id uint64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.pinned[id] > 0
+}
+
 // forget ends a condemnation: the body is gone, or stays.
 func (r *readerRegistry) forget(id uint64) {
 	r.mu.Lock()
