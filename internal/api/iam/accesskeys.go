@@ -10,17 +10,20 @@ import (
 	"github.com/kura-s3/kura/policy"
 )
 
-func (e edge) accessKeys() []*api.Op {
+// accessKeys are the operations on access keys.
+type accessKeys struct{ edge }
+
+func (e accessKeys) ops() []*api.Op {
 	return []*api.Op{
-		answer(e, &iamwire.CreateAccessKey, api.Write, userRootOrSelf, e.createAccessKey),
-		answer(e, &iamwire.ListAccessKeys, api.List, userRootOrSelf, e.listAccessKeys),
-		act(e, &iamwire.UpdateAccessKey, api.Write, userRootOrSelf, e.updateAccessKey),
-		act(e, &iamwire.DeleteAccessKey, api.Write, userRootOrSelf, e.deleteAccessKey),
-		answer(e, &iamwire.GetAccessKeyLastUsed, api.Read, keyOwner, e.getAccessKeyLastUsed),
+		answer(e.edge, &iamwire.CreateAccessKey, api.Write, userRootOrSelf, e.createAccessKey),
+		answer(e.edge, &iamwire.ListAccessKeys, api.List, userRootOrSelf, e.listAccessKeys),
+		act(e.edge, &iamwire.UpdateAccessKey, api.Write, userRootOrSelf, e.updateAccessKey),
+		act(e.edge, &iamwire.DeleteAccessKey, api.Write, userRootOrSelf, e.deleteAccessKey),
+		answer(e.edge, &iamwire.GetAccessKeyLastUsed, api.Read, keyOwner, e.getAccessKeyLastUsed),
 	}
 }
 
-func (e edge) createAccessKey(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.CreateAccessKeyInput) (*iamwire.CreateAccessKeyOutput, error) {
+func (e accessKeys) createAccessKey(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.CreateAccessKeyInput) (*iamwire.CreateAccessKeyOutput, error) {
 	k, err := e.identities.CreateAccessKey(ctx, g, on.Account, on.Name)
 	if err != nil {
 		return nil, err
@@ -31,7 +34,7 @@ func (e edge) createAccessKey(ctx context.Context, g authz.Grant, on identity.Re
 	}}, nil
 }
 
-func (e edge) listAccessKeys(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListAccessKeysInput) (*iamwire.ListAccessKeysOutput, error) {
+func (e accessKeys) listAccessKeys(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListAccessKeysInput) (*iamwire.ListAccessKeysOutput, error) {
 	l, err := e.identities.ListAccessKeys(ctx, g, on.Account, on.Name, pageOf(in.Marker, in.MaxItems))
 	if err != nil {
 		return nil, err
@@ -39,11 +42,11 @@ func (e edge) listAccessKeys(ctx context.Context, g authz.Grant, on identity.Ref
 	return &iamwire.ListAccessKeysOutput{AccessKeyMetadata: every(l.Items, showKey), IsTruncated: new(l.IsTruncated), Marker: given(l.Marker)}, nil
 }
 
-func (e edge) updateAccessKey(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.UpdateAccessKeyInput) error {
+func (e accessKeys) updateAccessKey(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.UpdateAccessKeyInput) error {
 	return e.identities.UpdateAccessKey(ctx, g, on.Account, on.Name, text(in.AccessKeyId), in.Status == iamwire.StatusTypeActive)
 }
 
-func (e edge) deleteAccessKey(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.DeleteAccessKeyInput) error {
+func (e accessKeys) deleteAccessKey(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.DeleteAccessKeyInput) error {
 	return e.identities.DeleteAccessKey(ctx, g, on.Account, on.Name, text(in.AccessKeyId))
 }
 
@@ -56,7 +59,7 @@ func keyOwner(e edge, p policy.Principal, in input) (target, error) {
 	return e.target(identity.Ref{Kind: identity.KindUser, Account: account, Name: name}), nil
 }
 
-func (e edge) getAccessKeyLastUsed(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.GetAccessKeyLastUsedInput) (*iamwire.GetAccessKeyLastUsedOutput, error) {
+func (e accessKeys) getAccessKeyLastUsed(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.GetAccessKeyLastUsedInput) (*iamwire.GetAccessKeyLastUsedOutput, error) {
 	k, err := e.identities.GetAccessKeyLastUsed(ctx, g, on.Account, text(in.AccessKeyId))
 	if err != nil {
 		return nil, err

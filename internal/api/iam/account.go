@@ -9,28 +9,31 @@ import (
 	"github.com/kura-s3/kura/internal/identity"
 )
 
-func (e edge) account() []*api.Op {
+// accounts are the operations on what an account has one of.
+type accounts struct{ edge }
+
+func (e accounts) ops() []*api.Op {
 	return []*api.Op{
-		act(e, &iamwire.CreateAccountAlias, api.Write, anything, e.createAccountAlias),
-		act(e, &iamwire.DeleteAccountAlias, api.Write, anything, e.deleteAccountAlias),
-		answer(e, &iamwire.ListAccountAliases, api.List, anything, e.listAccountAliases),
-		act(e, &iamwire.UpdateAccountPasswordPolicy, api.Write, anything, e.updateAccountPasswordPolicy),
-		answer(e, &iamwire.GetAccountPasswordPolicy, api.Read, anything, e.getAccountPasswordPolicy),
-		act(e, &iamwire.DeleteAccountPasswordPolicy, api.Permissions, anything, e.deleteAccountPasswordPolicy),
-		answer(e, &iamwire.GetAccountSummary, api.List, anything, e.getAccountSummary),
-		answer(e, &iamwire.GetAccountAuthorizationDetails, api.Read, anything, e.getAccountAuthorizationDetails),
+		act(e.edge, &iamwire.CreateAccountAlias, api.Write, anything, e.createAccountAlias),
+		act(e.edge, &iamwire.DeleteAccountAlias, api.Write, anything, e.deleteAccountAlias),
+		answer(e.edge, &iamwire.ListAccountAliases, api.List, anything, e.listAccountAliases),
+		act(e.edge, &iamwire.UpdateAccountPasswordPolicy, api.Write, anything, e.updateAccountPasswordPolicy),
+		answer(e.edge, &iamwire.GetAccountPasswordPolicy, api.Read, anything, e.getAccountPasswordPolicy),
+		act(e.edge, &iamwire.DeleteAccountPasswordPolicy, api.Permissions, anything, e.deleteAccountPasswordPolicy),
+		answer(e.edge, &iamwire.GetAccountSummary, api.List, anything, e.getAccountSummary),
+		answer(e.edge, &iamwire.GetAccountAuthorizationDetails, api.Read, anything, e.getAccountAuthorizationDetails),
 	}
 }
 
-func (e edge) createAccountAlias(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.CreateAccountAliasInput) error {
+func (e accounts) createAccountAlias(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.CreateAccountAliasInput) error {
 	return e.identities.CreateAccountAlias(ctx, g, on.Account, text(in.AccountAlias))
 }
 
-func (e edge) deleteAccountAlias(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.DeleteAccountAliasInput) error {
+func (e accounts) deleteAccountAlias(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.DeleteAccountAliasInput) error {
 	return e.identities.DeleteAccountAlias(ctx, g, on.Account, text(in.AccountAlias))
 }
 
-func (e edge) listAccountAliases(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.ListAccountAliasesInput) (*iamwire.ListAccountAliasesOutput, error) {
+func (e accounts) listAccountAliases(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.ListAccountAliasesInput) (*iamwire.ListAccountAliasesOutput, error) {
 	aliases, err := e.identities.ListAccountAliases(ctx, g, on.Account)
 	if err != nil {
 		return nil, err
@@ -38,7 +41,7 @@ func (e edge) listAccountAliases(ctx context.Context, g authz.Grant, on identity
 	return &iamwire.ListAccountAliasesOutput{AccountAliases: aliases, IsTruncated: new(false)}, nil
 }
 
-func (e edge) updateAccountPasswordPolicy(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.UpdateAccountPasswordPolicyInput) error {
+func (e accounts) updateAccountPasswordPolicy(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.UpdateAccountPasswordPolicyInput) error {
 	return e.identities.UpdateAccountPasswordPolicy(ctx, g, on.Account, identity.PasswordPolicy{
 		MinimumPasswordLength: number(in.MinimumPasswordLength), RequireSymbols: yes(in.RequireSymbols), RequireNumbers: yes(in.RequireNumbers),
 		RequireUppercaseCharacters: yes(in.RequireUppercaseCharacters), RequireLowercaseCharacters: yes(in.RequireLowercaseCharacters),
@@ -47,7 +50,7 @@ func (e edge) updateAccountPasswordPolicy(ctx context.Context, g authz.Grant, on
 	})
 }
 
-func (e edge) getAccountPasswordPolicy(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.GetAccountPasswordPolicyInput) (*iamwire.GetAccountPasswordPolicyOutput, error) {
+func (e accounts) getAccountPasswordPolicy(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.GetAccountPasswordPolicyInput) (*iamwire.GetAccountPasswordPolicyOutput, error) {
 	p, err := e.identities.GetAccountPasswordPolicy(ctx, g, on.Account)
 	if err != nil {
 		return nil, err
@@ -66,11 +69,11 @@ func (e edge) getAccountPasswordPolicy(ctx context.Context, g authz.Grant, on id
 	return &iamwire.GetAccountPasswordPolicyOutput{PasswordPolicy: shown}, nil
 }
 
-func (e edge) deleteAccountPasswordPolicy(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.DeleteAccountPasswordPolicyInput) error {
+func (e accounts) deleteAccountPasswordPolicy(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.DeleteAccountPasswordPolicyInput) error {
 	return e.identities.DeleteAccountPasswordPolicy(ctx, g, on.Account)
 }
 
-func (e edge) getAccountSummary(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.GetAccountSummaryInput) (*iamwire.GetAccountSummaryOutput, error) {
+func (e accounts) getAccountSummary(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.GetAccountSummaryInput) (*iamwire.GetAccountSummaryOutput, error) {
 	entries, err := e.identities.GetAccountSummary(ctx, g, on.Account)
 	if err != nil {
 		return nil, err
@@ -82,7 +85,7 @@ func (e edge) getAccountSummary(ctx context.Context, g authz.Grant, on identity.
 	return out, nil
 }
 
-func (e edge) getAccountAuthorizationDetails(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.GetAccountAuthorizationDetailsInput) (*iamwire.GetAccountAuthorizationDetailsOutput, error) {
+func (e accounts) getAccountAuthorizationDetails(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.GetAccountAuthorizationDetailsInput) (*iamwire.GetAccountAuthorizationDetailsOutput, error) {
 	filter := every(in.Filter, func(t iamwire.EntityType) string { return string(t) })
 	l, err := e.identities.GetAccountAuthorizationDetails(ctx, g, on.Account, filter, pageOf(in.Marker, in.MaxItems))
 	if err != nil {

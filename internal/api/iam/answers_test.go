@@ -147,6 +147,9 @@ func TestSimulation(t *testing.T) {
 		t.Error(shared.body)
 	}
 	h.refused("InvalidInput", h.admin, "iam", "SimulateCustomPolicy", "PolicyInputList.member.1", `{"Statement":1}`, "ActionNames.member.1", "s3:GetObject")
+	// The path of an ARN counts: who may ask about /dev/ does not learn about others by name.
+	h.refused("NoSuchEntity", h.newUser("asker", allow("iam:SimulatePrincipalPolicy", arn("user/dev/*"), "")), "iam", "SimulatePrincipalPolicy",
+		"PolicySourceArn", arn("user/dev/alice"), "ActionNames.member.1", "s3:GetObject")
 	h.refused("NoSuchEntity", h.admin, "iam", "SimulatePrincipalPolicy", "PolicySourceArn", arn("user/nobody"), "ActionNames.member.1", "s3:GetObject")
 }
 

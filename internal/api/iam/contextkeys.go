@@ -14,8 +14,8 @@ import (
 	"github.com/kura-s3/kura/policy"
 )
 
-func (e edge) getContextKeysForPrincipalPolicy(_ context.Context, _ authz.Grant, on identity.Ref, in *iamwire.GetContextKeysForPrincipalPolicyInput) (*iamwire.GetContextKeysForPrincipalPolicyOutput, error) {
-	subject, err := e.source(on)
+func (e simulator) getContextKeysForPrincipalPolicy(_ context.Context, _ authz.Grant, on identity.Ref, in *iamwire.GetContextKeysForPrincipalPolicyInput) (*iamwire.GetContextKeysForPrincipalPolicyOutput, error) {
+	subject, err := e.source(on, in.PolicySourceArn)
 	if err != nil {
 		return nil, err
 	}
@@ -23,7 +23,7 @@ func (e edge) getContextKeysForPrincipalPolicy(_ context.Context, _ authz.Grant,
 	return &iamwire.GetContextKeysForPrincipalPolicyOutput{ContextKeyNames: names}, err
 }
 
-func (e edge) getContextKeysForCustomPolicy(_ context.Context, _ authz.Grant, _ identity.Ref, in *iamwire.GetContextKeysForCustomPolicyInput) (*iamwire.GetContextKeysForCustomPolicyOutput, error) {
+func (e simulator) getContextKeysForCustomPolicy(_ context.Context, _ authz.Grant, _ identity.Ref, in *iamwire.GetContextKeysForCustomPolicyInput) (*iamwire.GetContextKeysForCustomPolicyOutput, error) {
 	names, err := contextKeys(nil, in.PolicyInputList)
 	return &iamwire.GetContextKeysForCustomPolicyOutput{ContextKeyNames: names}, err
 }

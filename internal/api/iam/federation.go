@@ -10,15 +10,18 @@ import (
 	"github.com/kura-s3/kura/policy"
 )
 
-func (e edge) providers() []*api.Op {
+// providers are the operations on OIDC providers.
+type providers struct{ edge }
+
+func (e providers) ops() []*api.Op {
 	return []*api.Op{
-		answer(e, &iamwire.CreateOpenIDConnectProvider, api.Write, issuer, e.createOpenIDConnectProvider),
-		answer(e, &iamwire.GetOpenIDConnectProvider, api.Read, provider, e.getOpenIDConnectProvider),
-		answer(e, &iamwire.ListOpenIDConnectProviders, api.List, anything, e.listOpenIDConnectProviders),
-		act(e, &iamwire.UpdateOpenIDConnectProviderThumbprint, api.Write, provider, e.updateOpenIDConnectProviderThumbprint),
-		act(e, &iamwire.AddClientIDToOpenIDConnectProvider, api.Write, provider, e.addClientIDToOpenIDConnectProvider),
-		act(e, &iamwire.RemoveClientIDFromOpenIDConnectProvider, api.Write, provider, e.removeClientIDFromOpenIDConnectProvider),
-		act(e, &iamwire.DeleteOpenIDConnectProvider, api.Write, provider, e.deleteOpenIDConnectProvider),
+		answer(e.edge, &iamwire.CreateOpenIDConnectProvider, api.Write, issuer, e.createOpenIDConnectProvider),
+		answer(e.edge, &iamwire.GetOpenIDConnectProvider, api.Read, provider, e.getOpenIDConnectProvider),
+		answer(e.edge, &iamwire.ListOpenIDConnectProviders, api.List, anything, e.listOpenIDConnectProviders),
+		act(e.edge, &iamwire.UpdateOpenIDConnectProviderThumbprint, api.Write, provider, e.updateOpenIDConnectProviderThumbprint),
+		act(e.edge, &iamwire.AddClientIDToOpenIDConnectProvider, api.Write, provider, e.addClientIDToOpenIDConnectProvider),
+		act(e.edge, &iamwire.RemoveClientIDFromOpenIDConnectProvider, api.Write, provider, e.removeClientIDFromOpenIDConnectProvider),
+		act(e.edge, &iamwire.DeleteOpenIDConnectProvider, api.Write, provider, e.deleteOpenIDConnectProvider),
 	}
 }
 
@@ -28,7 +31,7 @@ func issuer(_ edge, p policy.Principal, in input) (target, error) {
 	return target{identity.Ref{Kind: identity.KindOIDCProvider, Account: p.Account, Name: arn}, arn}, nil
 }
 
-func (e edge) createOpenIDConnectProvider(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.CreateOpenIDConnectProviderInput) (*iamwire.CreateOpenIDConnectProviderOutput, error) {
+func (e providers) createOpenIDConnectProvider(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.CreateOpenIDConnectProviderInput) (*iamwire.CreateOpenIDConnectProviderOutput, error) {
 	p, err := e.identities.CreateOIDCProvider(ctx, g, on.Account, text(in.Url), in.ClientIDList, in.ThumbprintList, tagsOf(in.Tags))
 	if err != nil {
 		return nil, err
@@ -36,7 +39,7 @@ func (e edge) createOpenIDConnectProvider(ctx context.Context, g authz.Grant, on
 	return &iamwire.CreateOpenIDConnectProviderOutput{OpenIDConnectProviderArn: new(p.ARN), Tags: showTags(p.Tags)}, nil
 }
 
-func (e edge) getOpenIDConnectProvider(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.GetOpenIDConnectProviderInput) (*iamwire.GetOpenIDConnectProviderOutput, error) {
+func (e providers) getOpenIDConnectProvider(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.GetOpenIDConnectProviderInput) (*iamwire.GetOpenIDConnectProviderOutput, error) {
 	p, err := e.identities.GetOIDCProvider(ctx, g, on.Account, on.Name)
 	if err != nil {
 		return nil, err
@@ -48,7 +51,7 @@ func (e edge) getOpenIDConnectProvider(ctx context.Context, g authz.Grant, on id
 	}, nil
 }
 
-func (e edge) listOpenIDConnectProviders(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.ListOpenIDConnectProvidersInput) (*iamwire.ListOpenIDConnectProvidersOutput, error) {
+func (e providers) listOpenIDConnectProviders(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.ListOpenIDConnectProvidersInput) (*iamwire.ListOpenIDConnectProvidersOutput, error) {
 	arns, err := e.identities.ListOIDCProviders(ctx, g, on.Account)
 	if err != nil {
 		return nil, err
@@ -59,18 +62,18 @@ func (e edge) listOpenIDConnectProviders(ctx context.Context, g authz.Grant, on 
 	return &iamwire.ListOpenIDConnectProvidersOutput{OpenIDConnectProviderList: every(arns, show)}, nil
 }
 
-func (e edge) updateOpenIDConnectProviderThumbprint(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.UpdateOpenIDConnectProviderThumbprintInput) error {
+func (e providers) updateOpenIDConnectProviderThumbprint(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.UpdateOpenIDConnectProviderThumbprintInput) error {
 	return e.identities.UpdateThumbprints(ctx, g, on.Account, on.Name, in.ThumbprintList)
 }
 
-func (e edge) addClientIDToOpenIDConnectProvider(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.AddClientIDToOpenIDConnectProviderInput) error {
+func (e providers) addClientIDToOpenIDConnectProvider(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.AddClientIDToOpenIDConnectProviderInput) error {
 	return e.identities.AddClientID(ctx, g, on.Account, on.Name, text(in.ClientID))
 }
 
-func (e edge) removeClientIDFromOpenIDConnectProvider(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.RemoveClientIDFromOpenIDConnectProviderInput) error {
+func (e providers) removeClientIDFromOpenIDConnectProvider(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.RemoveClientIDFromOpenIDConnectProviderInput) error {
 	return e.identities.RemoveClientID(ctx, g, on.Account, on.Name, text(in.ClientID))
 }
 
-func (e edge) deleteOpenIDConnectProvider(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.DeleteOpenIDConnectProviderInput) error {
+func (e providers) deleteOpenIDConnectProvider(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.DeleteOpenIDConnectProviderInput) error {
 	return e.identities.DeleteOIDCProvider(ctx, g, on.Account, on.Name)
 }

@@ -9,19 +9,22 @@ import (
 	"github.com/kura-s3/kura/internal/identity"
 )
 
-func (e edge) groups() []*api.Op {
+// groups are the operations on groups.
+type groups struct{ edge }
+
+func (e groups) ops() []*api.Op {
 	return []*api.Op{
-		answer(e, &iamwire.CreateGroup, api.Write, created(identity.KindGroup, "GroupName"), e.createGroup),
-		answer(e, &iamwire.GetGroup, api.Read, group, e.getGroup),
-		answer(e, &iamwire.ListGroups, api.List, anything, e.listGroups),
-		act(e, &iamwire.UpdateGroup, api.Write, group, e.updateGroup, renamedGroup),
-		act(e, &iamwire.DeleteGroup, api.Write, group, e.deleteGroup),
-		act(e, &iamwire.AddUserToGroup, api.Write, group, e.addUserToGroup),
-		act(e, &iamwire.RemoveUserFromGroup, api.Write, group, e.removeUserFromGroup),
+		answer(e.edge, &iamwire.CreateGroup, api.Write, created(identity.KindGroup, "GroupName"), e.createGroup),
+		answer(e.edge, &iamwire.GetGroup, api.Read, group, e.getGroup),
+		answer(e.edge, &iamwire.ListGroups, api.List, anything, e.listGroups),
+		act(e.edge, &iamwire.UpdateGroup, api.Write, group, e.updateGroup, renamedGroup),
+		act(e.edge, &iamwire.DeleteGroup, api.Write, group, e.deleteGroup),
+		act(e.edge, &iamwire.AddUserToGroup, api.Write, group, e.addUserToGroup),
+		act(e.edge, &iamwire.RemoveUserFromGroup, api.Write, group, e.removeUserFromGroup),
 	}
 }
 
-func (e edge) createGroup(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.CreateGroupInput) (*iamwire.CreateGroupOutput, error) {
+func (e groups) createGroup(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.CreateGroupInput) (*iamwire.CreateGroupOutput, error) {
 	made, err := e.identities.CreateGroup(ctx, g, on.Account, on.Name, text(in.Path))
 	if err != nil {
 		return nil, err
@@ -29,7 +32,7 @@ func (e edge) createGroup(ctx context.Context, g authz.Grant, on identity.Ref, i
 	return &iamwire.CreateGroupOutput{Group: new(showGroup(made))}, nil
 }
 
-func (e edge) getGroup(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.GetGroupInput) (*iamwire.GetGroupOutput, error) {
+func (e groups) getGroup(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.GetGroupInput) (*iamwire.GetGroupOutput, error) {
 	found, l, err := e.identities.GetGroup(ctx, g, on.Account, on.Name, pageOf(in.Marker, in.MaxItems))
 	if err != nil {
 		return nil, err
@@ -39,7 +42,7 @@ func (e edge) getGroup(ctx context.Context, g authz.Grant, on identity.Ref, in *
 	}, nil
 }
 
-func (e edge) listGroups(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListGroupsInput) (*iamwire.ListGroupsOutput, error) {
+func (e groups) listGroups(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListGroupsInput) (*iamwire.ListGroupsOutput, error) {
 	l, err := e.identities.ListGroups(ctx, g, on.Account, text(in.PathPrefix), pageOf(in.Marker, in.MaxItems))
 	if err != nil {
 		return nil, err
@@ -47,7 +50,7 @@ func (e edge) listGroups(ctx context.Context, g authz.Grant, on identity.Ref, in
 	return &iamwire.ListGroupsOutput{Groups: every(l.Items, showGroup), IsTruncated: new(l.IsTruncated), Marker: given(l.Marker)}, nil
 }
 
-func (e edge) updateGroup(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.UpdateGroupInput) error {
+func (e groups) updateGroup(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.UpdateGroupInput) error {
 	return e.identities.UpdateGroup(ctx, g, on.Account, on.Name, text(in.NewGroupName), text(in.NewPath))
 }
 
@@ -55,14 +58,14 @@ func renamedGroup(_ edge, on target, in *iamwire.UpdateGroupInput) []authz.Deman
 	return on.renamed("iam:UpdateGroup", text(in.NewGroupName), text(in.NewPath))
 }
 
-func (e edge) deleteGroup(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.DeleteGroupInput) error {
+func (e groups) deleteGroup(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.DeleteGroupInput) error {
 	return e.identities.DeleteGroup(ctx, g, on.Account, on.Name)
 }
 
-func (e edge) addUserToGroup(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.AddUserToGroupInput) error {
+func (e groups) addUserToGroup(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.AddUserToGroupInput) error {
 	return e.identities.AddUserToGroup(ctx, g, on.Account, on.Name, text(in.UserName))
 }
 
-func (e edge) removeUserFromGroup(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.RemoveUserFromGroupInput) error {
+func (e groups) removeUserFromGroup(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.RemoveUserFromGroupInput) error {
 	return e.identities.RemoveUserFromGroup(ctx, g, on.Account, on.Name, text(in.UserName))
 }

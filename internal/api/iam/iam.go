@@ -3,8 +3,10 @@
 //
 // It promises that every operation demands the IAM action of its name, on the resource and with the
 // condition keys that the Service Authorization Reference gives it, before anything is looked up for
-// the answer. A caller who is not allowed learns the same whether or not the entity exists. The one
-// place where an entity is named twice is the demand; the method gets what was demanded.
+// the answer. A caller who is not allowed learns the same whether or not the entity exists.
+//
+// There is one file per resource, with one type that lists its operations. What an operation is about
+// (target.go) and which condition keys it has (keys.go) is told once, for all of them.
 package iam
 
 import (
@@ -39,9 +41,9 @@ func New(c Config) *rpc.Service {
 	return rpc.New(rpc.Config{
 		Name: "iam", Protocol: wire.Query, Model: iamwire.Operations, Answers: answers, Authn: c.Authn, Log: c.Log,
 		Ops: slices.Concat(
-			e.users(), e.loginProfiles(), e.accessKeys(), e.groups(), e.roles(), e.managedPolicies(), e.inlinePolicies(),
-			e.attachments(), e.boundaries(), e.tags(), e.instanceProfiles(), e.devices(), e.providers(), e.account(),
-			e.credentialsOfOtherKinds(), e.reports(), e.simulation(),
+			users{e}.ops(), loginProfiles{e}.ops(), accessKeys{e}.ops(), groups{e}.ops(), roles{e}.ops(), managedPolicies{e}.ops(),
+			inlinePolicies{e}.ops(), attachments{e}.ops(), boundaries{e}.ops(), tagging{e}.ops(), instanceProfiles{e}.ops(), devices{e}.ops(),
+			providers{e}.ops(), accounts{e}.ops(), otherCredentials{e}.ops(), reports{e}.ops(), simulator{e}.ops(),
 		),
 	})
 }

@@ -10,19 +10,22 @@ import (
 	"github.com/kura-s3/kura/policy"
 )
 
-func (e edge) instanceProfiles() []*api.Op {
+// instanceProfiles are the operations on instance profiles.
+type instanceProfiles struct{ edge }
+
+func (e instanceProfiles) ops() []*api.Op {
 	return []*api.Op{
-		answer(e, &iamwire.CreateInstanceProfile, api.Write, created(identity.KindInstanceProfile, "InstanceProfileName"), e.createInstanceProfile),
-		answer(e, &iamwire.GetInstanceProfile, api.Read, instanceProfile, e.getInstanceProfile),
-		answer(e, &iamwire.ListInstanceProfiles, api.List, anything, e.listInstanceProfiles),
-		answer(e, &iamwire.ListInstanceProfilesForRole, api.List, role, e.listInstanceProfilesForRole),
-		act(e, &iamwire.AddRoleToInstanceProfile, api.Write, instanceProfile, e.addRoleToInstanceProfile, passedRole),
-		act(e, &iamwire.RemoveRoleFromInstanceProfile, api.Write, instanceProfile, e.removeRoleFromInstanceProfile),
-		act(e, &iamwire.DeleteInstanceProfile, api.Write, instanceProfile, e.deleteInstanceProfile),
+		answer(e.edge, &iamwire.CreateInstanceProfile, api.Write, created(identity.KindInstanceProfile, "InstanceProfileName"), e.createInstanceProfile),
+		answer(e.edge, &iamwire.GetInstanceProfile, api.Read, instanceProfile, e.getInstanceProfile),
+		answer(e.edge, &iamwire.ListInstanceProfiles, api.List, anything, e.listInstanceProfiles),
+		answer(e.edge, &iamwire.ListInstanceProfilesForRole, api.List, role, e.listInstanceProfilesForRole),
+		act(e.edge, &iamwire.AddRoleToInstanceProfile, api.Write, instanceProfile, e.addRoleToInstanceProfile, passedRole),
+		act(e.edge, &iamwire.RemoveRoleFromInstanceProfile, api.Write, instanceProfile, e.removeRoleFromInstanceProfile),
+		act(e.edge, &iamwire.DeleteInstanceProfile, api.Write, instanceProfile, e.deleteInstanceProfile),
 	}
 }
 
-func (e edge) createInstanceProfile(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.CreateInstanceProfileInput) (*iamwire.CreateInstanceProfileOutput, error) {
+func (e instanceProfiles) createInstanceProfile(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.CreateInstanceProfileInput) (*iamwire.CreateInstanceProfileOutput, error) {
 	p, err := e.identities.CreateInstanceProfile(ctx, g, on.Account, on.Name, text(in.Path), tagsOf(in.Tags))
 	if err != nil {
 		return nil, err
@@ -30,7 +33,7 @@ func (e edge) createInstanceProfile(ctx context.Context, g authz.Grant, on ident
 	return &iamwire.CreateInstanceProfileOutput{InstanceProfile: new(showProfile(p))}, nil
 }
 
-func (e edge) getInstanceProfile(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.GetInstanceProfileInput) (*iamwire.GetInstanceProfileOutput, error) {
+func (e instanceProfiles) getInstanceProfile(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.GetInstanceProfileInput) (*iamwire.GetInstanceProfileOutput, error) {
 	p, err := e.identities.GetInstanceProfile(ctx, g, on.Account, on.Name)
 	if err != nil {
 		return nil, err
@@ -38,7 +41,7 @@ func (e edge) getInstanceProfile(ctx context.Context, g authz.Grant, on identity
 	return &iamwire.GetInstanceProfileOutput{InstanceProfile: new(showProfile(p))}, nil
 }
 
-func (e edge) listInstanceProfiles(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListInstanceProfilesInput) (*iamwire.ListInstanceProfilesOutput, error) {
+func (e instanceProfiles) listInstanceProfiles(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListInstanceProfilesInput) (*iamwire.ListInstanceProfilesOutput, error) {
 	l, err := e.identities.ListInstanceProfiles(ctx, g, on.Account, text(in.PathPrefix), pageOf(in.Marker, in.MaxItems))
 	if err != nil {
 		return nil, err
@@ -46,7 +49,7 @@ func (e edge) listInstanceProfiles(ctx context.Context, g authz.Grant, on identi
 	return &iamwire.ListInstanceProfilesOutput{InstanceProfiles: every(l.Items, showProfile), IsTruncated: new(l.IsTruncated), Marker: given(l.Marker)}, nil
 }
 
-func (e edge) listInstanceProfilesForRole(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListInstanceProfilesForRoleInput) (*iamwire.ListInstanceProfilesForRoleOutput, error) {
+func (e instanceProfiles) listInstanceProfilesForRole(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListInstanceProfilesForRoleInput) (*iamwire.ListInstanceProfilesForRoleOutput, error) {
 	l, err := e.identities.ListInstanceProfilesForRole(ctx, g, on.Account, on.Name, pageOf(in.Marker, in.MaxItems))
 	if err != nil {
 		return nil, err
@@ -69,14 +72,14 @@ func (service passedTo) Lookup(key string) (policy.Values, bool) {
 	return policy.Values{One: string(service)}, key == "iam:passedtoservice"
 }
 
-func (e edge) addRoleToInstanceProfile(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.AddRoleToInstanceProfileInput) error {
+func (e instanceProfiles) addRoleToInstanceProfile(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.AddRoleToInstanceProfileInput) error {
 	return e.identities.AddRoleToInstanceProfile(ctx, g, on.Account, on.Name, text(in.RoleName))
 }
 
-func (e edge) removeRoleFromInstanceProfile(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.RemoveRoleFromInstanceProfileInput) error {
+func (e instanceProfiles) removeRoleFromInstanceProfile(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.RemoveRoleFromInstanceProfileInput) error {
 	return e.identities.RemoveRoleFromInstanceProfile(ctx, g, on.Account, on.Name, text(in.RoleName))
 }
 
-func (e edge) deleteInstanceProfile(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.DeleteInstanceProfileInput) error {
+func (e instanceProfiles) deleteInstanceProfile(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.DeleteInstanceProfileInput) error {
 	return e.identities.DeleteInstanceProfile(ctx, g, on.Account, on.Name)
 }

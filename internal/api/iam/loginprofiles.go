@@ -9,17 +9,20 @@ import (
 	"github.com/kura-s3/kura/internal/identity"
 )
 
-func (e edge) loginProfiles() []*api.Op {
+// loginProfiles are the operations on passwords for the console.
+type loginProfiles struct{ edge }
+
+func (e loginProfiles) ops() []*api.Op {
 	return []*api.Op{
-		answer(e, &iamwire.CreateLoginProfile, api.Write, userOrCaller, e.createLoginProfile),
-		answer(e, &iamwire.GetLoginProfile, api.List, userOrCaller, e.getLoginProfile),
-		act(e, &iamwire.UpdateLoginProfile, api.Write, user, e.updateLoginProfile),
-		act(e, &iamwire.DeleteLoginProfile, api.Write, userOrCaller, e.deleteLoginProfile),
-		act(e, &iamwire.ChangePassword, api.Write, self, e.changePassword),
+		answer(e.edge, &iamwire.CreateLoginProfile, api.Write, userOrCaller, e.createLoginProfile),
+		answer(e.edge, &iamwire.GetLoginProfile, api.List, userOrCaller, e.getLoginProfile),
+		act(e.edge, &iamwire.UpdateLoginProfile, api.Write, user, e.updateLoginProfile),
+		act(e.edge, &iamwire.DeleteLoginProfile, api.Write, userOrCaller, e.deleteLoginProfile),
+		act(e.edge, &iamwire.ChangePassword, api.Write, self, e.changePassword),
 	}
 }
 
-func (e edge) createLoginProfile(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.CreateLoginProfileInput) (*iamwire.CreateLoginProfileOutput, error) {
+func (e loginProfiles) createLoginProfile(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.CreateLoginProfileInput) (*iamwire.CreateLoginProfileOutput, error) {
 	p, err := e.identities.CreateLoginProfile(ctx, g, on.Account, on.Name, text(in.Password), yes(in.PasswordResetRequired))
 	if err != nil {
 		return nil, err
@@ -27,7 +30,7 @@ func (e edge) createLoginProfile(ctx context.Context, g authz.Grant, on identity
 	return &iamwire.CreateLoginProfileOutput{LoginProfile: showLogin(p)}, nil
 }
 
-func (e edge) getLoginProfile(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.GetLoginProfileInput) (*iamwire.GetLoginProfileOutput, error) {
+func (e loginProfiles) getLoginProfile(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.GetLoginProfileInput) (*iamwire.GetLoginProfileOutput, error) {
 	p, err := e.identities.GetLoginProfile(ctx, g, on.Account, on.Name)
 	if err != nil {
 		return nil, err
@@ -35,14 +38,14 @@ func (e edge) getLoginProfile(ctx context.Context, g authz.Grant, on identity.Re
 	return &iamwire.GetLoginProfileOutput{LoginProfile: showLogin(p)}, nil
 }
 
-func (e edge) updateLoginProfile(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.UpdateLoginProfileInput) error {
+func (e loginProfiles) updateLoginProfile(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.UpdateLoginProfileInput) error {
 	return e.identities.UpdateLoginProfile(ctx, g, on.Account, on.Name, text(in.Password), in.PasswordResetRequired)
 }
 
-func (e edge) deleteLoginProfile(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.DeleteLoginProfileInput) error {
+func (e loginProfiles) deleteLoginProfile(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.DeleteLoginProfileInput) error {
 	return e.identities.DeleteLoginProfile(ctx, g, on.Account, on.Name)
 }
 
-func (e edge) changePassword(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ChangePasswordInput) error {
+func (e loginProfiles) changePassword(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ChangePasswordInput) error {
 	return e.identities.ChangePassword(ctx, g, on.Account, on.Name, text(in.OldPassword), text(in.NewPassword))
 }

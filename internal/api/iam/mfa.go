@@ -9,20 +9,23 @@ import (
 	"github.com/kura-s3/kura/internal/identity"
 )
 
-func (e edge) devices() []*api.Op {
+// devices are the operations on virtual MFA devices.
+type devices struct{ edge }
+
+func (e devices) ops() []*api.Op {
 	return []*api.Op{
-		answer(e, &iamwire.CreateVirtualMFADevice, api.Write, created(identity.KindMFA, "VirtualMFADeviceName"), e.createVirtualMFADevice),
-		act(e, &iamwire.DeleteVirtualMFADevice, api.Write, device, e.deleteVirtualMFADevice),
-		answer(e, &iamwire.ListVirtualMFADevices, api.List, anything, e.listVirtualMFADevices),
-		answer(e, &iamwire.ListMFADevices, api.List, userRootOrSelf, e.listMFADevices),
-		act(e, &iamwire.EnableMFADevice, api.Write, userRootOrSelf, e.enableMFADevice),
-		act(e, &iamwire.ResyncMFADevice, api.Write, userRootOrSelf, e.resyncMFADevice),
-		act(e, &iamwire.DeactivateMFADevice, api.Write, userRootOrSelf, e.deactivateMFADevice),
+		answer(e.edge, &iamwire.CreateVirtualMFADevice, api.Write, created(identity.KindMFA, "VirtualMFADeviceName"), e.createVirtualMFADevice),
+		act(e.edge, &iamwire.DeleteVirtualMFADevice, api.Write, device, e.deleteVirtualMFADevice),
+		answer(e.edge, &iamwire.ListVirtualMFADevices, api.List, anything, e.listVirtualMFADevices),
+		answer(e.edge, &iamwire.ListMFADevices, api.List, userRootOrSelf, e.listMFADevices),
+		act(e.edge, &iamwire.EnableMFADevice, api.Write, userRootOrSelf, e.enableMFADevice),
+		act(e.edge, &iamwire.ResyncMFADevice, api.Write, userRootOrSelf, e.resyncMFADevice),
+		act(e.edge, &iamwire.DeactivateMFADevice, api.Write, userRootOrSelf, e.deactivateMFADevice),
 	}
 }
 
 // createVirtualMFADevice tells the seed, this once. On the wire it is the base64 of its base32 text.
-func (e edge) createVirtualMFADevice(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.CreateVirtualMFADeviceInput) (*iamwire.CreateVirtualMFADeviceOutput, error) {
+func (e devices) createVirtualMFADevice(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.CreateVirtualMFADeviceInput) (*iamwire.CreateVirtualMFADeviceOutput, error) {
 	d, err := e.identities.CreateVirtualMFADevice(ctx, g, on.Account, on.Name, text(in.Path), tagsOf(in.Tags))
 	if err != nil {
 		return nil, err
@@ -32,11 +35,11 @@ func (e edge) createVirtualMFADevice(ctx context.Context, g authz.Grant, on iden
 	return &iamwire.CreateVirtualMFADeviceOutput{VirtualMFADevice: &shown}, nil
 }
 
-func (e edge) deleteVirtualMFADevice(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.DeleteVirtualMFADeviceInput) error {
+func (e devices) deleteVirtualMFADevice(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.DeleteVirtualMFADeviceInput) error {
 	return e.identities.DeleteVirtualMFADevice(ctx, g, on.Account, on.Name)
 }
 
-func (e edge) listVirtualMFADevices(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListVirtualMFADevicesInput) (*iamwire.ListVirtualMFADevicesOutput, error) {
+func (e devices) listVirtualMFADevices(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListVirtualMFADevicesInput) (*iamwire.ListVirtualMFADevicesOutput, error) {
 	l, err := e.identities.ListVirtualMFADevices(ctx, g, on.Account, string(in.AssignmentStatus), pageOf(in.Marker, in.MaxItems))
 	if err != nil {
 		return nil, err
@@ -52,7 +55,7 @@ func (e edge) listVirtualMFADevices(ctx context.Context, g authz.Grant, on ident
 	return out, nil
 }
 
-func (e edge) listMFADevices(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListMFADevicesInput) (*iamwire.ListMFADevicesOutput, error) {
+func (e devices) listMFADevices(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListMFADevicesInput) (*iamwire.ListMFADevicesOutput, error) {
 	l, err := e.identities.ListMFADevices(ctx, g, on.Account, on.Name, pageOf(in.Marker, in.MaxItems))
 	if err != nil {
 		return nil, err
@@ -63,14 +66,14 @@ func (e edge) listMFADevices(ctx context.Context, g authz.Grant, on identity.Ref
 	return &iamwire.ListMFADevicesOutput{MFADevices: every(l.Items, show), IsTruncated: new(l.IsTruncated), Marker: given(l.Marker)}, nil
 }
 
-func (e edge) enableMFADevice(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.EnableMFADeviceInput) error {
+func (e devices) enableMFADevice(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.EnableMFADeviceInput) error {
 	return e.identities.EnableMFADevice(ctx, g, on.Account, on.Name, text(in.SerialNumber), text(in.AuthenticationCode1), text(in.AuthenticationCode2))
 }
 
-func (e edge) resyncMFADevice(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ResyncMFADeviceInput) error {
+func (e devices) resyncMFADevice(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ResyncMFADeviceInput) error {
 	return e.identities.ResyncMFADevice(ctx, g, on.Account, on.Name, text(in.SerialNumber), text(in.AuthenticationCode1), text(in.AuthenticationCode2))
 }
 
-func (e edge) deactivateMFADevice(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.DeactivateMFADeviceInput) error {
+func (e devices) deactivateMFADevice(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.DeactivateMFADeviceInput) error {
 	return e.identities.DeactivateMFADevice(ctx, g, on.Account, on.Name, text(in.SerialNumber))
 }

@@ -221,7 +221,7 @@ func (r reference) allows(service string, types []string, arn string) bool {
 		service == "sts" && strings.Contains(arn, ":federated-user/") && slices.Contains(types, "federated-user")
 }
 
-// TestEveryDeclaredOperationIsInTheModel and none is declared twice.
+// TestOperationsAreOfTheModel, and none is declared twice.
 func TestOperationsAreOfTheModel(t *testing.T) {
 	seen := map[*wire.Operation]bool{}
 	for _, op := range newHarness(t).server.Ops() {

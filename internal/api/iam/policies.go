@@ -9,22 +9,25 @@ import (
 	"github.com/kura-s3/kura/internal/identity"
 )
 
-func (e edge) managedPolicies() []*api.Op {
+// managedPolicies are the operations on managed policies.
+type managedPolicies struct{ edge }
+
+func (e managedPolicies) ops() []*api.Op {
 	return []*api.Op{
-		answer(e, &iamwire.CreatePolicy, api.Permissions, created(identity.KindPolicy, "PolicyName"), e.createPolicy),
-		answer(e, &iamwire.GetPolicy, api.Read, managedPolicy, e.getPolicy),
-		answer(e, &iamwire.ListPolicies, api.List, anything, e.listPolicies),
-		act(e, &iamwire.DeletePolicy, api.Permissions, managedPolicy, e.deletePolicy),
-		answer(e, &iamwire.CreatePolicyVersion, api.Permissions, managedPolicy, e.createPolicyVersion),
-		answer(e, &iamwire.GetPolicyVersion, api.Read, managedPolicy, e.getPolicyVersion),
-		answer(e, &iamwire.ListPolicyVersions, api.List, managedPolicy, e.listPolicyVersions),
-		act(e, &iamwire.SetDefaultPolicyVersion, api.Permissions, managedPolicy, e.setDefaultPolicyVersion),
-		act(e, &iamwire.DeletePolicyVersion, api.Permissions, managedPolicy, e.deletePolicyVersion),
-		answer(e, &iamwire.ListEntitiesForPolicy, api.List, managedPolicy, e.listEntitiesForPolicy),
+		answer(e.edge, &iamwire.CreatePolicy, api.Permissions, created(identity.KindPolicy, "PolicyName"), e.createPolicy),
+		answer(e.edge, &iamwire.GetPolicy, api.Read, managedPolicy, e.getPolicy),
+		answer(e.edge, &iamwire.ListPolicies, api.List, anything, e.listPolicies),
+		act(e.edge, &iamwire.DeletePolicy, api.Permissions, managedPolicy, e.deletePolicy),
+		answer(e.edge, &iamwire.CreatePolicyVersion, api.Permissions, managedPolicy, e.createPolicyVersion),
+		answer(e.edge, &iamwire.GetPolicyVersion, api.Read, managedPolicy, e.getPolicyVersion),
+		answer(e.edge, &iamwire.ListPolicyVersions, api.List, managedPolicy, e.listPolicyVersions),
+		act(e.edge, &iamwire.SetDefaultPolicyVersion, api.Permissions, managedPolicy, e.setDefaultPolicyVersion),
+		act(e.edge, &iamwire.DeletePolicyVersion, api.Permissions, managedPolicy, e.deletePolicyVersion),
+		answer(e.edge, &iamwire.ListEntitiesForPolicy, api.List, managedPolicy, e.listEntitiesForPolicy),
 	}
 }
 
-func (e edge) createPolicy(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.CreatePolicyInput) (*iamwire.CreatePolicyOutput, error) {
+func (e managedPolicies) createPolicy(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.CreatePolicyInput) (*iamwire.CreatePolicyOutput, error) {
 	p, err := e.identities.CreatePolicy(ctx, g, on.Account, identity.CreatePolicyInput{
 		PolicyName: on.Name, Path: text(in.Path), PolicyDocument: text(in.PolicyDocument), Description: text(in.Description), Tags: tagsOf(in.Tags),
 	})
@@ -34,7 +37,7 @@ func (e edge) createPolicy(ctx context.Context, g authz.Grant, on identity.Ref, 
 	return &iamwire.CreatePolicyOutput{Policy: new(showPolicy(p))}, nil
 }
 
-func (e edge) getPolicy(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.GetPolicyInput) (*iamwire.GetPolicyOutput, error) {
+func (e managedPolicies) getPolicy(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.GetPolicyInput) (*iamwire.GetPolicyOutput, error) {
 	p, err := e.identities.GetPolicy(ctx, g, on.Account, on.Name)
 	if err != nil {
 		return nil, err
@@ -42,7 +45,7 @@ func (e edge) getPolicy(ctx context.Context, g authz.Grant, on identity.Ref, _ *
 	return &iamwire.GetPolicyOutput{Policy: new(showPolicy(p))}, nil
 }
 
-func (e edge) listPolicies(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListPoliciesInput) (*iamwire.ListPoliciesOutput, error) {
+func (e managedPolicies) listPolicies(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListPoliciesInput) (*iamwire.ListPoliciesOutput, error) {
 	l, err := e.identities.ListPolicies(ctx, g, on.Account, identity.ListPoliciesInput{
 		Scope: string(in.Scope), OnlyAttached: yes(in.OnlyAttached), PathPrefix: text(in.PathPrefix),
 		UsageFilter: string(in.PolicyUsageFilter), Page: pageOf(in.Marker, in.MaxItems),
@@ -53,12 +56,12 @@ func (e edge) listPolicies(ctx context.Context, g authz.Grant, on identity.Ref, 
 	return &iamwire.ListPoliciesOutput{Policies: every(l.Items, showPolicy), IsTruncated: new(l.IsTruncated), Marker: given(l.Marker)}, nil
 }
 
-func (e edge) deletePolicy(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.DeletePolicyInput) error {
+func (e managedPolicies) deletePolicy(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.DeletePolicyInput) error {
 	return e.identities.DeletePolicy(ctx, g, on.Account, on.Name)
 }
 
 // createPolicyVersion answers without the document, as AWS does.
-func (e edge) createPolicyVersion(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.CreatePolicyVersionInput) (*iamwire.CreatePolicyVersionOutput, error) {
+func (e managedPolicies) createPolicyVersion(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.CreatePolicyVersionInput) (*iamwire.CreatePolicyVersionOutput, error) {
 	v, err := e.identities.CreatePolicyVersion(ctx, g, on.Account, on.Name, text(in.PolicyDocument), yes(in.SetAsDefault))
 	if err != nil {
 		return nil, err
@@ -68,7 +71,7 @@ func (e edge) createPolicyVersion(ctx context.Context, g authz.Grant, on identit
 	return &iamwire.CreatePolicyVersionOutput{PolicyVersion: &shown}, nil
 }
 
-func (e edge) getPolicyVersion(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.GetPolicyVersionInput) (*iamwire.GetPolicyVersionOutput, error) {
+func (e managedPolicies) getPolicyVersion(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.GetPolicyVersionInput) (*iamwire.GetPolicyVersionOutput, error) {
 	v, err := e.identities.GetPolicyVersion(ctx, g, on.Account, on.Name, text(in.VersionId))
 	if err != nil {
 		return nil, err
@@ -76,7 +79,7 @@ func (e edge) getPolicyVersion(ctx context.Context, g authz.Grant, on identity.R
 	return &iamwire.GetPolicyVersionOutput{PolicyVersion: new(showVersion(v))}, nil
 }
 
-func (e edge) listPolicyVersions(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListPolicyVersionsInput) (*iamwire.ListPolicyVersionsOutput, error) {
+func (e managedPolicies) listPolicyVersions(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListPolicyVersionsInput) (*iamwire.ListPolicyVersionsOutput, error) {
 	l, err := e.identities.ListPolicyVersions(ctx, g, on.Account, on.Name, pageOf(in.Marker, in.MaxItems))
 	if err != nil {
 		return nil, err
@@ -84,15 +87,15 @@ func (e edge) listPolicyVersions(ctx context.Context, g authz.Grant, on identity
 	return &iamwire.ListPolicyVersionsOutput{Versions: every(l.Items, showVersion), IsTruncated: new(l.IsTruncated), Marker: given(l.Marker)}, nil
 }
 
-func (e edge) setDefaultPolicyVersion(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.SetDefaultPolicyVersionInput) error {
+func (e managedPolicies) setDefaultPolicyVersion(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.SetDefaultPolicyVersionInput) error {
 	return e.identities.SetDefaultPolicyVersion(ctx, g, on.Account, on.Name, text(in.VersionId))
 }
 
-func (e edge) deletePolicyVersion(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.DeletePolicyVersionInput) error {
+func (e managedPolicies) deletePolicyVersion(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.DeletePolicyVersionInput) error {
 	return e.identities.DeletePolicyVersion(ctx, g, on.Account, on.Name, text(in.VersionId))
 }
 
-func (e edge) listEntitiesForPolicy(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListEntitiesForPolicyInput) (*iamwire.ListEntitiesForPolicyOutput, error) {
+func (e managedPolicies) listEntitiesForPolicy(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListEntitiesForPolicyInput) (*iamwire.ListEntitiesForPolicyOutput, error) {
 	l, err := e.identities.ListEntitiesForPolicy(ctx, g, on.Account, identity.EntitiesForPolicyInput{
 		PolicyARN: on.Name, EntityFilter: string(in.EntityFilter), PathPrefix: text(in.PathPrefix),
 		UsageFilter: string(in.PolicyUsageFilter), Page: pageOf(in.Marker, in.MaxItems),

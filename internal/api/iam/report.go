@@ -9,16 +9,19 @@ import (
 	"github.com/kura-s3/kura/internal/identity"
 )
 
-func (e edge) reports() []*api.Op {
+// reports are the operations on the credential report.
+type reports struct{ edge }
+
+func (e reports) ops() []*api.Op {
 	return []*api.Op{
-		answer(e, &iamwire.GenerateCredentialReport, api.Read, anything, e.generateCredentialReport),
-		answer(e, &iamwire.GetCredentialReport, api.Read, anything, e.getCredentialReport),
+		answer(e.edge, &iamwire.GenerateCredentialReport, api.Read, anything, e.generateCredentialReport),
+		answer(e.edge, &iamwire.GetCredentialReport, api.Read, anything, e.getCredentialReport),
 	}
 }
 
 // generateCredentialReport answers STARTED for a new report, as AWS's tools expect, and COMPLETE while
 // the last one serves. Either is there for GetCredentialReport at once.
-func (e edge) generateCredentialReport(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.GenerateCredentialReportInput) (*iamwire.GenerateCredentialReportOutput, error) {
+func (e reports) generateCredentialReport(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.GenerateCredentialReportInput) (*iamwire.GenerateCredentialReportOutput, error) {
 	made, err := e.identities.GenerateCredentialReport(ctx, g, on.Account)
 	if err != nil {
 		return nil, err
@@ -29,7 +32,7 @@ func (e edge) generateCredentialReport(ctx context.Context, g authz.Grant, on id
 	return &iamwire.GenerateCredentialReportOutput{State: "COMPLETE"}, nil
 }
 
-func (e edge) getCredentialReport(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.GetCredentialReportInput) (*iamwire.GetCredentialReportOutput, error) {
+func (e reports) getCredentialReport(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.GetCredentialReportInput) (*iamwire.GetCredentialReportOutput, error) {
 	r, err := e.identities.GetCredentialReport(ctx, g, on.Account)
 	if err != nil {
 		return nil, err

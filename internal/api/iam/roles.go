@@ -12,21 +12,24 @@ import (
 	"github.com/kura-s3/kura/policy"
 )
 
-func (e edge) roles() []*api.Op {
+// roles are the operations on roles.
+type roles struct{ edge }
+
+func (e roles) ops() []*api.Op {
 	return []*api.Op{
-		answer(e, &iamwire.CreateRole, api.Write, created(identity.KindRole, "RoleName"), e.createRole),
-		answer(e, &iamwire.GetRole, api.Read, role, e.getRole),
-		answer(e, &iamwire.ListRoles, api.List, anything, e.listRoles),
-		act(e, &iamwire.UpdateRole, api.Write, role, e.updateRole),
-		act(e, &iamwire.UpdateAssumeRolePolicy, api.Permissions, role, e.updateAssumeRolePolicy),
-		act(e, &iamwire.DeleteRole, api.Write, role, e.deleteRole),
-		answer(e, &iamwire.CreateServiceLinkedRole, api.Write, serviceLinked, e.createServiceLinkedRole),
-		answer(e, &iamwire.DeleteServiceLinkedRole, api.Write, role, e.deleteServiceLinkedRole),
-		answer(e, &iamwire.GetServiceLinkedRoleDeletionStatus, api.Read, deletedRole, e.getServiceLinkedRoleDeletionStatus),
+		answer(e.edge, &iamwire.CreateRole, api.Write, created(identity.KindRole, "RoleName"), e.createRole),
+		answer(e.edge, &iamwire.GetRole, api.Read, role, e.getRole),
+		answer(e.edge, &iamwire.ListRoles, api.List, anything, e.listRoles),
+		act(e.edge, &iamwire.UpdateRole, api.Write, role, e.updateRole),
+		act(e.edge, &iamwire.UpdateAssumeRolePolicy, api.Permissions, role, e.updateAssumeRolePolicy),
+		act(e.edge, &iamwire.DeleteRole, api.Write, role, e.deleteRole),
+		answer(e.edge, &iamwire.CreateServiceLinkedRole, api.Write, serviceLinked, e.createServiceLinkedRole),
+		answer(e.edge, &iamwire.DeleteServiceLinkedRole, api.Write, role, e.deleteServiceLinkedRole),
+		answer(e.edge, &iamwire.GetServiceLinkedRoleDeletionStatus, api.Read, deletedRole, e.getServiceLinkedRoleDeletionStatus),
 	}
 }
 
-func (e edge) createRole(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.CreateRoleInput) (*iamwire.CreateRoleOutput, error) {
+func (e roles) createRole(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.CreateRoleInput) (*iamwire.CreateRoleOutput, error) {
 	r, err := e.identities.CreateRole(ctx, g, on.Account, identity.CreateRoleInput{
 		RoleName: on.Name, Path: text(in.Path), AssumeRolePolicyDocument: text(in.AssumeRolePolicyDocument),
 		Description: text(in.Description), PermissionsBoundary: text(in.PermissionsBoundary),
@@ -38,7 +41,7 @@ func (e edge) createRole(ctx context.Context, g authz.Grant, on identity.Ref, in
 	return &iamwire.CreateRoleOutput{Role: new(showRole(r))}, nil
 }
 
-func (e edge) getRole(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.GetRoleInput) (*iamwire.GetRoleOutput, error) {
+func (e roles) getRole(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.GetRoleInput) (*iamwire.GetRoleOutput, error) {
 	r, err := e.identities.GetRole(ctx, g, on.Account, on.Name)
 	if err != nil {
 		return nil, err
@@ -48,7 +51,7 @@ func (e edge) getRole(ctx context.Context, g authz.Grant, on identity.Ref, _ *ia
 	return &iamwire.GetRoleOutput{Role: &shown}, nil
 }
 
-func (e edge) listRoles(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListRolesInput) (*iamwire.ListRolesOutput, error) {
+func (e roles) listRoles(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListRolesInput) (*iamwire.ListRolesOutput, error) {
 	l, err := e.identities.ListRoles(ctx, g, on.Account, text(in.PathPrefix), pageOf(in.Marker, in.MaxItems))
 	if err != nil {
 		return nil, err
@@ -56,15 +59,15 @@ func (e edge) listRoles(ctx context.Context, g authz.Grant, on identity.Ref, in 
 	return &iamwire.ListRolesOutput{Roles: every(l.Items, showRole), IsTruncated: new(l.IsTruncated), Marker: given(l.Marker)}, nil
 }
 
-func (e edge) updateRole(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.UpdateRoleInput) error {
+func (e roles) updateRole(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.UpdateRoleInput) error {
 	return e.identities.UpdateRole(ctx, g, on.Account, on.Name, in.Description, number(in.MaxSessionDuration))
 }
 
-func (e edge) updateAssumeRolePolicy(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.UpdateAssumeRolePolicyInput) error {
+func (e roles) updateAssumeRolePolicy(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.UpdateAssumeRolePolicyInput) error {
 	return e.identities.UpdateAssumeRolePolicy(ctx, g, on.Account, on.Name, text(in.PolicyDocument))
 }
 
-func (e edge) deleteRole(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.DeleteRoleInput) error {
+func (e roles) deleteRole(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.DeleteRoleInput) error {
 	return e.identities.DeleteRole(ctx, g, on.Account, on.Name)
 }
 
@@ -74,7 +77,7 @@ func serviceLinked(_ edge, p policy.Principal, in input) (target, error) {
 	return target{identity.Ref{Kind: identity.KindRole, Account: p.Account}, arn}, nil
 }
 
-func (e edge) createServiceLinkedRole(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.CreateServiceLinkedRoleInput) (*iamwire.CreateServiceLinkedRoleOutput, error) {
+func (e roles) createServiceLinkedRole(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.CreateServiceLinkedRoleInput) (*iamwire.CreateServiceLinkedRoleOutput, error) {
 	r, err := e.identities.CreateServiceLinkedRole(ctx, g, on.Account, text(in.AWSServiceName), text(in.Description), text(in.CustomSuffix))
 	if err != nil {
 		return nil, err
@@ -82,7 +85,7 @@ func (e edge) createServiceLinkedRole(ctx context.Context, g authz.Grant, on ide
 	return &iamwire.CreateServiceLinkedRoleOutput{Role: new(showRole(r))}, nil
 }
 
-func (e edge) deleteServiceLinkedRole(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.DeleteServiceLinkedRoleInput) (*iamwire.DeleteServiceLinkedRoleOutput, error) {
+func (e roles) deleteServiceLinkedRole(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.DeleteServiceLinkedRoleInput) (*iamwire.DeleteServiceLinkedRoleOutput, error) {
 	task, err := e.identities.DeleteServiceLinkedRole(ctx, g, on.Account, on.Name)
 	if err != nil {
 		return nil, err
@@ -102,9 +105,10 @@ func deletedRole(_ edge, p policy.Principal, in input) (target, error) {
 
 // getServiceLinkedRoleDeletionStatus: a task ends before its id is told, so that the only question left
 // is whether the role with the unique id is gone.
-func (e edge) getServiceLinkedRoleDeletionStatus(_ context.Context, _ authz.Grant, _ identity.Ref, in *iamwire.GetServiceLinkedRoleDeletionStatusInput) (*iamwire.GetServiceLinkedRoleDeletionStatusOutput, error) {
+func (e roles) getServiceLinkedRoleDeletionStatus(_ context.Context, _ authz.Grant, on identity.Ref, in *iamwire.GetServiceLinkedRoleDeletionStatusInput) (*iamwire.GetServiceLinkedRoleDeletionStatusOutput, error) {
 	task := text(in.DeletionTaskId)
-	if _, there := e.identities.ARNOf(strings.ToUpper(task[strings.LastIndexByte(task, '/')+1:])); there {
+	arn, there := e.identities.ARNOf(strings.ToUpper(task[strings.LastIndexByte(task, '/')+1:]))
+	if there && strings.HasPrefix(arn, "arn:aws:iam::"+on.Account+":") {
 		return nil, fault.New(identity.NoSuchEntity, "The deletion task "+task+" cannot be found.")
 	}
 	return &iamwire.GetServiceLinkedRoleDeletionStatusOutput{Status: "SUCCEEDED"}, nil

@@ -14,12 +14,15 @@ import (
 	"github.com/kura-s3/kura/policy"
 )
 
-func (e edge) simulation() []*api.Op {
+// simulator are the operations that ask the evaluator what would be.
+type simulator struct{ edge }
+
+func (e simulator) ops() []*api.Op {
 	return []*api.Op{
-		answer(e, &iamwire.SimulatePrincipalPolicy, api.Read, principalARN("PolicySourceArn"), e.simulatePrincipalPolicy),
-		answer(e, &iamwire.SimulateCustomPolicy, api.Read, anything, e.simulateCustomPolicy),
-		answer(e, &iamwire.GetContextKeysForPrincipalPolicy, api.Read, principalARN("PolicySourceArn"), e.getContextKeysForPrincipalPolicy),
-		answer(e, &iamwire.GetContextKeysForCustomPolicy, api.Read, anything, e.getContextKeysForCustomPolicy),
+		answer(e.edge, &iamwire.SimulatePrincipalPolicy, api.Read, principalARN("PolicySourceArn"), e.simulatePrincipalPolicy),
+		answer(e.edge, &iamwire.SimulateCustomPolicy, api.Read, anything, e.simulateCustomPolicy),
+		answer(e.edge, &iamwire.GetContextKeysForPrincipalPolicy, api.Read, principalARN("PolicySourceArn"), e.getContextKeysForPrincipalPolicy),
+		answer(e.edge, &iamwire.GetContextKeysForCustomPolicy, api.Read, anything, e.getContextKeysForCustomPolicy),
 	}
 }
 
@@ -36,16 +39,17 @@ type simulation struct {
 	resources []string
 }
 
-// source is the subject of a user, group or role of the account.
-func (e edge) source(on identity.Ref) (authz.Subject, error) {
+// source is the subject of a user, group or role of the account: exactly the one whose ARN was demanded,
+// and not another of the same name at another path.
+func (e simulator) source(on identity.Ref, arn *string) (authz.Subject, error) {
 	if on.Kind == "" {
 		return authz.Subject{}, fault.New(identity.InvalidInput, "Invalid Entity Arn: "+on.Name+" does not clearly define entity type and name.")
 	}
-	return e.identities.PrincipalSubject(e.identities.ResourceARN(on))
+	return e.identities.PrincipalSubject(text(arn))
 }
 
-func (e edge) simulatePrincipalPolicy(_ context.Context, _ authz.Grant, on identity.Ref, in *iamwire.SimulatePrincipalPolicyInput) (*iamwire.SimulatePrincipalPolicyOutput, error) {
-	subject, err := e.source(on)
+func (e simulator) simulatePrincipalPolicy(_ context.Context, _ authz.Grant, on identity.Ref, in *iamwire.SimulatePrincipalPolicyInput) (*iamwire.SimulatePrincipalPolicyOutput, error) {
+	subject, err := e.source(on, in.PolicySourceArn)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +64,7 @@ func (e edge) simulatePrincipalPolicy(_ context.Context, _ authz.Grant, on ident
 	return &iamwire.SimulatePrincipalPolicyOutput{EvaluationResults: results, IsTruncated: new(next != ""), Marker: given(next)}, nil
 }
 
-func (e edge) simulateCustomPolicy(_ context.Context, _ authz.Grant, on identity.Ref, in *iamwire.SimulateCustomPolicyInput) (*iamwire.SimulateCustomPolicyOutput, error) {
+func (e simulator) simulateCustomPolicy(_ context.Context, _ authz.Grant, on identity.Ref, in *iamwire.SimulateCustomPolicyInput) (*iamwire.SimulateCustomPolicyOutput, error) {
 	results, next, err := e.simulate(on.Account, authz.Subject{}, in)
 	if err != nil {
 		return nil, err
@@ -69,7 +73,7 @@ func (e edge) simulateCustomPolicy(_ context.Context, _ authz.Grant, on identity
 }
 
 // simulate answers one page of the pairs of actions and resources.
-func (e edge) simulate(account string, subject authz.Subject, q *question) (results []iamwire.EvaluationResult, next string, err error) {
+func (e simulator) simulate(account string, subject authz.Subject, q *question) (results []iamwire.EvaluationResult, next string, err error) {
 	s, err := e.prepare(account, subject, q)
 	if err != nil {
 		return nil, "", err
@@ -93,7 +97,7 @@ func (e edge) simulate(account string, subject authz.Subject, q *question) (resu
 	return results, "", nil
 }
 
-func (e edge) prepare(account string, subject authz.Subject, q *question) (*simulation, error) {
+func (e simulator) prepare(account string, subject authz.Subject, q *question) (*simulation, error) {
 	s := &simulation{
 		principal: subject.Principal, inputs: subject.Policies, owner: accountOf(text(q.ResourceOwner), account),
 		actions: q.ActionNames, resources: q.ResourceArns,
@@ -129,7 +133,7 @@ func (e edge) prepare(account string, subject authz.Subject, q *question) (*simu
 }
 
 // caller is whom a resource policy sees. A group and a custom policy have nobody of their own.
-func (e edge) caller(s *simulation, account string, q *question) error {
+func (e simulator) caller(s *simulation, account string, q *question) error {
 	if q.CallerArn == nil {
 		if s.principal.Type == policy.Nobody {
 			if q.ResourcePolicy != nil {

@@ -9,54 +9,57 @@ import (
 	"github.com/kura-s3/kura/internal/identity"
 )
 
-func (e edge) tags() []*api.Op {
+// tagging are the operations on tags, for all kinds of entities.
+type tagging struct{ edge }
+
+func (e tagging) ops() []*api.Op {
 	return []*api.Op{
-		act(e, &iamwire.TagUser, api.Tagging, user, func(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.TagUserInput) error {
+		act(e.edge, &iamwire.TagUser, api.Tagging, user, func(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.TagUserInput) error {
 			return e.identities.Tag(ctx, g, on, tagsOf(in.Tags))
 		}),
-		act(e, &iamwire.TagRole, api.Tagging, role, func(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.TagRoleInput) error {
+		act(e.edge, &iamwire.TagRole, api.Tagging, role, func(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.TagRoleInput) error {
 			return e.identities.Tag(ctx, g, on, tagsOf(in.Tags))
 		}),
-		act(e, &iamwire.TagPolicy, api.Tagging, managedPolicy, func(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.TagPolicyInput) error {
+		act(e.edge, &iamwire.TagPolicy, api.Tagging, managedPolicy, func(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.TagPolicyInput) error {
 			return e.identities.Tag(ctx, g, on, tagsOf(in.Tags))
 		}),
-		act(e, &iamwire.TagInstanceProfile, api.Tagging, instanceProfile, func(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.TagInstanceProfileInput) error {
+		act(e.edge, &iamwire.TagInstanceProfile, api.Tagging, instanceProfile, func(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.TagInstanceProfileInput) error {
 			return e.identities.Tag(ctx, g, on, tagsOf(in.Tags))
 		}),
-		act(e, &iamwire.TagMFADevice, api.Tagging, device, func(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.TagMFADeviceInput) error {
+		act(e.edge, &iamwire.TagMFADevice, api.Tagging, device, func(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.TagMFADeviceInput) error {
 			return e.identities.Tag(ctx, g, on, tagsOf(in.Tags))
 		}),
-		act(e, &iamwire.TagOpenIDConnectProvider, api.Tagging, provider, func(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.TagOpenIDConnectProviderInput) error {
+		act(e.edge, &iamwire.TagOpenIDConnectProvider, api.Tagging, provider, func(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.TagOpenIDConnectProviderInput) error {
 			return e.identities.Tag(ctx, g, on, tagsOf(in.Tags))
 		}),
-		act(e, &iamwire.UntagUser, api.Tagging, user, func(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.UntagUserInput) error {
+		act(e.edge, &iamwire.UntagUser, api.Tagging, user, func(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.UntagUserInput) error {
 			return e.identities.Untag(ctx, g, on, in.TagKeys)
 		}),
-		act(e, &iamwire.UntagRole, api.Tagging, role, func(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.UntagRoleInput) error {
+		act(e.edge, &iamwire.UntagRole, api.Tagging, role, func(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.UntagRoleInput) error {
 			return e.identities.Untag(ctx, g, on, in.TagKeys)
 		}),
-		act(e, &iamwire.UntagPolicy, api.Tagging, managedPolicy, func(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.UntagPolicyInput) error {
+		act(e.edge, &iamwire.UntagPolicy, api.Tagging, managedPolicy, func(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.UntagPolicyInput) error {
 			return e.identities.Untag(ctx, g, on, in.TagKeys)
 		}),
-		act(e, &iamwire.UntagInstanceProfile, api.Tagging, instanceProfile, func(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.UntagInstanceProfileInput) error {
+		act(e.edge, &iamwire.UntagInstanceProfile, api.Tagging, instanceProfile, func(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.UntagInstanceProfileInput) error {
 			return e.identities.Untag(ctx, g, on, in.TagKeys)
 		}),
-		act(e, &iamwire.UntagMFADevice, api.Tagging, device, func(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.UntagMFADeviceInput) error {
+		act(e.edge, &iamwire.UntagMFADevice, api.Tagging, device, func(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.UntagMFADeviceInput) error {
 			return e.identities.Untag(ctx, g, on, in.TagKeys)
 		}),
-		act(e, &iamwire.UntagOpenIDConnectProvider, api.Tagging, provider, func(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.UntagOpenIDConnectProviderInput) error {
+		act(e.edge, &iamwire.UntagOpenIDConnectProvider, api.Tagging, provider, func(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.UntagOpenIDConnectProviderInput) error {
 			return e.identities.Untag(ctx, g, on, in.TagKeys)
 		}),
-		answer(e, &iamwire.ListUserTags, api.List, user, e.listUserTags),
-		answer(e, &iamwire.ListRoleTags, api.List, role, e.listRoleTags),
-		answer(e, &iamwire.ListPolicyTags, api.List, managedPolicy, e.listPolicyTags),
-		answer(e, &iamwire.ListInstanceProfileTags, api.List, instanceProfile, e.listInstanceProfileTags),
-		answer(e, &iamwire.ListMFADeviceTags, api.List, device, e.listMFADeviceTags),
-		answer(e, &iamwire.ListOpenIDConnectProviderTags, api.List, provider, e.listOpenIDConnectProviderTags),
+		answer(e.edge, &iamwire.ListUserTags, api.List, user, e.listUserTags),
+		answer(e.edge, &iamwire.ListRoleTags, api.List, role, e.listRoleTags),
+		answer(e.edge, &iamwire.ListPolicyTags, api.List, managedPolicy, e.listPolicyTags),
+		answer(e.edge, &iamwire.ListInstanceProfileTags, api.List, instanceProfile, e.listInstanceProfileTags),
+		answer(e.edge, &iamwire.ListMFADeviceTags, api.List, device, e.listMFADeviceTags),
+		answer(e.edge, &iamwire.ListOpenIDConnectProviderTags, api.List, provider, e.listOpenIDConnectProviderTags),
 	}
 }
 
-func (e edge) listUserTags(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListUserTagsInput) (*iamwire.ListUserTagsOutput, error) {
+func (e tagging) listUserTags(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListUserTagsInput) (*iamwire.ListUserTagsOutput, error) {
 	l, err := e.identities.ListTags(ctx, g, on, pageOf(in.Marker, in.MaxItems))
 	if err != nil {
 		return nil, err
@@ -64,7 +67,7 @@ func (e edge) listUserTags(ctx context.Context, g authz.Grant, on identity.Ref, 
 	return &iamwire.ListUserTagsOutput{Tags: every(l.Items, showTag), IsTruncated: new(l.IsTruncated), Marker: given(l.Marker)}, nil
 }
 
-func (e edge) listRoleTags(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListRoleTagsInput) (*iamwire.ListRoleTagsOutput, error) {
+func (e tagging) listRoleTags(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListRoleTagsInput) (*iamwire.ListRoleTagsOutput, error) {
 	l, err := e.identities.ListTags(ctx, g, on, pageOf(in.Marker, in.MaxItems))
 	if err != nil {
 		return nil, err
@@ -72,7 +75,7 @@ func (e edge) listRoleTags(ctx context.Context, g authz.Grant, on identity.Ref, 
 	return &iamwire.ListRoleTagsOutput{Tags: every(l.Items, showTag), IsTruncated: new(l.IsTruncated), Marker: given(l.Marker)}, nil
 }
 
-func (e edge) listPolicyTags(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListPolicyTagsInput) (*iamwire.ListPolicyTagsOutput, error) {
+func (e tagging) listPolicyTags(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListPolicyTagsInput) (*iamwire.ListPolicyTagsOutput, error) {
 	l, err := e.identities.ListTags(ctx, g, on, pageOf(in.Marker, in.MaxItems))
 	if err != nil {
 		return nil, err
@@ -80,7 +83,7 @@ func (e edge) listPolicyTags(ctx context.Context, g authz.Grant, on identity.Ref
 	return &iamwire.ListPolicyTagsOutput{Tags: every(l.Items, showTag), IsTruncated: new(l.IsTruncated), Marker: given(l.Marker)}, nil
 }
 
-func (e edge) listInstanceProfileTags(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListInstanceProfileTagsInput) (*iamwire.ListInstanceProfileTagsOutput, error) {
+func (e tagging) listInstanceProfileTags(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListInstanceProfileTagsInput) (*iamwire.ListInstanceProfileTagsOutput, error) {
 	l, err := e.identities.ListTags(ctx, g, on, pageOf(in.Marker, in.MaxItems))
 	if err != nil {
 		return nil, err
@@ -88,7 +91,7 @@ func (e edge) listInstanceProfileTags(ctx context.Context, g authz.Grant, on ide
 	return &iamwire.ListInstanceProfileTagsOutput{Tags: every(l.Items, showTag), IsTruncated: new(l.IsTruncated), Marker: given(l.Marker)}, nil
 }
 
-func (e edge) listMFADeviceTags(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListMFADeviceTagsInput) (*iamwire.ListMFADeviceTagsOutput, error) {
+func (e tagging) listMFADeviceTags(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListMFADeviceTagsInput) (*iamwire.ListMFADeviceTagsOutput, error) {
 	l, err := e.identities.ListTags(ctx, g, on, pageOf(in.Marker, in.MaxItems))
 	if err != nil {
 		return nil, err
@@ -96,7 +99,7 @@ func (e edge) listMFADeviceTags(ctx context.Context, g authz.Grant, on identity.
 	return &iamwire.ListMFADeviceTagsOutput{Tags: every(l.Items, showTag), IsTruncated: new(l.IsTruncated), Marker: given(l.Marker)}, nil
 }
 
-func (e edge) listOpenIDConnectProviderTags(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListOpenIDConnectProviderTagsInput) (*iamwire.ListOpenIDConnectProviderTagsOutput, error) {
+func (e tagging) listOpenIDConnectProviderTags(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListOpenIDConnectProviderTagsInput) (*iamwire.ListOpenIDConnectProviderTagsOutput, error) {
 	l, err := e.identities.ListTags(ctx, g, on, pageOf(in.Marker, in.MaxItems))
 	if err != nil {
 		return nil, err

@@ -61,7 +61,7 @@ func namedOrCaller(member string, root bool) finder {
 	}
 }
 
-// caller is for what users do for themselves only.
+// self is for what users do for themselves only.
 func self(e edge, p policy.Principal, _ input) (target, error) {
 	name, err := identity.CallerName(p)
 	return e.target(identity.Ref{Kind: identity.KindUser, Account: p.Account, Name: name}), err

@@ -10,18 +10,21 @@ import (
 	"github.com/kura-s3/kura/internal/identity"
 )
 
-func (e edge) users() []*api.Op {
+// users are the operations on users.
+type users struct{ edge }
+
+func (e users) ops() []*api.Op {
 	return []*api.Op{
-		answer(e, &iamwire.CreateUser, api.Write, created(identity.KindUser, "UserName"), e.createUser),
-		answer(e, &iamwire.GetUser, api.Read, userRootOrSelf, e.getUser),
-		answer(e, &iamwire.ListUsers, api.List, anything, e.listUsers),
-		act(e, &iamwire.UpdateUser, api.Write, user, e.updateUser, renamedUser),
-		act(e, &iamwire.DeleteUser, api.Write, user, e.deleteUser),
-		answer(e, &iamwire.ListGroupsForUser, api.List, user, e.listGroupsForUser),
+		answer(e.edge, &iamwire.CreateUser, api.Write, created(identity.KindUser, "UserName"), e.createUser),
+		answer(e.edge, &iamwire.GetUser, api.Read, userRootOrSelf, e.getUser),
+		answer(e.edge, &iamwire.ListUsers, api.List, anything, e.listUsers),
+		act(e.edge, &iamwire.UpdateUser, api.Write, user, e.updateUser, renamedUser),
+		act(e.edge, &iamwire.DeleteUser, api.Write, user, e.deleteUser),
+		answer(e.edge, &iamwire.ListGroupsForUser, api.List, user, e.listGroupsForUser),
 	}
 }
 
-func (e edge) createUser(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.CreateUserInput) (*iamwire.CreateUserOutput, error) {
+func (e users) createUser(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.CreateUserInput) (*iamwire.CreateUserOutput, error) {
 	u, err := e.identities.CreateUser(ctx, g, on.Account, identity.CreateUserInput{
 		UserName: on.Name, Path: text(in.Path), PermissionsBoundary: text(in.PermissionsBoundary), Tags: tagsOf(in.Tags),
 	})
@@ -31,7 +34,7 @@ func (e edge) createUser(ctx context.Context, g authz.Grant, on identity.Ref, in
 	return &iamwire.CreateUserOutput{User: new(showUser(u))}, nil
 }
 
-func (e edge) getUser(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.GetUserInput) (*iamwire.GetUserOutput, error) {
+func (e users) getUser(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.GetUserInput) (*iamwire.GetUserOutput, error) {
 	if on.Name == "" {
 		return &iamwire.GetUserOutput{User: rootUser(on.Account)}, nil
 	}
@@ -47,7 +50,7 @@ func rootUser(account string) *iamwire.User {
 	return &iamwire.User{UserId: new(account), Arn: new(identity.RootARN(account))}
 }
 
-func (e edge) listUsers(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListUsersInput) (*iamwire.ListUsersOutput, error) {
+func (e users) listUsers(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListUsersInput) (*iamwire.ListUsersOutput, error) {
 	l, err := e.identities.ListUsers(ctx, g, on.Account, text(in.PathPrefix), pageOf(in.Marker, in.MaxItems))
 	if err != nil {
 		return nil, err
@@ -55,7 +58,7 @@ func (e edge) listUsers(ctx context.Context, g authz.Grant, on identity.Ref, in 
 	return &iamwire.ListUsersOutput{Users: every(l.Items, showUser), IsTruncated: new(l.IsTruncated), Marker: given(l.Marker)}, nil
 }
 
-func (e edge) updateUser(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.UpdateUserInput) error {
+func (e users) updateUser(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.UpdateUserInput) error {
 	return e.identities.UpdateUser(ctx, g, on.Account, on.Name, text(in.NewUserName), text(in.NewPath))
 }
 
@@ -80,11 +83,11 @@ func (on target) renamed(action, name, path string) []authz.Demand {
 	return []authz.Demand{on.demand(action, arn)}
 }
 
-func (e edge) deleteUser(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.DeleteUserInput) error {
+func (e users) deleteUser(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.DeleteUserInput) error {
 	return e.identities.DeleteUser(ctx, g, on.Account, on.Name)
 }
 
-func (e edge) listGroupsForUser(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListGroupsForUserInput) (*iamwire.ListGroupsForUserOutput, error) {
+func (e users) listGroupsForUser(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListGroupsForUserInput) (*iamwire.ListGroupsForUserOutput, error) {
 	l, err := e.identities.ListGroupsForUser(ctx, g, on.Account, on.Name, pageOf(in.Marker, in.MaxItems))
 	if err != nil {
 		return nil, err
