@@ -87,6 +87,9 @@ func TestAssumeRole(t *testing.T) {
 	h.refused("InvalidClientTokenId", user{session.key, session.secret, session.token[:len(session.token)-6] + "AAAAA="}, "iam", "ListUsers")
 	h.refused("AccessDenied", h.root, "sts", "AssumeRole", "RoleArn", role, "RoleSessionName", "session", "ExternalId", "kura")
 
+	h.refused("NotImplemented", alice, "sts", "AssumeRole", "RoleArn", role, "RoleSessionName", "session", "ExternalId", "kura",
+		"ProvidedContexts.member.1.ProviderArn", "arn:aws:iam::aws:contextProvider/IdentityCenter", "ProvidedContexts.member.1.ContextAssertion", "assertion")
+
 	narrow := h.assume(alice, role, append(external, "Policy", allow("iam:ListGroups", "*", ""))...)
 	h.must(narrow, "iam", "ListGroups")
 	h.refused("AccessDenied", narrow, "iam", "ListUsers")

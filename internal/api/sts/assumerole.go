@@ -6,6 +6,7 @@ import (
 	"github.com/kura-s3/kura/internal/api"
 	"github.com/kura-s3/kura/internal/api/wire/stswire"
 	"github.com/kura-s3/kura/internal/authz"
+	"github.com/kura-s3/kura/internal/fault"
 	"github.com/kura-s3/kura/internal/identity"
 )
 
@@ -19,7 +20,11 @@ func assumption(in *stswire.AssumeRoleInput) identity.AssumeRoleInput {
 	}
 }
 
+// assumeRoleDemands refuses context assertions: a session that ignored them would be a wider one.
 func (e edge) assumeRoleDemands(c *api.Call, in *stswire.AssumeRoleInput) ([]authz.Demand, error) {
+	if len(in.ProvidedContexts) > 0 {
+		return nil, fault.New(api.NotImplemented, "ProvidedContexts are not implemented.")
+	}
 	return e.identities.AssumeRoleDemands(c.R.Context(), &c.Caller.Subject, assumption(in))
 }
 
