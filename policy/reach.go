@@ -58,7 +58,7 @@ type analysis struct {
 	kindOf            map[string]*actionKind // by action
 	steps             int
 	known             knownResources
-	// covered says which families of callers have been found for a statement's action.
+	// covered says which families of callers, and which names, have been found for a statement's action.
 	covered map[string]callerFamilies
 }
 
@@ -402,7 +402,8 @@ func (a *analysis) opening(i int, c *caller, groups []group) []Opening {
 	var witness *Witness
 	for _, g := range groups {
 		key := itoa(i) + " " + g.number
-		if a.covered[key]&(c.family()|familyUnsigned) != 0 {
+		self := key + " " + c.name // in an account there are several kinds of caller
+		if a.covered[key]&(c.family()|familyUnsigned) != 0 || a.covered[self] != 0 {
 			continue
 		}
 		w, result := a.ask(s, c, &g)
@@ -419,6 +420,8 @@ func (a *analysis) opening(i int, c *caller, groups []group) []Opening {
 		}
 		if c.name == "*" {
 			a.covered[key] |= c.family()
+		} else {
+			a.covered[self] = c.family()
 		}
 	}
 	var list []Opening

@@ -184,8 +184,11 @@ func (m *model) run() outcome {
 			m.guessed = m.guessed || who.follows(key)
 			if _, known := m.env[key]; !known && !m.q.caller.closed(key) {
 				m.guessed = true
-				settle(key)
-				m.assume(key)
+				if len(m.byKey[key]) > 0 {
+					settle(key)
+				} else {
+					m.assume(key)
+				}
 			}
 		})
 	}

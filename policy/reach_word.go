@@ -342,10 +342,15 @@ func (p *wordProblem) search() (string, outcome) {
 	for i := range w.globs {
 		w.globs[i].enter(w.of(start, i), 0)
 	}
+	prefix := p.prefix()
+	start, ok := w.skip(start, prefix)
+	if !ok {
+		return "", impossible
+	}
 	w.push(wordState{places: start, from: -1})
 	for at := 0; at < len(w.trail); at++ {
 		if w.accepting(w.trail[at].places) {
-			return w.word(at), possible
+			return prefix + w.word(at), possible
 		}
 		if at >= p.limit {
 			return "", unsure
@@ -355,6 +360,47 @@ func (p *wordProblem) search() (string, outcome) {
 		}
 	}
 	return "", impossible
+}
+
+// prefix is what every word begins with.
+func (p *wordProblem) prefix() (longest string) {
+	for _, group := range p.groups {
+		common := group[0].prefix()
+		for i := range group[1:] {
+			other, n := group[i+1].prefix(), 0
+			for n < min(len(common), len(other)) && common[n] == other[n] {
+				n++
+			}
+			common = common[:n]
+		}
+		if len(common) > len(longest) {
+			longest = common
+		}
+	}
+	return strings.ToValidUTF8(longest, "") // the common part may end within a character
+}
+
+func (g *glob) prefix() string {
+	var b strings.Builder
+	for i := range g.atoms {
+		if g.atoms[i].class != exactly {
+			break
+		}
+		b.WriteRune(g.atoms[i].r)
+	}
+	return b.String()
+}
+
+// skip walks over what every word begins with.
+func (w *wordSearch) skip(state []uint64, prefix string) ([]uint64, bool) {
+	for _, r := range prefix {
+		next, alive := w.next(state, r)
+		if !alive {
+			return nil, false
+		}
+		state = next
+	}
+	return state, true
 }
 
 func (w *wordSearch) of(state []uint64, i int) places {
@@ -372,19 +418,28 @@ func (w *wordSearch) push(s wordState) {
 	}
 }
 
-// advance drops what can no longer be in one glob of every group.
 func (w *wordSearch) advance(at int, r rune) {
-	next := make([]uint64, w.size)
-	alive := make([]bool, len(w.globs))
-	for i := range w.globs {
-		alive[i] = w.globs[i].step(w.of(w.trail[at].places, i), w.of(next, i), r)
+	if next, alive := w.next(w.trail[at].places, r); alive {
+		w.push(wordState{places: next, from: at, r: r})
 	}
+}
+
+// next is the state behind r; not alive when it can no longer be in one glob of every group.
+func (w *wordSearch) next(state []uint64, r rune) (next []uint64, alive bool) {
+	next = make([]uint64, w.size)
 	for _, group := range w.groups {
-		if !anyOf(group, func(i *int) bool { return alive[*i] }) {
-			return
+		alive = false
+		for _, i := range group {
+			alive = w.globs[i].step(w.of(state, i), w.of(next, i), r) || alive
+		}
+		if !alive {
+			return nil, false
 		}
 	}
-	w.push(wordState{places: next, from: at, r: r})
+	for _, i := range w.avoid {
+		w.globs[i].step(w.of(state, i), w.of(next, i), r)
+	}
+	return next, true
 }
 
 func (w *wordSearch) accepting(state []uint64) bool {
