@@ -71,6 +71,8 @@ type recorder struct {
 	last   audit.Event
 }
 
+func (r *recorder) Wants(*audit.Event) bool { return true }
+
 func (r *recorder) Begin(context.Context, *audit.Event) error {
 	if r.broken {
 		return io.ErrShortWrite
