@@ -75,6 +75,15 @@ func (s *Service) mayBePublic(list acl, p *policy.Principal, b *object.Bucket, a
 	return nil
 }
 
+// sayNothing lets pass, where ACLs are disabled, only the list by which the bucket's owner has full
+// control; asking for a private one is asking for a list.
+func (s *Service) sayNothing(h http.Header, list acl, b *object.Bucket) error {
+	if !list.isOwners(b.Owner.Canonical) || first(h, "X-Amz-Acl") == "private" {
+		return fault.New(unsupportedACL, "")
+	}
+	return nil
+}
+
 func (s *Service) putBucketACL(ctx context.Context, g authz.Grant, c *api.Call, in *s3wire.PutBucketAclInput) (*empty, error) {
 	b, p := at(c).found, caller(c)
 	list, err := s.wantedACL(c.R.Header, in.AccessControlPolicy, bucketCanned, b.Owner.Canonical, b.Owner.Canonical)
@@ -82,10 +91,7 @@ func (s *Service) putBucketACL(ctx context.Context, g authz.Grant, c *api.Call, 
 		return nil, err
 	}
 	if !accessOf(b).ownership.hasACLs() {
-		if !list.isOwners(b.Owner.Canonical) {
-			return nil, fault.New(unsupportedACL, "")
-		}
-		return &empty{}, nil
+		return &empty{}, s.sayNothing(c.R.Header, list, b)
 	}
 	raw, err := list.encode()
 	if err != nil {
@@ -155,10 +161,7 @@ func (s *Service) putObjectACL(ctx context.Context, g authz.Grant, c *api.Call, 
 		return nil, err
 	}
 	if !accessOf(b).ownership.hasACLs() {
-		if !list.isOwners(b.Owner.Canonical) {
-			return nil, fault.New(unsupportedACL, "")
-		}
-		return &putACLOutput{versionOf(info)}, nil
+		return &putACLOutput{versionOf(info)}, s.sayNothing(c.R.Header, list, b)
 	}
 	if err := s.mayBePublic(list, p, b, "s3:PutObjectAcl", b.KeyARN(t.key)); err != nil {
 		return nil, err
