@@ -48,7 +48,7 @@ bench: build
 	go run ./bench --kura bin/kura $(BENCH)
 
 torture: clients
-	KURA_TEST_LARGE=1 go test -count=1 -timeout 60m -v ./acceptance
+	TF_PLUGIN_DIR="$${TF_PLUGIN_DIR:-$$(.ci/terraform-mirror)}" KURA_TEST_LARGE=1 go test -count=1 -timeout 60m -v ./acceptance
 	go test -count=20 -timeout 60m -run 'Crash|Linear|Kill|Fault' ./internal/...
 	@for p in $$(go list ./...); do \
 		for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
