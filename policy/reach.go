@@ -56,7 +56,7 @@ type analysis struct {
 	whole             []glob                 // what the document is about
 	kinds             map[string]*actionKind // by signature
 	kindOf            map[string]*actionKind // by action
-	steps             int
+	work              int
 	known             knownResources
 	// covered says which families of callers, and which names, have been found for a statement's action.
 	covered map[string]callerFamilies
@@ -85,7 +85,7 @@ func (c *caller) family() callerFamilies {
 }
 
 func newAnalysis(d, earlier *Document, zone Zone) *analysis {
-	a := &analysis{document: d, earlier: earlier, kinds: map[string]*actionKind{}, kindOf: map[string]*actionKind{}, covered: map[string]callerFamilies{}, steps: maxAllSteps,
+	a := &analysis{document: d, earlier: earlier, kinds: map[string]*actionKind{}, kindOf: map[string]*actionKind{}, covered: map[string]callerFamilies{}, work: maxWork,
 		known: knownResources{map[*statement]uint32{}, map[string]resourceAnswer{}},
 	}
 	documents := []*Document{d}
@@ -478,7 +478,7 @@ func (a *analysis) ask(s *statement, c *caller, g *group) (*Witness, outcome) {
 func (a *analysis) query(c *caller, g *group) *query {
 	q := &query{
 		census: a.census, caller: c, action: g.actions[0], document: a.document, earlier: a.earlier,
-		steps: &a.steps, known: &a.known, group: g.number,
+		work: &a.work, known: &a.known, group: g.number,
 	}
 	if g.resources != nil {
 		q.within = append(q.within, g.resources)

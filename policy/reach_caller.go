@@ -38,8 +38,9 @@ type caller struct {
 	// known are keys that follow from the principal; closed ones it never has.
 	known  Keys
 	closed func(key string) bool
-	// openAccount, openName: the account, and the user or role in it, are not known.
-	openAccount, openName bool
+	// openAccount, openName, openID: the account, the user or role in it, and its unique id (or the
+	// session's name behind it) are not known.
+	openAccount, openName, openID bool
 }
 
 // The kinds of caller.
@@ -217,7 +218,7 @@ func (c *census) account(id, canonical, name string) {
 	for _, p := range kinds {
 		p.Account, p.CanonicalID = id, canonical
 		k := newCaller(p, CallerAccount, name)
-		k.openAccount, k.openName = open, p.Type != RootUser
+		k.openAccount, k.openName, k.openID = open, p.Type != RootUser, true
 		c.list = append(c.list, k)
 	}
 }
@@ -232,7 +233,7 @@ func (c *census) unique(id string) {
 		p = Principal{Type: AssumedRole, Account: account, ARN: "arn:aws:sts::" + account + ":assumed-role/example/session", IssuerARN: arn + "role/example", UserID: id + ":session", UniqueID: id}
 	}
 	k := newCaller(p, kind, id)
-	k.openAccount, k.openName = true, true
+	k.openAccount, k.openName, k.openID = true, true, kind == CallerRole
 	c.list = append(c.list, k)
 	if kind == CallerUser {
 		c.sessions(account, arn+"user/example", id)
@@ -245,10 +246,12 @@ func (c *census) user(arn string) {
 		return
 	}
 	_, path, _ := strings.Cut(arnPart(arn, 5), "/")
-	c.list = append(c.list, newCaller(Principal{
+	k := newCaller(Principal{
 		Type: IAMUser, Account: account, ARN: arn, UserID: "AIDAEXAMPLEEXAMPLE00", UniqueID: "AIDAEXAMPLEEXAMPLE00",
 		Name: path[strings.LastIndexByte(path, '/')+1:],
-	}, CallerUser, arn))
+	}, CallerUser, arn)
+	k.openID = true
+	c.list = append(c.list, k)
 	c.sessions(account, arn, "")
 }
 
@@ -261,7 +264,7 @@ func (c *census) sessions(account, issuer, id string) {
 		Type: FederatedUser, Account: account, ARN: "arn:aws:sts::" + account + ":federated-user/example", IssuerARN: issuer,
 		UserID: account + ":example", UniqueID: id,
 	}, CallerUser, cmp.Or(id, issuer))
-	k.openName, k.openAccount = true, id != ""
+	k.openName, k.openID, k.openAccount = true, true, id != ""
 	c.list = append(c.list, k)
 }
 
@@ -279,7 +282,7 @@ func (c *census) role(arn, session string) {
 	}
 	p.UserID = p.UniqueID + ":" + p.ARN[strings.LastIndexByte(p.ARN, '/')+1:]
 	k := newCaller(p, CallerRole, name)
-	k.openName = session != ""
+	k.openName, k.openID = session != "", true
 	c.list = append(c.list, k)
 }
 
@@ -320,7 +323,7 @@ func newCaller(p Principal, kind, name string) caller {
 func keysOf(p *Principal) Keys {
 	k := Keys{
 		"aws:principalaccount": {One: p.Account}, "aws:principaltype": {One: p.Type.String()}, "aws:principalarn": {One: p.ARN},
-		"aws:userid": {One: p.UserID}, "aws:principalisawsservice": {One: "false"},
+		"aws:userid": {One: p.UserID}, "aws:principalisawsservice": {One: "false"}, "kms:calleraccount": {One: p.Account},
 	}
 	if p.Type == AssumedRole {
 		k["aws:principalarn"] = Values{One: p.IssuerARN}
@@ -344,7 +347,7 @@ func closedToAccounts(key string) bool {
 }
 
 func closedToServices(key string) bool {
-	return beginsWith(key, "aws:principalarn", "aws:principalaccount", "aws:principalorg", "aws:principaltag/", "aws:username", "aws:userid")
+	return beginsWith(key, "kms:calleraccount", "aws:principalarn", "aws:principalaccount", "aws:principalorg", "aws:principaltag/", "aws:username", "aws:userid")
 }
 
 func closedToProviders(key string) bool {

@@ -7,7 +7,7 @@ import "strings"
 // others, so that a failure proves something only for the first.
 func (m *model) identify() outcome {
 	c := m.q.caller
-	if !c.openAccount && !c.openName {
+	if !c.openAccount && !c.openName && !c.openID {
 		return possible
 	}
 	if c.principal.Type == Service {
@@ -99,7 +99,7 @@ func (i *identification) follows(key string) bool {
 	case "aws:username":
 		return c.openName && t == IAMUser
 	case "aws:userid":
-		return c.kind == CallerAccount || c.openName && t == FederatedUser
+		return c.openID
 	case "aws:principalservicename":
 		return c.openName && t == Service
 	}
@@ -252,10 +252,20 @@ func (i *identification) ids(d *domain) {
 		g.literal("AIDA", false)
 		g.least(inSegment)
 	case AssumedRole:
-		g.literal("AROA", false)
-		g.least(inSegment)
+		c := i.q.caller
+		_, session, _ := strings.Cut(c.principal.UserID, ":")
+		if c.name == c.principal.UniqueID {
+			g.literal(c.name, false)
+		} else {
+			g.literal("AROA", false)
+			g.least(inSegment)
+		}
 		g.literal(":", false)
-		g.least(inSegment)
+		if c.name == c.principal.ARN {
+			g.literal(session, false)
+		} else {
+			g.least(inSegment)
+		}
 	default:
 		g = accountGlob(i.account)
 		if i.q.caller.principal.Type == FederatedUser {
@@ -299,10 +309,10 @@ func (i *identification) finish() {
 	if i.settledID != "" {
 		p.UserID = i.settledID
 	}
-	if i.q.caller.kind == CallerAccount && (p.Type == IAMUser || issuer) {
+	if i.settledID != "" && (p.Type == IAMUser || issuer) {
 		p.UniqueID, _, _ = strings.Cut(p.UserID, ":")
 	}
-	if issuer {
+	if issuer && i.settledID != "" {
 		_, session, _ := strings.Cut(p.UserID, ":")
 		p.ARN = p.ARN[:strings.LastIndexByte(p.ARN, '/')+1] + session
 	}

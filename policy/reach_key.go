@@ -80,7 +80,7 @@ type keyProblem struct {
 	env Keys
 	// relaxed variables may stand for anything: then impossible is still a proof, but possible is none.
 	relaxed bool
-	limit   int
+	work    *int
 }
 
 // find prefers a request without the key: it is the simplest.
@@ -238,7 +238,7 @@ func (p *keyProblem) families(wishes []wish) (f families) {
 
 // word solves the wishes about text; the others are only checked when all is set.
 func (p *keyProblem) word(wishes []wish, all bool) (string, outcome) {
-	q := wordProblem{avoid: slices.Clone(p.domain.avoid), limit: p.limit}
+	q := wordProblem{avoid: slices.Clone(p.domain.avoid), work: p.work}
 	if len(p.domain.shape) > 0 {
 		q.groups = append(q.groups, p.domain.shape)
 	}

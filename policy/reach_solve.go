@@ -26,19 +26,20 @@ type query struct {
 	oldDenies, oldAllows []*statement
 	// document is what must allow.
 	document *Document
-	// steps is what is left for the whole analysis, known what it has found out about resources.
-	steps *int
+	// work is what is left for the whole analysis, known what it has found out about resources.
+	work  *int
 	known *knownResources
 	// group names the resources that the action applies to.
 	group string
 	depth int
 }
 
-// Bounds of the search. A policy that needs more is reported as not excluded.
+// Bounds of the search: a second at most. What needs more is reported as not excluded.
 const (
-	maxSteps      = 200   // of one query
-	maxAllSteps   = 20000 // of one analysis
-	maxWordStates = 600   // of one word
+	maxSteps      = 200       // of one query
+	maxWork       = 4_000_000 // of one analysis, in steps of a glob
+	workOfStep    = 40
+	maxWordStates = 600 // of one word
 )
 
 // goal is what is wanted of a request.
@@ -84,10 +85,10 @@ func (g goal) escapes(s *statement) (ways []goal) {
 
 // search looks for a request that meets the goal and passes.
 func (q *query) search(g goal) (*Witness, outcome) {
-	if q.depth++; q.depth > maxSteps || *q.steps <= 0 {
+	if q.depth++; q.depth > maxSteps || *q.work <= 0 {
 		return nil, unsure
 	}
-	*q.steps--
+	*q.work -= workOfStep
 	m, result := q.solve(g)
 	if result != possible {
 		return nil, result
@@ -160,10 +161,14 @@ func (q *query) solve(g goal) (*model, outcome) {
 func (q *query) model(g goal, relaxed bool) *model {
 	m := &model{q: q, g: g, byKey: map[string][]literal{}, env: maps.Clone(q.caller.known), relaxed: relaxed}
 	for _, l := range g.literals {
-		if _, seen := m.byKey[l.key]; !seen {
-			m.keys = append(m.keys, l.key)
+		key := l.key
+		if key == "kms:calleraccount" { // KMS's own word for the account
+			key = "aws:principalaccount"
 		}
-		m.byKey[l.key] = append(m.byKey[l.key], l)
+		if _, seen := m.byKey[key]; !seen {
+			m.keys = append(m.keys, key)
+		}
+		m.byKey[key] = append(m.byKey[key], l)
 	}
 	m.request = Request{Principal: q.caller.principal, Action: q.action, ResourceAccount: q.census.owner}
 	return m
@@ -255,7 +260,7 @@ func (m *model) settle(key string) outcome {
 }
 
 func (m *model) keyProblem(key string, d domain) *keyProblem {
-	return &keyProblem{domain: d, literals: m.byKey[key], env: m.env, relaxed: m.relaxed, limit: maxWordStates}
+	return &keyProblem{domain: d, literals: m.byKey[key], env: m.env, relaxed: m.relaxed, work: m.q.work}
 }
 
 // domain is what the caller's requests can have under the key.
@@ -319,7 +324,7 @@ func (m *model) resource() outcome {
 		m.request.Resource = a.word
 		return a.outcome
 	}
-	p := wordProblem{groups: slices.Clip(m.q.within), limit: maxWordStates}
+	p := wordProblem{groups: slices.Clip(m.q.within), work: m.q.work}
 	for _, r := range m.g.resources {
 		var list []glob
 		for i := range r.list {

@@ -197,11 +197,12 @@ func (g *glob) accepts(s string) bool {
 }
 
 // wordProblem asks for a word that is in one glob of every group and in none to avoid. The answer is
-// exact, as long as no more than limit states have to be looked at.
+// exact, as long as no more than maxWordStates have to be looked at and work is left.
 type wordProblem struct {
 	groups [][]glob
 	avoid  []glob
-	limit  int
+	// work is what is left for the analysis; every step of a glob takes one.
+	work *int
 }
 
 func (p *wordProblem) fits(s string) bool {
@@ -343,6 +344,7 @@ func (p *wordProblem) search() (string, outcome) {
 		w.globs[i].enter(w.of(start, i), 0)
 	}
 	prefix := p.prefix()
+	*p.work -= len(prefix)
 	start, ok := w.skip(start, prefix)
 	if !ok {
 		return "", impossible
@@ -352,11 +354,12 @@ func (p *wordProblem) search() (string, outcome) {
 		if w.accepting(w.trail[at].places) {
 			return prefix + w.word(at), possible
 		}
-		if at >= p.limit {
+		if at >= maxWordStates || *p.work <= 0 {
 			return "", unsure
 		}
 		for _, r := range w.letters(w.trail[at].places) {
 			w.advance(at, r)
+			*p.work -= len(w.globs)
 		}
 	}
 	return "", impossible
