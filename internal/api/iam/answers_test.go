@@ -48,6 +48,27 @@ func TestPages(t *testing.T) {
 	}
 }
 
+// TestAccountsInPages: Organizations calls its pages otherwise.
+func TestAccountsInPages(t *testing.T) {
+	h := newHarness(t)
+	for _, name := range []string{"b", "c", "d"} {
+		h.must(h.admin, "organizations", "CreateAccount", "Email", name+"@example.com", "AccountName", name)
+	}
+	seen := 0
+	for token := []string{}; ; {
+		a := h.must(h.admin, "organizations", "ListAccounts", append(token, "MaxResults", "1")...)
+		seen += strings.Count(a.body, `"Status":"ACTIVE"`)
+		if a.json("NextToken") == "" {
+			break
+		}
+		token = []string{"NextToken", a.json("NextToken")}
+	}
+	if seen != 4 {
+		t.Errorf("%d accounts", seen)
+	}
+	h.refused("InvalidInputException", h.admin, "organizations", "ListAccounts", "NextToken", "!")
+}
+
 // TestDocumentsAreEscaped as RFC 3986 has it, and come back as they were written.
 func TestDocumentsAreEscaped(t *testing.T) {
 	h := newHarness(t)

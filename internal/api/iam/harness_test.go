@@ -238,6 +238,8 @@ func jsonOf(t testing.TB, pairs []string) string {
 	for i := 0; i+1 < len(pairs); i += 2 {
 		name, element, inList := strings.Cut(pairs[i], ".member.1")
 		switch {
+		case name == "MaxResults":
+			object[name] = json.Number(pairs[i+1])
 		case !inList:
 			object[name] = pairs[i+1]
 		case element == "":
