@@ -56,7 +56,7 @@ func (s *Store) found(ctx context.Context, c Config, id string, admin AccessKeyP
 			return engine.ErrConflict // another node was quicker; its account is the first
 		}
 		now := s.moment()
-		owner := newAccount(id, "", "", now)
+		owner := newAccount(id, firstAccountName, "", now)
 		everything, ok := byARN[*managed](tx.State, AdministratorAccess)
 		if !ok {
 			return fmt.Errorf("identity: %s is missing", AdministratorAccess)
@@ -85,6 +85,9 @@ func (s *Store) found(ctx context.Context, c Config, id string, admin AccessKeyP
 	}
 	return err
 }
+
+// firstAccountName is what the first account calls itself until somebody names it.
+const firstAccountName = "kura"
 
 func newAccount(id, name, email string, now time.Time) *account {
 	return &account{Format: recordFormat, ID: id, Name: name, Email: email, CanonicalID: newCanonicalID(), Created: now}
