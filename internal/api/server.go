@@ -165,12 +165,15 @@ func (s *Server) descend(c *Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := signedFor(caller, c.Service); err != nil {
+		return nil, err
+	}
 	s.introduce(c, caller)
+	if caller.AuthType == authn.Anonymous && c.Service != s.s3 && (op == nil || !op.unsigned) {
+		return nil, fault.New(MissingToken, "")
+	}
 	if routeErr != nil {
 		return nil, routeErr
-	}
-	if caller.AuthType == authn.Anonymous && !op.unsigned {
-		return nil, fault.New(MissingToken, "")
 	}
 	// 3. decode
 	in, err := op.decode(c)
@@ -194,6 +197,20 @@ func (s *Server) descend(c *Call) (any, error) {
 	}
 	// 5. handle
 	return op.do(ctx, grant, c, in)
+}
+
+// signedFor refuses a signature that was made for another service than the one that read the request:
+// the services sign paths and bodies by different rules, and what one rule leaves open must not be
+// filled in by another.
+func signedFor(caller *authn.Caller, service Service) error {
+	if caller.AuthType == authn.Anonymous || caller.Service == service.Name() {
+		return nil
+	}
+	kind, place := authn.HeaderMalformed, "The authorization header is malformed"
+	if caller.AuthType != authn.Header {
+		kind, place = authn.QueryMalformed, "Error parsing the X-Amz-Credential parameter"
+	}
+	return fault.New(kind, place+`; incorrect service "`+caller.Service+`". This endpoint belongs to "`+service.Name()+`".`)
 }
 
 // introduce notes who asks.
@@ -252,7 +269,7 @@ func (s *Server) refuse(c *Call, err error) {
 	if errors.As(err, &f) {
 		c.Event.ErrorText = f.Message
 	}
-	if status >= http.StatusInternalServerError {
+	if status >= http.StatusInternalServerError && status != http.StatusNotImplemented {
 		s.config.Log.Error("request failed", "requestId", c.Peer.RequestID, "operation", c.Event.Operation, "code", code, "err", err)
 	}
 }
@@ -296,7 +313,7 @@ func (s *Server) complete(c *Call) error {
 	if c.Peer.IP.IsValid() {
 		c.Event.SourceIP = c.Peer.IP.String()
 	}
-	c.Event.URI = auditURI(c.R)
+	c.Event.URI = auditURI(c.R, c.Event.Service)
 	ctx := context.WithoutCancel(c.R.Context())
 	return s.config.Recorder.Complete(ctx, &c.Event)
 }
