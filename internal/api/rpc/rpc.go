@@ -17,6 +17,7 @@ import (
 	"github.com/kura-s3/kura/internal/authn"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/fault"
+	"github.com/kura-s3/kura/internal/front"
 )
 
 // Failures of this package.
@@ -82,6 +83,7 @@ const maxPayload = 1 << 20
 type call struct {
 	action string
 	form   url.Values // query protocol
+	unread error      // why the body could not be read
 }
 
 // Claims recognises requests of the service that carry no signature, by the name of their operation.
@@ -113,8 +115,8 @@ func isForm(r *http.Request) bool {
 func (s *Service) Route(c *api.Call) (*api.Op, error) {
 	t := &call{}
 	c.Target = t
-	if err := readPayload(c); err != nil {
-		return nil, err
+	if t.unread = readPayload(c); t.unread != nil {
+		return nil, t.unread
 	}
 	if err := s.readAction(c, t); err != nil {
 		return nil, err
@@ -136,7 +138,10 @@ func readPayload(c *api.Call) error {
 		return fault.New(api.BodyTooLarge, "")
 	}
 	body, err := io.ReadAll(io.LimitReader(c.R.Body, maxPayload+1))
-	if err != nil {
+	switch {
+	case errors.Is(err, front.ErrTooManyUploads):
+		return &fault.Error{Kind: api.TooManyUploads, Cause: err}
+	case err != nil:
 		return &fault.Error{Kind: api.ClientGone, Cause: err}
 	}
 	if len(body) > maxPayload {
@@ -170,8 +175,12 @@ func (s *Service) readAction(c *api.Call, t *call) error {
 	return nil
 }
 
-// Authenticate finds out who asks.
+// Authenticate finds out who asks. The signature covers the body: of one that was not read nothing can
+// be said, least of all that its signature is wrong.
 func (s *Service) Authenticate(c *api.Call) (*authn.Caller, error) {
+	if t := c.Target.(*call); t.unread != nil {
+		return nil, t.unread
+	}
 	body, _ := c.Body()
 	if body == nil {
 		body = []byte{}
