@@ -1,6 +1,9 @@
 package policy
 
 import (
+	"encoding/json"
+	"maps"
+	"math/rand"
 	"slices"
 	"strings"
 	"testing"
@@ -139,6 +142,48 @@ func TestPublicAccessPoint(t *testing.T) {
 	}
 	if !parsed(t, Resource, src).IsPublic() {
 		t.Error("in an access point policy it may not")
+	}
+}
+
+// A policy that is not public lets nobody in without a signature, unless the request comes from
+// where one of the limiting keys says.
+func TestNotPublicAgainstReach(t *testing.T) {
+	d := dice{rand.New(rand.NewSource(6))}
+	values := []string{"vpc-1", "vpc-*", "111122223333", "${aws:ResourceAccount}", "anonymous", "o-abc", "o-abc/*", "203.0.113.0/24", "0.0.0.0/1", "true", "false",
+		"arn:aws:iam::111122223333:role/*", "arn:aws:s3:us-east-1:111122223333:accesspoint/*", "*", "AIDAALICEALICEALICE0", "logging.s3.amazonaws.com"}
+	operators := []string{"StringEquals", "StringLike", "StringNotEquals", "StringEqualsIgnoreCase", "ArnLike", "ArnNotLike", "IpAddress", "NotIpAddress", "Bool",
+		"StringEqualsIfExists", "IpAddressIfExists", "ForAllValues:StringLike", "ForAnyValue:StringLike", "Null"}
+	keys := append(slices.Sorted(maps.Keys(limitations)), "aws:securetransport", "aws:referer", "aws:principaltag/x")
+	closed, open := 0, 0
+	for range 1500 {
+		condition := jsonObject{}
+		for range 1 + d.Intn(2) {
+			condition[pick(d, operators)] = jsonObject{pick(d, keys): d.some(values, 2)}
+		}
+		src, err := json.Marshal(condition)
+		if err != nil {
+			t.Fatal(err)
+		}
+		doc := bucketPolicy(t, pick(d, []string{`"*"`, `{"AWS":"*"}`, `{"AWS":["*","111122223333"]}`}), string(src))
+		if v := doc.Public(); v.Public {
+			open++
+			if v.Witness != nil && !Evaluate(v.Witness.Request(), v.Witness.Inputs(doc)).Allowed() {
+				t.Fatalf("%s is no proof for %s", v.Witness, doc.Source())
+			}
+			continue
+		}
+		closed++
+		for _, o := range Reach(doc, Zone{Accounts: []string{other}, TrustServices: true}) {
+			if o.Type != CallerAnonymous || !o.Proven {
+				continue
+			}
+			if !slices.ContainsFunc(slices.Collect(maps.Keys(o.Witness.Keys)), func(key string) bool { _, limits := limitations[key]; return limits }) {
+				t.Fatalf("not public, but %s\n%s", o.Witness, doc.Source())
+			}
+		}
+	}
+	if closed < 200 || open < 200 {
+		t.Errorf("%d not public, %d public", closed, open)
 	}
 }
 

@@ -41,7 +41,9 @@ type Opening struct {
 //   - any other condition key may be absent from, or have any value in, a request for any action;
 //   - a caller whom nobody signs for stands for everyone, and "any account" for named ones too: who is
 //     named besides is not listed again for the same actions of a statement;
-//   - an Opening is not Proven where a variable stands for a key whose value could not be settled,
+//   - a Deny with a NotPrincipal that lists ids may spare a principal that is named by its ARN, and the
+//     other way round: then the Opening is not Proven;
+//   - nor is it where a variable stands for a key whose value could not be settled,
 //     where one key is compared as text and as a number, date or address, or where the search was
 //     cut short at its bounds.
 func Reach(d *Document, zone Zone) []Opening {
@@ -472,7 +474,14 @@ func (a *analysis) ask(s *statement, c *caller, g *group) (*Witness, outcome) {
 		return of
 	}
 	q.denies, q.oldDenies, q.oldAllows = about(g.denies), about(g.oldDenies), about(g.oldAllows)
-	return q.search(goal{}.require(s))
+	w, result := q.search(goal{}.require(s))
+	if sure := slices.DeleteFunc(slices.Clone(q.denies), c.perhapsSpared); result == impossible && len(sure) < len(q.denies) {
+		q.denies, q.depth = sure, 0
+		if _, result = q.search(goal{}.require(s)); result != impossible {
+			return nil, unsure
+		}
+	}
+	return w, result
 }
 
 func (a *analysis) query(c *caller, g *group) *query {

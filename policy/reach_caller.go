@@ -354,6 +354,16 @@ func closedToProviders(key string) bool {
 	return beginsWith(key, "aws:principal", "aws:username", "aws:userid", "aws:sourcearn", "aws:sourceaccount", "aws:sourceowner", "aws:sourceorg")
 }
 
+// perhapsSpared tells whether a NotPrincipal may list the caller under another name: by its ids when
+// only the ARN is known, by its ARN when only an id is.
+func (c *caller) perhapsSpared(s *statement) bool {
+	if !s.notPrincipal || c.family() != familyAccount {
+		return false
+	}
+	byID := c.openAccount && c.name != "*"
+	return byID || slices.ContainsFunc(s.principals, func(p principal) bool { return p.kind == uniqueIDPrincipal || p.kind == canonicalPrincipal })
+}
+
 // grade tells whether the statement means the caller, and how closely.
 func (c *caller) grade(s *statement) grade {
 	e := evaluation{req: &Request{Principal: c.principal}, in: &Inputs{}}
