@@ -27,10 +27,14 @@ func (l Layer) String() string {
 const AccessDenied = "Access Denied"
 
 // Message is AWS's sentence for a denial: who may not do what to what, and because of which kind of
-// policy. Anonymous callers and callers of other accounts learn nothing. A document that is named by
+// policy. Anonymous callers and callers of other accounts learn nothing; STS repeats to them what they
+// asked. A document that is named by
 // its ARN is cited, as AWS does for explicit denies that are not the resource's own.
 func (d Decision) Message(req *Request) string {
 	p := &req.Principal
+	if sentence := d.stsSentence(req); sentence != "" {
+		return sentence
+	}
 	if d.Allowed() || d.CrossAccount || !p.Type.hasAccount() {
 		return AccessDenied
 	}
@@ -55,4 +59,17 @@ func (d Decision) Message(req *Request) string {
 		b.WriteString(": " + d.Document.name)
 	}
 	return b.String()
+}
+
+// stsSentence is what STS says across accounts and to web identities.
+func (d Decision) stsSentence(req *Request) string {
+	switch p := &req.Principal; {
+	case d.Allowed() || !strings.HasPrefix(req.Action, "sts:"):
+		return ""
+	case p.Type == WebIdentity:
+		return "Not authorized to perform " + req.Action
+	case d.CrossAccount && p.Type.hasAccount():
+		return "User: " + p.ARN + " is not authorized to perform: " + req.Action + " on resource: " + req.Resource
+	}
+	return ""
 }

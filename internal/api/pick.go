@@ -51,10 +51,11 @@ func scopeService(r *http.Request) string {
 	return scope[strings.LastIndexByte(scope, '/')+1:]
 }
 
-// auditURI is the request's path and query as sent, without signatures and tokens.
-func auditURI(r *http.Request) string {
+// auditURI is the request's path and query as sent, without signatures and tokens. Of services that
+// take passwords and codes as parameters it is the path alone.
+func auditURI(r *http.Request, service string) string {
 	path := r.URL.EscapedPath()
-	if r.URL.RawQuery == "" {
+	if r.URL.RawQuery == "" || service != "s3" {
 		return path
 	}
 	kept := make([]string, 0, 4)
