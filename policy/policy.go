@@ -3,7 +3,8 @@
 //
 // A Document is parsed and compiled once; Evaluate decides one Request against the documents that
 // apply to it and allocates nothing on the allow path; Explain answers the same question with
-// every layer, statement and condition that took part.
+// every layer, statement and condition that took part. Public is AWS's verdict on a resource's policy;
+// Reach and Diff prove who outside a zone of trust gains what by it, and by a change of it.
 package policy
 
 // PrincipalType is the kind of caller, with the text of aws:PrincipalType.

@@ -214,3 +214,28 @@ func (d dice) oneStatement(t *testing.T) string {
 	}
 	return src[start:end]
 }
+
+// Whatever parses is analyzed without a panic, and every proof holds.
+func FuzzReach(f *testing.F) {
+	d := dice{rand.New(rand.NewSource(7))}
+	for range 20 {
+		f.Add(d.document(new(testing.T), Resource).Source(), "444455556666")
+	}
+	f.Add(`{"Statement":{"Effect":"Allow","Principal":{"AWS":"arn:aws:sts::444455556666:assumed-role/x/s"},"Action":"s3:*","Resource":"*"}}`, "")
+	f.Fuzz(func(t *testing.T, src, trusted string) {
+		zone := Zone{Accounts: []string{account, trusted}, Organization: trusted, Resource: trusted}
+		for _, kind := range []Kind{Bucket, Resource, KeyPolicy, Trust} {
+			doc, err := ParseString(src, kind)
+			if err != nil || len(src) > 4096 {
+				continue
+			}
+			doc.Public()
+			for _, o := range Reach(doc, zone) {
+				checkWitness(t, &o, Zone{Accounts: []string{account}}, doc, nil)
+			}
+			if changes := Diff(doc, doc, zone); slices.ContainsFunc(changes, func(c Change) bool { return c.Proven }) {
+				t.Fatalf("a document differs from itself: %+v", changes)
+			}
+		}
+	})
+}
