@@ -173,6 +173,7 @@ func TestReachValues(t *testing.T) {
 		{"a date of a variable", `{"StringEquals":{"aws:referer":"${aws:CurrentTime}"}}`, "Anonymous * 0 s3:GetObject"},
 		{"a truth of a variable", `{"Bool":{"aws:MultiFactorAuthPresent":"${aws:SecureTransport}"}}`, "Anonymous * 0 s3:GetObject"},
 		{"text as address", `{"StringLike":{"aws:SourceIp":"203.*"},"IpAddress":{"aws:SourceIp":"203.0.113.0/24"}}`, "Anonymous * 0 s3:GetObject"},
+		{"a number that nothing reads", `{"NumericLessThan":{"s3:max-keys":"1e999999999"}}`, ""},
 		{"bytes", `{"BinaryEquals":{"aws:referer":"YWI="}}`, "Anonymous * 0 s3:GetObject"},
 	} {
 		d := bucketPolicy(t, `"*"`, c.condition)
