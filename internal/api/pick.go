@@ -61,8 +61,12 @@ func auditURI(r *http.Request, service string) string {
 	kept := make([]string, 0, 4)
 	for _, pair := range strings.Split(r.URL.RawQuery, "&") {
 		name, _, _ := strings.Cut(pair, "=")
-		if secretParameters[strings.ToLower(name)] {
-			pair = name + "=HIDDEN"
+		plain, err := url.QueryUnescape(name)
+		if err != nil {
+			continue // no parameter of anybody
+		}
+		if secretParameters[strings.ToLower(plain)] {
+			pair = plain + "=HIDDEN"
 		}
 		kept = append(kept, pair)
 	}

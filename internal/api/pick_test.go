@@ -12,6 +12,7 @@ func TestAuditURIHoldsNoSecrets(t *testing.T) {
 	for _, c := range []struct{ uri, service, want string }{
 		{"/b/k?versionId=1&X-Amz-Signature=" + canary, "s3", "/b/k?versionId=1&X-Amz-Signature=HIDDEN"},
 		{"/b/k?x-amz-security-token=" + canary + "&acl", "s3", "/b/k?x-amz-security-token=HIDDEN&acl"},
+		{"/b/k?X-Amz-Security-%54oken=" + canary, "s3", "/b/k?X-Amz-Security-Token=HIDDEN"},
 		{"/b/k?AWSAccessKeyId=A&Signature=" + canary, "s3", "/b/k?AWSAccessKeyId=A&Signature=HIDDEN"},
 		{"/?Action=ChangePassword&NewPassword=" + canary, "iam", "/"},
 		{"/?Action=AssumeRoleWithWebIdentity&WebIdentityToken=" + canary, "sts", "/"},

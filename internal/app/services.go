@@ -23,7 +23,10 @@ func (s *server) openServices(context.Context) error {
 	registry := prometheus.NewRegistry()
 	counters := metrics.New(registry)
 	s.guard = authz.New(authz.Config{Recorder: s.journal, Count: counters.Decision})
-	s.authn = authn.New(authn.Config{Credentials: s.identities, Anonymous: identity.Anonymous(), Region: s.config.Region})
+	s.authn = authn.New(authn.Config{
+		Credentials: s.identities, Anonymous: identity.Anonymous(), Region: s.config.Region,
+		Services: []string{"s3", "iam", "sts", "organizations"},
+	})
 
 	pipeline, err := api.NewServer(api.Config{
 		Services: []api.Service{

@@ -86,6 +86,11 @@ func (x *exchange) Flush() {
 
 func (x *exchange) Unwrap() http.ResponseWriter { return x.w }
 
+// smallBody is a body that takes no place among the uploads: the calls of services that must read
+// a body before they know whose it is (IAM, STS) go on while strangers hold every place. What
+// such bodies cost is bounded by the connections.
+const smallBody = 16 << 10
+
 // body tells the watcher when somebody waits for the client's bytes.
 type body struct {
 	io.ReadCloser
@@ -99,7 +104,7 @@ type body struct {
 func (b *body) Read(p []byte) (int, error) {
 	if !b.begun {
 		b.begun = true
-		if !b.conn.authenticated.Load() {
+		if b.gate != nil && !b.conn.authenticated.Load() {
 			if !b.gate.enterStranger() {
 				b.begun = false
 				return 0, ErrTooManyUploads
@@ -149,16 +154,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.serveOwn(x, r.WithContext(x))
 		return
 	}
-	if r.ContentLength != 0 {
+	var places *gate
+	if r.ContentLength < 0 || r.ContentLength > smallBody {
 		if !s.uploads.enter() {
 			x.refuse(http.StatusServiceUnavailable, "SlowDown", "Please reduce your request rate.")
 			return
 		}
-		x.upload = true
+		places, x.upload = &s.uploads, true
 	}
 	r = r.WithContext(x)
 	if r.Body != nil && r.Body != http.NoBody {
-		x.body = body{ReadCloser: r.Body, conn: c, gate: &s.uploads}
+		x.body = body{ReadCloser: r.Body, conn: c, gate: places}
 		r.Body = &x.body
 	}
 	s.config.Handler.ServeHTTP(x, r)
@@ -170,9 +176,9 @@ func (s *Server) end(x *exchange, r *http.Request) {
 	if x.upload {
 		x.body.introduced()
 		s.uploads.all.Add(-1)
-		if !x.body.ended {
-			x.conn.discarding.Store(true)
-		}
+	}
+	if x.body.ReadCloser != nil && !x.body.ended {
+		x.conn.discarding.Store(true)
 	}
 	x.conn.busy.Store(false)
 	v := recover()

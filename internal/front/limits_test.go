@@ -135,7 +135,7 @@ func TestUploadsAreBounded(t *testing.T) {
 	f := start(t, Config{Handler: member, Limits: Limits{Uploads: 4}})
 	put := func(auth string) net.Conn {
 		c := f.dial(t)
-		fmt.Fprintf(c, "PUT /b/k HTTP/1.1\r\nHost: a\r\n%sContent-Length: 5\r\n\r\nhe", auth)
+		fmt.Fprintf(c, "PUT /b/k HTTP/1.1\r\nHost: a\r\n%sContent-Length: %d\r\n\r\nhe", auth, smallBody+1)
 		return c
 	}
 	slowStranger := put("")
@@ -151,9 +151,14 @@ func TestUploadsAreBounded(t *testing.T) {
 	if resp, body := answer(t, put("Authorization: yes\r\n")); resp.StatusCode != 503 || !strings.Contains(body, "<Code>SlowDown</Code>") {
 		t.Errorf("a fifth upload: %d %s", resp.StatusCode, body)
 	}
+	small := f.dial(t)
+	fmt.Fprint(small, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello")
+	if _, got := answer(t, small); got != "5 bytes" {
+		t.Errorf("a small body beside all of these: %q", got)
+	}
 	for _, c := range append(members, slowStranger) {
-		fmt.Fprint(c, "llo")
-		if _, got := answer(t, c); got != "5 bytes" {
+		fmt.Fprint(c, strings.Repeat("x", smallBody-1))
+		if _, got := answer(t, c); got != fmt.Sprint(smallBody+1, " bytes") {
 			t.Errorf("got %q", got)
 		}
 	}

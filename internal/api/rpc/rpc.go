@@ -79,6 +79,10 @@ func (s *Service) Ops() []*api.Op { return s.config.Ops }
 // the rest of the form.
 const maxPayload = 1 << 20
 
+// maxUnsigned bounds a body that nobody signed: a web identity's token (20,000 characters) and a
+// session policy.
+const maxUnsigned = 64 << 10
+
 // call is what the service knows of a request.
 type call struct {
 	action string
@@ -134,17 +138,21 @@ func (s *Service) Route(c *api.Call) (*api.Op, error) {
 // readPayload takes the whole body: its signature covers it, so it is read before the caller is known.
 func readPayload(c *api.Call) error {
 	c.SetBody(nil)
-	if c.R.ContentLength > maxPayload {
+	limit := int64(maxPayload)
+	if c.R.Header.Get("Authorization") == "" && !strings.Contains(c.R.URL.RawQuery, "X-Amz-") {
+		limit = maxUnsigned
+	}
+	if c.R.ContentLength > limit {
 		return fault.New(api.BodyTooLarge, "")
 	}
-	body, err := io.ReadAll(io.LimitReader(c.R.Body, maxPayload+1))
+	body, err := io.ReadAll(io.LimitReader(c.R.Body, limit+1))
 	switch {
 	case errors.Is(err, front.ErrTooManyUploads):
 		return &fault.Error{Kind: api.TooManyUploads, Cause: err}
 	case err != nil:
 		return &fault.Error{Kind: api.ClientGone, Cause: err}
 	}
-	if len(body) > maxPayload {
+	if int64(len(body)) > limit {
 		return fault.New(api.BodyTooLarge, "")
 	}
 	c.SetBody(body)
