@@ -39,8 +39,10 @@ type Peer struct {
 	Secure     bool
 	TLSVersion string // "1.2", "1.3", or ""
 	Listener   string
-	RequestID  string
-	HostID     string
+	// Endpoint and VPC name the listener where it is a named one ("VPC endpoint"), else "".
+	Endpoint, VPC string
+	RequestID     string
+	HostID        string
 }
 
 // Call is one request on its way down the staircase.

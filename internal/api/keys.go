@@ -24,9 +24,15 @@ func (k RequestKeys) Lookup(key string) (policy.Values, bool) {
 }
 
 var requestKeys = map[string]func(*Call) (string, bool){
+	// As at AWS, a request through an endpoint has aws:VpcSourceIp in place of aws:SourceIp.
 	"aws:sourceip": func(c *Call) (string, bool) {
-		return c.Peer.IP.Unmap().String(), c.Peer.IP.IsValid()
+		return c.Peer.IP.Unmap().String(), c.Peer.IP.IsValid() && c.Peer.Endpoint == ""
 	},
+	"aws:vpcsourceip": func(c *Call) (string, bool) {
+		return c.Peer.IP.Unmap().String(), c.Peer.IP.IsValid() && c.Peer.Endpoint != ""
+	},
+	"aws:sourcevpce":      func(c *Call) (string, bool) { return c.Peer.Endpoint, c.Peer.Endpoint != "" },
+	"aws:sourcevpc":       func(c *Call) (string, bool) { return c.Peer.VPC, c.Peer.VPC != "" },
 	"aws:securetransport": func(c *Call) (string, bool) { return strconv.FormatBool(c.Peer.Secure), true },
 	"aws:currenttime":     func(c *Call) (string, bool) { return c.Started.UTC().Format(time.RFC3339), true },
 	"aws:epochtime":       func(c *Call) (string, bool) { return strconv.FormatInt(c.Started.Unix(), 10), true },

@@ -156,7 +156,7 @@ func rootKeyPath(c *config.Config) string {
 func (s *server) serve(ctx context.Context) error {
 	done := make(chan error, len(s.listeners))
 	for _, l := range s.listeners {
-		go func() { done <- s.front.Serve(l.Listener, l.name, l.tls) }()
+		go func() { done <- s.front.Serve(l.Listener, l.label(), l.tls) }()
 	}
 	s.log.Info("serving", "endpoints", endpoints(s.listeners))
 	var failed error

@@ -111,9 +111,8 @@ func (s *server) introduce() error {
 	fmt.Fprintf(&text, "kura %s   data %s   account %s   region %s\n",
 		s.options.Build.Version, s.config.Data, s.identities.ManagingAccount(), s.config.Region)
 	for _, l := range s.listeners {
-		fmt.Fprintf(&text, "  endpoint  %s\n", l.endpoint())
+		fmt.Fprintf(&text, "  endpoint  %s  %s\n", l.endpoint(), l.id)
 	}
-	fmt.Fprintf(&text, "  console   %s/-/console/\n", b.endpoint())
 	if admin == nil {
 		err = s.refreshClientEnv(path, b)
 	} else {

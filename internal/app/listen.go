@@ -20,6 +20,7 @@ import (
 type bound struct {
 	net.Listener
 	name string // "http", "https"
+	id   string // of an endpoint, else ""
 	tls  *tls.Config
 	host string // that clients should use, a name of the certificate
 	ca   string // path of the local CA's certificate, "" for a certificate from outside
@@ -52,20 +53,58 @@ func (s *server) openListeners(ctx context.Context) error {
 		s.onClose(func() error { l.Close(); return nil })
 		s.listeners = append(s.listeners, &bound{Listener: l, name: "http", host: reachable(l.Addr())})
 	}
-	if s.config.ListenTLS == "" {
+	if s.config.ListenTLS != "" {
+		b, err := s.openTLS(ctx, "--listen-tls", s.config.ListenTLS)
+		if err != nil {
+			return err
+		}
+		s.listeners = append(s.listeners, b)
+	}
+	for _, e := range s.config.Endpoints {
+		if err := s.openEndpoint(ctx, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *server) openTLS(ctx context.Context, setting, address string) (*bound, error) {
+	l, err := listen(ctx, setting, address)
+	if err != nil {
+		return nil, err
+	}
+	s.onClose(func() error { l.Close(); return nil })
+	b := &bound{Listener: l, name: "https", host: reachable(l.Addr())}
+	return b, b.identify(s.config)
+}
+
+// openEndpoint opens a named listener: with TLS where the server has it.
+func (s *server) openEndpoint(ctx context.Context, e config.Endpoint) error {
+	setting := "--endpoint " + e.ID
+	if s.config.ListenTLS != "" {
+		b, err := s.openTLS(ctx, setting, e.Address)
+		if err != nil {
+			return err
+		}
+		b.id = e.ID
+		s.listeners = append(s.listeners, b)
 		return nil
 	}
-	l, err := listen(ctx, "--listen-tls", s.config.ListenTLS)
+	l, err := listen(ctx, setting, e.Address)
 	if err != nil {
 		return err
 	}
 	s.onClose(func() error { l.Close(); return nil })
-	b := &bound{Listener: l, name: "https", host: reachable(l.Addr())}
-	if err := b.identify(s.config); err != nil {
-		return err
-	}
-	s.listeners = append(s.listeners, b)
+	s.listeners = append(s.listeners, &bound{Listener: l, name: "http", id: e.ID, host: reachable(l.Addr())})
 	return nil
+}
+
+// label is the listener's name for the requests that come through it.
+func (b *bound) label() string {
+	if b.id != "" {
+		return b.id
+	}
+	return b.name
 }
 
 func listen(ctx context.Context, setting, address string) (net.Listener, error) {

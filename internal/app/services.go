@@ -40,7 +40,7 @@ func (s *server) openServices(context.Context) error {
 		},
 		Guard:      s.guard,
 		Recorder:   s.journal,
-		Peer:       peerOf,
+		Peer:       s.peers(),
 		Introduced: s.introduced,
 		Meter:      counters,
 		Log:        s.log,
@@ -78,11 +78,22 @@ func (s *server) accountName(id string) string {
 	return account.Name
 }
 
-func peerOf(r *http.Request) api.Peer {
-	p := front.PeerOf(r.Context())
-	return api.Peer{
-		IP: p.IP, Secure: p.Secure, TLSVersion: p.TLSVersion, Listener: p.Listener,
-		RequestID: p.RequestID, HostID: p.HostID,
+// peers tells the pipeline what the front knows of a request, and by which endpoint it came.
+func (s *server) peers() func(*http.Request) api.Peer {
+	vpcs := map[string]string{}
+	for _, e := range s.config.Endpoints {
+		vpcs[e.ID] = e.VPC
+	}
+	return func(r *http.Request) api.Peer {
+		p := front.PeerOf(r.Context())
+		peer := api.Peer{
+			IP: p.IP, Secure: p.Secure, TLSVersion: p.TLSVersion, Listener: p.Listener,
+			RequestID: p.RequestID, HostID: p.HostID,
+		}
+		if vpc, ok := vpcs[p.Listener]; ok {
+			peer.Endpoint, peer.VPC = p.Listener, vpc
+		}
+		return peer
 	}
 }
 

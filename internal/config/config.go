@@ -24,6 +24,8 @@ type Config struct {
 	Listen string
 	// ListenTLS is the address of the HTTPS listener, "" for none.
 	ListenTLS string
+	// Endpoints are further listeners, by which policies can tell where a request came in.
+	Endpoints []Endpoint
 	// TLSCert and TLSKey name PEM files of a certificate chain and its key. Both or neither; with
 	// neither a local CA signs one.
 	TLSCert, TLSKey string
@@ -59,6 +61,15 @@ type Config struct {
 	File string
 	// UnknownVariables are KURA_ variables that mean nothing, to be warned of at start.
 	UnknownVariables []string
+}
+
+// Endpoint is a named listener, the counterpart of a VPC endpoint: requests through it have
+// aws:SourceVpce and, when VPC is set, aws:SourceVpc. It speaks what the HTTPS listener speaks, or
+// plain HTTP on loopback where there is none.
+type Endpoint struct {
+	ID      string // "vpce-…"
+	VPC     string // "vpc-…", or ""
+	Address string
 }
 
 // AllowLoopbackTargets tells whether outbound requests may reach this machine over plain HTTP:

@@ -178,6 +178,11 @@ func (c *Config) check() error {
 	case c.TLSCert != "" && c.ListenTLS == "":
 		return errors.New("--tls-cert: there is no HTTPS listener (--listen-tls is empty)")
 	}
+	for _, e := range c.Endpoints {
+		if c.ListenTLS == "" && !loopback(e.Address) && !c.InsecureHTTP {
+			return fmt.Errorf("--endpoint %s: others can reach %s and plain HTTP does not protect them: use --listen-tls, or say --insecure-http", e.ID, e.Address)
+		}
+	}
 	return nil
 }
 

@@ -57,6 +57,9 @@ var settings = []Setting{
 		c.ListenTLS = v
 		return address(v)
 	}},
+	{"endpoint", List, "", "further listener vpce-ID[/vpc-ID]=ADDR, named in aws:SourceVpce and aws:SourceVpc (repeatable)", func(c *Config, v string) error {
+		return endpoint(&c.Endpoints, v)
+	}},
 	{"tls-cert", Text, "", "PEM file of the certificate chain; without one a local CA in DATA/tls signs one", func(c *Config, v string) error {
 		c.TLSCert = v
 		return nil
@@ -158,6 +161,30 @@ func address(v string) error {
 		return fmt.Errorf("%q: the host must be an IP address, localhost, or nothing for every address", v)
 	}
 	return nil
+}
+
+var (
+	endpointID = regexp.MustCompile(`^vpce-[0-9a-z-]{1,58}$`)
+	vpcID      = regexp.MustCompile(`^vpc-[0-9a-z-]{1,59}$`)
+)
+
+// endpoint accepts vpce-ID[/vpc-ID]=HOST:PORT, each id once.
+func endpoint(to *[]Endpoint, v string) error {
+	name, addr, ok := strings.Cut(v, "=")
+	id, vpc, hasVPC := strings.Cut(name, "/")
+	if !ok || !endpointID.MatchString(id) || hasVPC && !vpcID.MatchString(vpc) {
+		return fmt.Errorf("%q is not vpce-ID=HOST:PORT or vpce-ID/vpc-ID=HOST:PORT", v)
+	}
+	for _, e := range *to {
+		if e.ID == id {
+			return fmt.Errorf("%s is named twice", id)
+		}
+	}
+	if err := nonEmpty(addr); err != nil {
+		return err
+	}
+	*to = append(*to, Endpoint{ID: id, VPC: vpc, Address: addr})
+	return address(addr)
 }
 
 // loopback tells whether only this machine can reach the listen address v.

@@ -21,7 +21,11 @@ func (s *Service) deleteOps() []*api.Op {
 			Wire: &s3wire.DeleteObject, Class: audit.Data, Access: api.Write, Unsigned: true,
 			Decode: decodeDelete,
 			Demands: func(c *api.Call, _ *object.DeleteInput) ([]authz.Demand, error) {
-				return s.needKey(c, versioned(c, "s3:DeleteObject", "s3:DeleteObjectVersion"))
+				demands, err := s.needKey(c, versioned(c, "s3:DeleteObject", "s3:DeleteObjectVersion"))
+				if err != nil {
+					return nil, err
+				}
+				return s.needMatch(c, c.R.Header, demands)
 			},
 			Do: func(ctx context.Context, g authz.Grant, _ *api.Call, in *object.DeleteInput) (*deleteOutput, error) {
 				result, err := s.config.Objects.Delete(ctx, g, in)
@@ -143,6 +147,10 @@ func (s *Service) deleteMany(ctx context.Context, g authz.Grant, c *api.Call, in
 			out.Errors = append(out.Errors, deleteError(o, err))
 			continue
 		}
+		if err := s.askMatch(ctx, g, c, o); err != nil {
+			out.Errors = append(out.Errors, deleteError(o, err))
+			continue
+		}
 		inputs, grants = append(inputs, one), append(grants, g)
 	}
 	quiet := in.Delete.Quiet != nil && *in.Delete.Quiet
@@ -159,6 +167,20 @@ func (s *Service) deleteMany(ctx context.Context, g authz.Grant, c *api.Call, in
 		}
 	}
 	return out, nil
+}
+
+// askMatch asks what a condition on a key of a multi-delete needs: see needMatch.
+func (s *Service) askMatch(ctx context.Context, g authz.Grant, c *api.Call, o *s3wire.ObjectIdentifier) error {
+	if o.ETag == nil && o.Size == nil && o.LastModifiedTime == nil {
+		return nil
+	}
+	b := at(c).found
+	d, err := s.keyDemand(c, b, &object.GetInput{Bucket: b.Name, Key: *o.Key}, "s3:GetObject", nil)
+	if err != nil {
+		return err
+	}
+	_, err = g.Ask(ctx, d)
+	return err
 }
 
 func deleteInput(bucket string, o *s3wire.ObjectIdentifier) (*object.DeleteInput, error) {

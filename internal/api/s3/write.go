@@ -108,8 +108,21 @@ func (s *Service) createDemands(c *api.Call, h http.Header, tags []object.Tag) (
 		resource.Granted = false // ACLs say nothing about tags
 		demands = c.Need("s3:PutObjectTagging", resource, keys)
 	}
+	return s.needMatch(c, h, demands)
+}
+
+// needMatch adds what If-Match needs: its answer tells what is stored, so the caller must be allowed
+// to read it (S3 User Guide, "How to prevent object overwrites with conditional writes").
+func (s *Service) needMatch(c *api.Call, h http.Header, demands []authz.Demand) ([]authz.Demand, error) {
+	for _, name := range matchHeaders {
+		if len(h[name]) > 0 {
+			return s.needKey(c, "s3:GetObject")
+		}
+	}
 	return demands, nil
 }
+
+var matchHeaders = []string{"If-Match", "X-Amz-If-Match-Size", "X-Amz-If-Match-Last-Modified-Time"}
 
 func (s *Service) put(ctx context.Context, g authz.Grant, c *api.Call, in *object.PutInput) (*writeOutput, error) {
 	var err error
