@@ -28,7 +28,7 @@ units:
 
 # Stories that pass are one line each; one that fails is told whole.
 acceptance: clients
-	@log=$$(mktemp); go test -count=1 -timeout 15m -v ./acceptance >$$log 2>&1; status=$$?; \
+	@log=$$(mktemp); TF_PLUGIN_DIR="$${TF_PLUGIN_DIR:-$$(.ci/terraform-mirror)}" go test -count=1 -timeout 15m -v ./acceptance >$$log 2>&1; status=$$?; \
 	[ $$status = 0 ] || cat $$log; \
 	grep -E '^(=== SKIPPED|PASS|FAIL|ok)|^ *--- ' $$log; rm -f $$log; exit $$status
 
