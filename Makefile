@@ -30,7 +30,7 @@ units:
 acceptance: clients
 	@log=$$(mktemp); TF_PLUGIN_DIR="$${TF_PLUGIN_DIR:-$$(.ci/terraform-mirror)}" go test -count=1 -timeout 15m -v ./acceptance >$$log 2>&1; status=$$?; \
 	[ $$status = 0 ] || cat $$log; \
-	grep -E '^(=== SKIPPED|PASS|FAIL|ok)|^ *--- ' $$log; rm -f $$log; exit $$status
+	grep -aE '^(=== SKIPPED|PASS|FAIL|ok)|^ *--- ' $$log; rm -f $$log; exit $$status
 
 lint:
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "gofmt: $$unformatted"; exit 1; fi
