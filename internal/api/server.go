@@ -349,13 +349,6 @@ func (w *Response) Write(b []byte) (int, error) {
 	return n, nil
 }
 
-// Flush sends what is buffered.
-func (w *Response) Flush() {
-	if f, ok := w.next.(http.Flusher); ok {
-		f.Flush()
-	}
-}
-
 // Send writes a whole answer of known size.
 func (w *Response) Send(status int, contentType string, body []byte) error {
 	h := w.Header()

@@ -118,7 +118,7 @@ func (s *Service) getObjectACL(ctx context.Context, g authz.Grant, c *api.Call, 
 	}
 	info, err := s.config.Objects.Describe(ctx, g, versioned(c, "s3:GetObjectAcl", "s3:GetObjectVersionAcl"), addressed(c))
 	if err != nil {
-		return nil, s.hide(ctx, g, b, at(c).key, err)
+		return nil, s.hide(g, b, at(c).key, err)
 	}
 	a, owner := accessOf(b), shownOwner(b, info.Owner)
 	list := ownerACL(owner.Canonical)
@@ -153,7 +153,7 @@ func (s *Service) putObjectACL(ctx context.Context, g authz.Grant, c *api.Call, 
 	action := versioned(c, "s3:PutObjectAcl", "s3:PutObjectVersionAcl")
 	info, err := s.config.Objects.Describe(ctx, g, action, addressed(c))
 	if err != nil {
-		return nil, s.hide(ctx, g, b, t.key, err)
+		return nil, s.hide(g, b, t.key, err)
 	}
 	owner := shownOwner(b, info.Owner)
 	list, err := s.wantedACL(c.R.Header, in.AccessControlPolicy, objectCanned, owner.Canonical, b.Owner.Canonical)
@@ -171,7 +171,7 @@ func (s *Service) putObjectACL(ctx context.Context, g authz.Grant, c *api.Call, 
 		return nil, err
 	}
 	if info, err = s.config.Objects.SetACL(ctx, g, action, addressed(c), raw); err != nil {
-		return nil, s.hide(ctx, g, b, t.key, err)
+		return nil, s.hide(g, b, t.key, err)
 	}
 	return &putACLOutput{versionOf(info)}, nil
 }

@@ -94,7 +94,7 @@ func (s *Service) getAttributes(ctx context.Context, g authz.Grant, c *api.Call,
 	}
 	found, err := s.config.Objects.Stat(ctx, g, &in.GetInput)
 	if err != nil {
-		return nil, s.hide(ctx, g, at(c).found, in.Key, err)
+		return nil, s.hide(g, at(c).found, in.Key, err)
 	}
 	info := &found.Info
 	modified := info.Modified

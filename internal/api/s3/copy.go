@@ -162,7 +162,7 @@ func (s *Service) copy(ctx context.Context, g authz.Grant, c *api.Call, in *copy
 	in.Check = func(info *object.Info) error { return in.conditions.check(info, object.PreconditionFailed) }
 	info, source, err := s.config.Objects.Copy(ctx, g, &in.CopyInput)
 	if err != nil {
-		return nil, s.sourceError(ctx, g, in.source, &in.Source, err)
+		return nil, s.sourceError(g, in.source, &in.Source, err)
 	}
 	h := c.W.Header()
 	if source.Versioned && source.VersionID != "" {
@@ -185,7 +185,7 @@ func (s *Service) copy(ctx context.Context, g authz.Grant, c *api.Call, in *copy
 func (s *Service) askCopyTags(ctx context.Context, g authz.Grant, c *api.Call, in *copyInput) (authz.Grant, error) {
 	found, err := s.config.Objects.Stat(ctx, g, &in.Source)
 	if err != nil {
-		return g, s.sourceError(ctx, g, in.source, &in.Source, err)
+		return g, s.sourceError(g, in.source, &in.Source, err)
 	}
 	if len(found.Tags) == 0 {
 		return g, nil
@@ -208,9 +208,9 @@ func (s *Service) askCopyTags(ctx context.Context, g authz.Grant, c *api.Call, i
 }
 
 // sourceError tells what is wrong with a copy's source.
-func (s *Service) sourceError(ctx context.Context, g authz.Grant, b *object.Bucket, in *object.GetInput, err error) error {
+func (s *Service) sourceError(g authz.Grant, b *object.Bucket, in *object.GetInput, err error) error {
 	if fault.Is(err, object.IsDeleteMarker) {
 		return fault.New(invalidRequest, "The source of a copy request may not specifically refer to a delete marker by version id.")
 	}
-	return s.hide(ctx, g, b, in.Key, err)
+	return s.hide(g, b, in.Key, err)
 }

@@ -252,7 +252,7 @@ func (s *Service) copyPart(ctx context.Context, g authz.Grant, c *api.Call, in *
 	case fault.Is(err, object.InvalidRange):
 		return nil, badArgument("Range specified is not valid for source object of size: "+strconv.FormatInt(size, 10), "x-amz-copy-source-range", in.Source.Range.Header)
 	case err != nil:
-		return nil, s.sourceError(ctx, g, in.source, in.Source, err)
+		return nil, s.sourceError(g, in.source, in.Source, err)
 	}
 	etag := quote(part.ETag)
 	out := &s3wire.UploadPartCopyOutput{

@@ -166,7 +166,7 @@ func (s *Service) read(ctx context.Context, g authz.Grant, c *api.Call, in *read
 		whole.Range, whole.PartNumber = nil, 0
 		found, err := s.config.Objects.Stat(ctx, g, &whole)
 		if err != nil {
-			return nil, s.hide(ctx, g, at(c).found, in.Key, err)
+			return nil, s.hide(g, at(c).found, in.Key, err)
 		}
 		if err := in.conditions.check(&found.Info, notModified); err != nil {
 			return nil, withValidators(c, &found.Info, err)
@@ -174,7 +174,7 @@ func (s *Service) read(ctx context.Context, g authz.Grant, c *api.Call, in *read
 	}
 	found, err := open(ctx, g, &in.GetInput)
 	if err != nil {
-		if err = s.hide(ctx, g, at(c).found, in.Key, err); missing(err) && found != nil {
+		if err = s.hide(g, at(c).found, in.Key, err); missing(err) && found != nil {
 			tellMarker(c.W.Header(), &found.Info)
 		}
 		return nil, err

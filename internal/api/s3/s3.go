@@ -5,7 +5,6 @@
 package s3
 
 import (
-	"context"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -292,7 +291,7 @@ func (empty) Respond(c *api.Call) error { return c.W.Send(c.Op.Wire().Status, ""
 
 // hide turns "there is no such key" into a refusal for callers who may not list the bucket, so that
 // nobody learns from an error which keys exist (S3 User Guide, "GetObject": permissions).
-func (s *Service) hide(ctx context.Context, g authz.Grant, b *object.Bucket, key string, err error) error {
+func (s *Service) hide(g authz.Grant, b *object.Bucket, key string, err error) error {
 	if !missing(err) {
 		return err
 	}
@@ -301,6 +300,5 @@ func (s *Service) hide(ctx context.Context, g authz.Grant, b *object.Bucket, key
 	if g.May(list) {
 		return err
 	}
-	_ = ctx
 	return denied()
 }

@@ -100,7 +100,7 @@ func (s *Service) getObjectTagging(ctx context.Context, g authz.Grant, c *api.Ca
 	in := addressed(c)
 	tags, info, err := s.config.Objects.Tags(ctx, g, in)
 	if err != nil {
-		return nil, s.hide(ctx, g, at(c).found, in.Key, err)
+		return nil, s.hide(g, at(c).found, in.Key, err)
 	}
 	return &s3wire.GetObjectTaggingOutput{TagSet: wireTags(tags), VersionId: versionOf(info)}, nil
 }
@@ -140,7 +140,7 @@ func (s *Service) setObjectTags(ctx context.Context, g authz.Grant, c *api.Call,
 	in := addressed(c)
 	info, err := s.config.Objects.SetTags(ctx, g, action, in, tags)
 	if err != nil {
-		return nil, s.hide(ctx, g, at(c).found, in.Key, err)
+		return nil, s.hide(g, at(c).found, in.Key, err)
 	}
 	return info, nil
 }
