@@ -61,6 +61,8 @@ type Call struct {
 	// Event is the record in the making.
 	Event audit.Event
 
+	// subject on whose behalf Kura itself makes the request; nil for those of the network.
+	subject   *authz.Subject
 	completed bool
 	body      []byte
 	bodyRead  bool

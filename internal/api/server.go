@@ -123,7 +123,12 @@ func (s *Server) Ops() []*Op {
 // ServeHTTP is the life of a request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := NewCall(w, r)
-	c.Peer, c.Started = s.config.Peer(r), s.config.Now()
+	c.Peer = s.config.Peer(r)
+	s.serve(c)
+}
+
+func (s *Server) serve(c *Call) {
+	c.Started = s.config.Now()
 	s.begin(c)
 
 	out, err := s.descend(c)
@@ -161,7 +166,7 @@ func (s *Server) descend(c *Call) (any, error) {
 		c.Event.Operation, c.Event.Class, c.Event.ReadOnly = op.Name(), op.class, op.access.ReadOnly()
 	}
 	// 2. authenticate
-	caller, err := c.Service.Authenticate(c)
+	caller, err := s.authenticate(c)
 	if err != nil {
 		return nil, err
 	}
@@ -199,6 +204,14 @@ func (s *Server) descend(c *Call) (any, error) {
 	return op.do(ctx, grant, c, in)
 }
 
+// authenticate finds out who asks: who signed, or on whose behalf Kura itself does.
+func (s *Server) authenticate(c *Call) (*authn.Caller, error) {
+	if c.subject != nil {
+		return c.inCaller(), nil
+	}
+	return c.Service.Authenticate(c)
+}
+
 // signedFor refuses a signature that was made for another service than the one that read the request:
 // the services sign paths and bodies by different rules, and what one rule leaves open must not be
 // filled in by another.
@@ -223,7 +236,7 @@ func (s *Server) introduce(c *Call, caller *authn.Caller) {
 	c.Event.AccessKey = caller.Subject.AccessKey
 	c.Event.AuthType = caller.AuthType.String()
 	c.inquiry = authz.Inquiry{Subject: &caller.Subject, Keys: c.Service.Keys(c), Event: &c.Event}
-	if s.config.Introduced != nil && caller.AuthType != authn.Anonymous {
+	if s.config.Introduced != nil && caller.AuthType != authn.Anonymous && c.subject == nil {
 		s.config.Introduced(c)
 	}
 }

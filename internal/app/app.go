@@ -16,11 +16,13 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/kura-s3/kura/internal/api"
 	"github.com/kura-s3/kura/internal/audit"
 	"github.com/kura-s3/kura/internal/authn"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/config"
 	"github.com/kura-s3/kura/internal/engine/embedded"
+	"github.com/kura-s3/kura/internal/feed"
 	"github.com/kura-s3/kura/internal/front"
 	"github.com/kura-s3/kura/internal/identity"
 	"github.com/kura-s3/kura/internal/keys"
@@ -72,6 +74,8 @@ type server struct {
 	closers []func() error
 
 	engines    *embedded.Store
+	feed       *feed.Feed
+	pipeline   *api.Server
 	identities *identity.Store
 	objects    *object.Store
 	authn      *authn.Authenticator
@@ -83,6 +87,22 @@ type server struct {
 
 // onClose adds what close undoes, last opened first closed.
 func (s *server) onClose(f func() error) { s.closers = append(s.closers, f) }
+
+// background runs work until the server closes, and closing waits for its end. What work uses must be
+// open before.
+func (s *server) background(work func(context.Context)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		work(ctx)
+	}()
+	s.onClose(func() error {
+		cancel()
+		<-done
+		return nil
+	})
+}
 
 func (s *server) close() error {
 	var errs []error
@@ -108,9 +128,16 @@ func (s *server) open(ctx context.Context) error {
 	return nil
 }
 
+// consumers of the change feed.
+var consumers = []string{}
+
 // openStores opens what is durable on top of the engines: keys, identities, objects, the journal.
 func (s *server) openStores(ctx context.Context) error {
 	ring, err := keys.Open(ctx, s.engines.Meta, keys.NewKeyFile(rootKeyPath(s.config)))
+	if err != nil {
+		return err
+	}
+	s.feed, err = feed.Open(ctx, s.engines.Meta, consumers...)
 	if err != nil {
 		return err
 	}
@@ -128,7 +155,7 @@ func (s *server) openStores(ctx context.Context) error {
 		return err
 	}
 	s.onClose(s.identities.Close)
-	s.objects, err = object.Open(ctx, object.Config{Meta: s.engines.Meta, Blob: s.engines.Blob, Keys: ring, Log: s.log})
+	s.objects, err = object.Open(ctx, object.Config{Meta: s.engines.Meta, Blob: s.engines.Blob, Keys: ring, Feed: s.told(), Log: s.log})
 	if err != nil {
 		return err
 	}
@@ -143,6 +170,14 @@ func (s *server) openStores(ctx context.Context) error {
 	}
 	s.onClose(s.journal.Close)
 	return nil
+}
+
+// told is the feed, or nil while nobody reads it.
+func (s *server) told() *feed.Feed {
+	if len(consumers) == 0 {
+		return nil
+	}
+	return s.feed
 }
 
 func rootKeyPath(c *config.Config) string {

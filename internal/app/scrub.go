@@ -18,21 +18,13 @@ func (s *server) startScrub(context.Context) error {
 	if interval == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
+	s.background(func(ctx context.Context) {
 		wait := interval / 10
 		for sleep(ctx, wait) {
 			began := time.Now()
 			s.scrubOnce(ctx, interval)
 			wait = max(interval-time.Since(began), interval/10)
 		}
-	}()
-	s.onClose(func() error {
-		cancel()
-		<-done
-		return nil
 	})
 	return nil
 }

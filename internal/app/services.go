@@ -28,7 +28,8 @@ func (s *server) openServices(context.Context) error {
 		Services: []string{"s3", "iam", "sts", "organizations"},
 	})
 
-	pipeline, err := api.NewServer(api.Config{
+	var err error
+	s.pipeline, err = api.NewServer(api.Config{
 		Services: []api.Service{
 			s3.New(s3.Config{
 				Objects: s.objects, Authn: s.authn, Region: s.config.Region, Domains: s.config.Domains, Log: s.log,
@@ -55,7 +56,7 @@ func (s *server) openServices(context.Context) error {
 	limits.Unauthenticated = s.config.MaxUnauthenticated
 	limits.Uploads = s.config.MaxUploads
 	s.front, err = front.New(front.Config{
-		Handler:        pipeline,
+		Handler:        s.pipeline,
 		Log:            s.log,
 		TrustedProxies: s.config.TrustedProxies,
 		Domains:        s.config.Domains,

@@ -122,16 +122,18 @@ const (
 	Query
 	Form
 	Anonymous
+	// Inside is a request that Kura itself makes on somebody's behalf.
+	Inside
 )
 
-var typeNames = [...]string{"", "header", "query", "form", "anonymous"}
+var typeNames = [...]string{"", "header", "query", "form", "anonymous", "inside"}
 
 // String is the name in the audit record.
 func (t Type) String() string { return typeNames[t] }
 
-var typeS3Names = [...]string{"", "REST-HEADER", "REST-QUERY-STRING", "POST", ""}
+var typeS3Names = [...]string{"", "REST-HEADER", "REST-QUERY-STRING", "POST", "", ""}
 
-// S3 is the value of the condition key s3:authType, "" for anonymous callers.
+// S3 is the value of the condition key s3:authType, "" where nobody signed.
 func (t Type) S3() string { return typeS3Names[t] }
 
 // Caller is who made a request, and the request's body.

@@ -12,6 +12,7 @@ import (
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/engine"
 	"github.com/kura-s3/kura/internal/fault"
+	"github.com/kura-s3/kura/internal/feed"
 )
 
 // SettingPublicAccessBlock is the name of the setting that buckets and accounts have in common.
@@ -94,7 +95,7 @@ func (s *Store) UpdateAccount(ctx context.Context, g authz.Grant, action, id str
 	defer t.changes.Unlock()
 	ctx = context.WithoutCancel(ctx)
 	for range commitAttempts {
-		a, err := s.updateAccountOnce(ctx, s.Account(id), change)
+		a, err := s.updateAccountOnce(ctx, g, s.Account(id), change)
 		if !errors.Is(err, engine.ErrConflict) {
 			return a, stored(err)
 		}
@@ -105,7 +106,7 @@ func (s *Store) UpdateAccount(ctx context.Context, g authz.Grant, action, id str
 	return nil, fault.New(Busy, "")
 }
 
-func (s *Store) updateAccountOnce(ctx context.Context, old *Account, change func(*Account) error) (*Account, error) {
+func (s *Store) updateAccountOnce(ctx context.Context, g authz.Grant, old *Account, change func(*Account) error) (*Account, error) {
 	next := Account{ID: old.ID, Settings: cloneSettings(old.Settings)}
 	if err := change(&next); err != nil {
 		return nil, err
@@ -118,6 +119,15 @@ func (s *Store) updateAccountOnce(ctx context.Context, old *Account, change func
 	var batch engine.Batch
 	batch.Require(accountKey(old.ID), old.Revision)
 	batch.Set(accountKey(old.ID), raw)
+	before, err := json.Marshal(old)
+	if err != nil {
+		return nil, err
+	}
+	told, err := s.tell(&batch, g, feed.Entry{Kind: feed.Account, Account: old.ID, Resource: old.ID, Before: before, After: raw})
+	if err != nil {
+		return nil, err
+	}
+	defer told()
 	if err := s.meta.Commit(ctx, &batch); err != nil {
 		return nil, err
 	}

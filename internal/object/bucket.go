@@ -17,6 +17,7 @@ import (
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/engine"
 	"github.com/kura-s3/kura/internal/fault"
+	"github.com/kura-s3/kura/internal/feed"
 )
 
 // commitAttempts bounds the retries after engine.ErrConflict.
@@ -214,13 +215,18 @@ func (s *Store) CreateBucket(ctx context.Context, g authz.Grant, in CreateBucket
 	}
 	ctx = context.WithoutCancel(ctx)
 	var encodeErr error
+	told := func() {}
 	_, err := nextCounter(ctx, s.meta, counterBucket, func(batch *engine.Batch, id uint64) {
 		b.ID = id
 		raw, err := encodeBucket(b)
-		encodeErr = errors.Join(encodeErr, err)
 		batch.Require(bucketKey(in.Name), 0)
 		batch.Set(bucketKey(in.Name), raw)
+		told()
+		var feedErr error
+		told, feedErr = s.tell(batch, g, feed.Entry{Kind: feed.Bucket, Account: b.Owner.Account, Resource: in.Name, After: raw})
+		encodeErr = errors.Join(encodeErr, err, feedErr)
 	})
+	told()
 	if err := errors.Join(encodeErr, err); err != nil {
 		return nil, bucketCommitError(in.Name, err)
 	}
@@ -298,6 +304,15 @@ func (s *Store) DeleteBucket(ctx context.Context, g authz.Grant, name string) er
 	tx.batch.Require(bucketKey(name), b.Revision)
 	tx.batch.Delete(bucketKey(name))
 	tx.discard(trash{kind: trashBucket, about: b.ID})
+	before, err := encodeBucket(b)
+	if err != nil {
+		return err
+	}
+	told, err := s.tell(&tx.batch, g, feed.Entry{Kind: feed.Bucket, Account: b.Owner.Account, Resource: name, Gone: true, Before: before})
+	if err != nil {
+		return err
+	}
+	defer told()
 	if err := tx.commit(ctx); err != nil {
 		if errors.Is(err, engine.ErrConflict) {
 			_, _ = s.republish(ctx, name, b.gate)
@@ -351,7 +366,7 @@ func (s *Store) UpdateBucket(ctx context.Context, g authz.Grant, action, name st
 		if old == nil {
 			return nil, noSuchBucket(name)
 		}
-		b, err := s.updateOnce(ctx, old, change)
+		b, err := s.updateOnce(ctx, g, old, change)
 		if err == nil {
 			return b, nil
 		}
@@ -365,7 +380,7 @@ func (s *Store) UpdateBucket(ctx context.Context, g authz.Grant, action, name st
 	return nil, bucketCommitError(name, engine.ErrConflict)
 }
 
-func (s *Store) updateOnce(ctx context.Context, old *Bucket, change func(*Bucket) error) (*Bucket, error) {
+func (s *Store) updateOnce(ctx context.Context, g authz.Grant, old *Bucket, change func(*Bucket) error) (*Bucket, error) {
 	next := *old
 	next.memo = nil // old's, and the copy is about to change
 	next.Tags, next.Settings = slices.Clone(old.Tags), cloneSettings(old.Settings)
@@ -383,6 +398,15 @@ func (s *Store) updateOnce(ctx context.Context, old *Bucket, change func(*Bucket
 	var batch engine.Batch
 	batch.Require(bucketKey(old.Name), old.Revision)
 	batch.Set(bucketKey(old.Name), raw)
+	before, err := encodeBucket(old)
+	if err != nil {
+		return nil, err
+	}
+	told, err := s.tell(&batch, g, feed.Entry{Kind: feed.Bucket, Account: old.Owner.Account, Resource: old.Name, Before: before, After: raw})
+	if err != nil {
+		return nil, err
+	}
+	defer told()
 	// Writers of objects commit under the gate and expect this bucket record: none runs meanwhile.
 	old.gate.Lock()
 	defer old.gate.Unlock()
@@ -390,6 +414,17 @@ func (s *Store) updateOnce(ctx context.Context, old *Bucket, change func(*Bucket
 		return nil, err
 	}
 	return s.republish(ctx, old.Name, old.gate)
+}
+
+// tell adds a change to the feed with the batch that makes it; done is called when the batch's commit
+// has ended. It fills in who made it.
+func (s *Store) tell(b *engine.Batch, g authz.Grant, e feed.Entry) (done func(), err error) {
+	if s.feed == nil {
+		return func() {}, nil
+	}
+	made := feed.Made(e.Kind, g.Event())
+	made.Account, made.Resource, made.Gone, made.Before, made.After = e.Account, e.Resource, e.Gone, e.Before, e.After
+	return s.feed.Add(b, made)
 }
 
 func cloneSettings(m map[string][]byte) map[string][]byte {

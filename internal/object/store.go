@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kura-s3/kura/internal/engine"
+	"github.com/kura-s3/kura/internal/feed"
 	"github.com/kura-s3/kura/internal/seal"
 )
 
@@ -31,6 +32,8 @@ type Config struct {
 	Blob engine.Blob
 	// Keys wraps the data key of every body. Required.
 	Keys Keyring
+	// Feed is told of every change to a bucket. Nil: nobody listens.
+	Feed *feed.Feed
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
 	// Log is told of background failures. Default slog.Default.
@@ -52,6 +55,7 @@ type Store struct {
 	meta       engine.Meta
 	blob       engine.Blob
 	keys       Keyring
+	feed       *feed.Feed
 	now        func() time.Time
 	log        *slog.Logger
 	inlineMax  int64
@@ -81,7 +85,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		return nil, errors.New("object: a Store needs Meta, Blob and Keys")
 	}
 	s := &Store{
-		meta: c.Meta, blob: c.Blob, keys: c.Keys, now: c.Now, log: c.Log,
+		meta: c.Meta, blob: c.Blob, keys: c.Keys, feed: c.Feed, now: c.Now, log: c.Log,
 		inlineMax: c.InlineMax, maxBuckets: c.MaxBuckets, seed: maphash.MakeSeed(),
 	}
 	s.setDefaults()
