@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -44,9 +45,13 @@ func (s *Server) OnBehalf(ctx context.Context, as *authz.Subject, r *http.Reques
 	if w.broken != nil {
 		return nil, w.broken
 	}
+	length, err := strconv.ParseInt(w.sent.Get("Content-Length"), 10, 64)
+	if err != nil {
+		length = -1
+	}
 	return &http.Response{
 		Status: http.StatusText(w.status), StatusCode: w.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: w.sent, Body: read, ContentLength: -1, Request: r,
+		Header: w.sent, Body: read, ContentLength: length, Request: r,
 	}, nil
 }
 
@@ -108,9 +113,20 @@ func (w *inside) Header() http.Header { return w.header }
 
 func (w *inside) WriteHeader(status int) {
 	w.once.Do(func() {
-		w.status, w.sent = status, w.header.Clone()
+		w.status, w.sent = status, canonical(w.header)
 		close(w.answered)
 	})
+}
+
+// canonical is a copy of h with the names that http.Header.Get looks for; some of S3's are spelt
+// another way on the wire.
+func canonical(h http.Header) http.Header {
+	out := make(http.Header, len(h))
+	for name, values := range h {
+		name = http.CanonicalHeaderKey(name)
+		out[name] = append(out[name], values...)
+	}
+	return out
 }
 
 func (w *inside) Write(b []byte) (int, error) {
@@ -122,7 +138,7 @@ func (w *inside) Write(b []byte) (int, error) {
 func (w *inside) end(err error) {
 	w.once.Do(func() {
 		w.broken = err
-		w.status, w.sent = http.StatusOK, w.header.Clone()
+		w.status, w.sent = http.StatusOK, canonical(w.header)
 		close(w.answered)
 	})
 	w.body.CloseWithError(err) // nil: io.EOF

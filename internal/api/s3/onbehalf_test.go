@@ -40,19 +40,19 @@ func (k fixedKeys) Lookup(key string) (policy.Values, bool) {
 
 func TestARequestOnBehalfIsJudgedLikeAnyOther(t *testing.T) {
 	h := newHarness(t)
-	h.must(admin, "PUT", "/logs", "")
-	if answer := h.deliver("logs", "one", "text", "source"); answer.StatusCode != http.StatusForbidden {
+	h.must(admin, "PUT", "/bucket", "")
+	if answer := h.deliver("bucket", "one", "text", "source"); answer.StatusCode != http.StatusForbidden {
 		t.Errorf("without a policy: %d", answer.StatusCode)
 	}
-	h.must(admin, "PUT", "/logs?policy", `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"Service":"logging.s3.amazonaws.com"},
-		"Action":"s3:PutObject","Resource":"arn:aws:s3:::logs/*","Condition":{"ArnLike":{"aws:SourceArn":"arn:aws:s3:::source"}}}}`)
-	if answer := h.deliver("logs", "one", "text", "other"); answer.StatusCode != http.StatusForbidden {
+	want(t, h.putPolicy(admin, `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"Service":"logging.s3.amazonaws.com"},
+		"Action":"s3:PutObject","Resource":"arn:aws:s3:::bucket/*","Condition":{"ArnLike":{"aws:SourceArn":"arn:aws:s3:::source"}}}}`), 204, "")
+	if answer := h.deliver("bucket", "one", "text", "other"); answer.StatusCode != http.StatusForbidden {
 		t.Errorf("for another source: %d", answer.StatusCode)
 	}
-	if answer := h.deliver("logs", "one", "text", "source"); answer.StatusCode != http.StatusOK || answer.Header.Get("Etag") == "" {
+	if answer := h.deliver("bucket", "one", "text", "source"); answer.StatusCode != http.StatusOK || answer.Header.Get("Etag") == "" {
 		t.Errorf("allowed: %d %v", answer.StatusCode, answer.Header)
 	}
-	if got := h.must(admin, "GET", "/logs/one", "").Body.String(); got != "text" {
+	if got := h.must(admin, "GET", "/bucket/one", "").Body.String(); got != "text" {
 		t.Errorf("stored %q", got)
 	}
 }
