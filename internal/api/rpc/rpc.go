@@ -119,7 +119,7 @@ func isForm(r *http.Request) bool {
 func (s *Service) Route(c *api.Call) (*api.Op, error) {
 	t := &call{}
 	c.Target = t
-	if t.unread = readPayload(c); t.unread != nil {
+	if t.unread = ReadPayload(c); t.unread != nil {
 		return nil, t.unread
 	}
 	if err := s.readAction(c, t); err != nil {
@@ -135,8 +135,8 @@ func (s *Service) Route(c *api.Call) (*api.Op, error) {
 	return nil, fault.New(api.UnknownOperation, "Could not find operation "+t.action)
 }
 
-// readPayload takes the whole body: its signature covers it, so it is read before the caller is known.
-func readPayload(c *api.Call) error {
+// ReadPayload takes the whole body: its signature covers it, so it is read before the caller is known.
+func ReadPayload(c *api.Call) error {
 	c.SetBody(nil)
 	limit := int64(maxPayload)
 	if c.R.Header.Get("Authorization") == "" && !strings.Contains(c.R.URL.RawQuery, "X-Amz-") {
@@ -246,8 +246,11 @@ func (s *Service) Fail(c *api.Call, err error) (int, string) {
 		Protocol: s.config.Protocol, Namespace: namespace, Receiver: a.Status >= 500, Code: a.Code, Message: message,
 		Fields: f.Fields, RequestID: c.Peer.RequestID,
 	}
-	if s.config.Protocol == wire.Query {
+	switch s.config.Protocol {
+	case wire.Query:
 		doc.Fields = nil
+	case wire.RestJSON:
+		h.Set("X-Amzn-Errortype", a.Code)
 	}
 	body, contentType := doc.Encode()
 	if err := c.W.Send(a.Status, contentType, body); err != nil {
