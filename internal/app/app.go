@@ -149,7 +149,7 @@ func (s *server) openStores(ctx context.Context) error {
 		return err
 	}
 	s.identities, err = identity.Open(ctx, identity.Config{
-		Meta: s.engines.Meta, Secrets: ring, Log: s.log, AccountID: s.config.AccountID, Dial: outbound(s.config), Admin: admin, Root: root,
+		Meta: s.engines.Meta, Secrets: ring, Feed: s.told(), Log: s.log, AccountID: s.config.AccountID, Dial: outbound(s.config), Admin: admin, Root: root,
 	})
 	if err != nil {
 		return err

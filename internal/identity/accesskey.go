@@ -64,7 +64,7 @@ func (s *Store) ImportAccessKey(ctx context.Context, g authz.Grant, account, use
 
 func (s *Store) addKey(ctx context.Context, g authz.Grant, account, userName string, pair AccessKeyPair) (*AccessKey, error) {
 	var made *AccessKey
-	err := s.change(ctx, func(tx *change) error {
+	err := s.change(ctx, g, func(tx *change) error {
 		if err := g.Require("iam:CreateAccessKey", tx.ownerARN(account, userName)); err != nil {
 			return err
 		}
@@ -115,7 +115,7 @@ func (s *State) key(account, userName, id string) (*accessKey, error) {
 
 // UpdateAccessKey makes a key active or inactive.
 func (s *Store) UpdateAccessKey(ctx context.Context, g authz.Grant, account, userName, id string, active bool) error {
-	return s.change(ctx, func(tx *change) error {
+	return s.change(ctx, g, func(tx *change) error {
 		if err := g.Require("iam:UpdateAccessKey", tx.ownerARN(account, userName)); err != nil {
 			return err
 		}
@@ -132,7 +132,7 @@ func (s *Store) UpdateAccessKey(ctx context.Context, g authz.Grant, account, use
 
 // DeleteAccessKey removes a key for good.
 func (s *Store) DeleteAccessKey(ctx context.Context, g authz.Grant, account, userName, id string) error {
-	return s.change(ctx, func(tx *change) error {
+	return s.change(ctx, g, func(tx *change) error {
 		if err := g.Require("iam:DeleteAccessKey", tx.ownerARN(account, userName)); err != nil {
 			return err
 		}

@@ -15,7 +15,7 @@ func (s *Store) editAccount(ctx context.Context, g authz.Grant, action, id strin
 	if err := g.Require(action, "*"); err != nil {
 		return err
 	}
-	return s.change(ctx, func(tx *change) error {
+	return s.change(ctx, g, func(tx *change) error {
 		a, err := tx.existing(id)
 		if err != nil {
 			return err

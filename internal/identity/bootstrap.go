@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"time"
 
+	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/engine"
 )
 
@@ -51,7 +52,7 @@ func givenKey(given *AccessKeyPair, whose string) (AccessKeyPair, error) {
 }
 
 func (s *Store) found(ctx context.Context, c Config, id string, admin AccessKeyPair) error {
-	err := s.change(ctx, func(tx *change) error {
+	err := s.change(ctx, authz.Grant{}, func(tx *change) error {
 		if tx.organization() != nil {
 			return engine.ErrConflict // another node was quicker; its account is the first
 		}

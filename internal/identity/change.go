@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/engine"
 )
 
@@ -38,7 +39,9 @@ func (c *change) remove(e entity) {
 
 // change runs fn on a copy of the current State and commits what it wrote. When another node was
 // quicker, fn runs again on what that node left. The new State is in place when it returns nil.
-func (s *Store) change(ctx context.Context, fn func(*change) error) error {
+//
+// g is whose request makes the change, for the feed; the zero Grant for what Kura does of itself.
+func (s *Store) change(ctx context.Context, g authz.Grant, fn func(*change) error) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	for range 16 {
@@ -50,7 +53,7 @@ func (s *Store) change(ctx context.Context, fn func(*change) error) error {
 		if len(c.touched) == 0 {
 			return nil
 		}
-		err := s.commit(ctx, c)
+		err := s.commit(ctx, g, c)
 		if !errors.Is(err, engine.ErrConflict) {
 			return err
 		}
@@ -63,7 +66,7 @@ func (s *Store) change(ctx context.Context, fn func(*change) error) error {
 
 // commit makes c durable and then current. After a failure the outcome is unknown, so that the
 // State is read again before the next change.
-func (s *Store) commit(ctx context.Context, c *change) error {
+func (s *Store) commit(ctx context.Context, g authz.Grant, c *change) error {
 	if s.unsure {
 		if err := s.follow(ctx); err != nil {
 			return err
@@ -78,6 +81,11 @@ func (s *Store) commit(ctx context.Context, c *change) error {
 		return err
 	}
 	batch.Require([]byte(revisionKey), s.revised)
+	told, err := s.tell(batch, g, c)
+	if err != nil {
+		return err
+	}
+	defer told()
 	if err := s.meta.Commit(ctx, batch); err != nil {
 		s.unsure = !errors.Is(err, engine.ErrConflict)
 		return err

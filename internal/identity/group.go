@@ -29,7 +29,7 @@ func (s *Store) CreateGroup(ctx context.Context, g authz.Grant, account, name, p
 		return nil, err
 	}
 	var made *Group
-	err = s.change(ctx, func(tx *change) error {
+	err = s.change(ctx, g, func(tx *change) error {
 		if err := tx.vacant(account, KindGroup, name); err != nil {
 			return err
 		}
@@ -84,7 +84,7 @@ func (s *Store) UpdateGroup(ctx context.Context, g authz.Grant, account, name, n
 
 // DeleteGroup removes a group without users and policies.
 func (s *Store) DeleteGroup(ctx context.Context, g authz.Grant, account, name string) error {
-	return s.change(ctx, func(tx *change) error {
+	return s.change(ctx, g, func(tx *change) error {
 		if err := g.Require("iam:DeleteGroup", tx.arn(Ref{KindGroup, account, name})); err != nil {
 			return err
 		}
@@ -131,7 +131,7 @@ func (s *Store) RemoveUserFromGroup(ctx context.Context, g authz.Grant, account,
 }
 
 func (s *Store) editMembership(ctx context.Context, g authz.Grant, action, account, groupName, userName string, fn func(*user, string) error) error {
-	return s.change(ctx, func(tx *change) error {
+	return s.change(ctx, g, func(tx *change) error {
 		if err := g.Require(action, tx.arn(Ref{KindGroup, account, groupName})); err != nil {
 			return err
 		}

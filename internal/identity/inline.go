@@ -19,7 +19,7 @@ type InlinePolicy struct{ Name, Document string }
 
 // editHolder changes a copy of the user, group or role that r names, under a Grant for action.
 func (s *Store) editHolder(ctx context.Context, g authz.Grant, action string, r Ref, fn func(*change, holder) error) error {
-	return s.change(ctx, func(tx *change) error {
+	return s.change(ctx, g, func(tx *change) error {
 		if err := g.Require(action, tx.arn(r)); err != nil {
 			return err
 		}

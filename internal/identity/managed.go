@@ -79,7 +79,7 @@ func (s *Store) CreatePolicy(ctx context.Context, g authz.Grant, account string,
 		return nil, err
 	}
 	var made *ManagedPolicy
-	err = s.change(ctx, func(tx *change) error {
+	err = s.change(ctx, g, func(tx *change) error {
 		if err := tx.vacant(account, KindPolicy, in.PolicyName); err != nil {
 			return err
 		}
@@ -119,7 +119,7 @@ func (s *Store) readPolicy(g authz.Grant, action, account, arn string) (*State, 
 
 // editPolicy changes a copy of a customer managed policy. Those of AWS cannot be changed by anybody.
 func (s *Store) editPolicy(ctx context.Context, g authz.Grant, action, account, arn string, fn func(*change, *managed) error) error {
-	return s.change(ctx, func(tx *change) error {
+	return s.change(ctx, g, func(tx *change) error {
 		if err := g.Require(action, arn); err != nil {
 			return err
 		}

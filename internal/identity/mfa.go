@@ -87,7 +87,7 @@ func (s *Store) CreateVirtualMFADevice(ctx context.Context, g authz.Grant, accou
 	if made.QRCodePNG, err = qrCode(account, name, made.Seed); err != nil {
 		return nil, err
 	}
-	err = s.change(ctx, func(tx *change) error {
+	err = s.change(ctx, g, func(tx *change) error {
 		if err := tx.vacant(account, KindMFA, path+name); err != nil {
 			return err
 		}
@@ -223,7 +223,7 @@ func (s *Store) DeactivateMFADevice(ctx context.Context, g authz.Grant, account,
 }
 
 func (s *Store) editDevice(ctx context.Context, g authz.Grant, action, account, userName, serial string, fn func(*change, keyOwner, *mfaDevice) error) error {
-	return s.change(ctx, func(tx *change) error {
+	return s.change(ctx, g, func(tx *change) error {
 		if err := g.Require(action, tx.ownerARN(account, userName)); err != nil {
 			return err
 		}
@@ -241,7 +241,7 @@ func (s *Store) editDevice(ctx context.Context, g authz.Grant, action, account, 
 
 // DeleteVirtualMFADevice removes a device that is assigned to nobody.
 func (s *Store) DeleteVirtualMFADevice(ctx context.Context, g authz.Grant, account, serial string) error {
-	return s.change(ctx, func(tx *change) error {
+	return s.change(ctx, g, func(tx *change) error {
 		if err := g.Require("iam:DeleteVirtualMFADevice", serial); err != nil {
 			return err
 		}
@@ -321,7 +321,7 @@ func (s *Store) currentStep(ctx context.Context, state *State, account, owner st
 
 // useCode checks a code and uses it up.
 func (s *Store) useCode(ctx context.Context, account, owner string, m MFA) error {
-	return s.change(ctx, func(tx *change) error {
+	return s.change(ctx, authz.Grant{}, func(tx *change) error {
 		d, step, err := s.currentStep(ctx, tx.State, account, owner, m)
 		if err != nil {
 			return err

@@ -165,7 +165,7 @@ func (s *Store) CreateAccount(ctx context.Context, g authz.Grant, in CreateAccou
 		return nil, err
 	}
 	var made *attempt
-	err := s.change(ctx, func(tx *change) error {
+	err := s.change(ctx, g, func(tx *change) error {
 		org, err := tx.managing(g.Principal().Account)
 		if err != nil {
 			return err
@@ -263,7 +263,7 @@ func (s *Store) ListAccounts(_ context.Context, g authz.Grant, p Page) (*Listed[
 
 // CloseAccount ends the use of every credential of an account. Its data stays.
 func (s *Store) CloseAccount(ctx context.Context, g authz.Grant, id string) error {
-	return s.change(ctx, func(tx *change) error {
+	return s.change(ctx, g, func(tx *change) error {
 		if err := g.Require("organizations:CloseAccount", s.OrganizationARN(id)); err != nil {
 			return err
 		}

@@ -61,7 +61,7 @@ func (s *Store) CreateInstanceProfile(ctx context.Context, g authz.Grant, accoun
 		return nil, err
 	}
 	var made *InstanceProfile
-	err = s.change(ctx, func(tx *change) error {
+	err = s.change(ctx, g, func(tx *change) error {
 		if err := tx.vacant(account, KindInstanceProfile, name); err != nil {
 			return err
 		}
@@ -118,7 +118,7 @@ func (s *State) showListedProfile(p *profile) *InstanceProfile {
 }
 
 func (s *Store) editProfile(ctx context.Context, g authz.Grant, action, account, name string, fn func(*change, *profile) error) error {
-	return s.change(ctx, func(tx *change) error {
+	return s.change(ctx, g, func(tx *change) error {
 		if err := g.Require(action, tx.arn(Ref{KindInstanceProfile, account, name})); err != nil {
 			return err
 		}

@@ -118,7 +118,7 @@ func (s *Store) CreateOIDCProvider(ctx context.Context, g authz.Grant, account, 
 		return nil, refuse(ValidationError, "Invalid Open ID Connect Provider URL")
 	}
 	var made *OIDCProvider
-	err := s.change(ctx, func(tx *change) error {
+	err := s.change(ctx, g, func(tx *change) error {
 		if err := tx.vacant(account, KindOIDCProvider, path+name); err != nil {
 			return exists(KindOIDCProvider, issuerURL)
 		}
@@ -175,7 +175,7 @@ func (s *Store) ListOIDCProviders(_ context.Context, g authz.Grant, account stri
 }
 
 func (s *Store) editProvider(ctx context.Context, g authz.Grant, action, account, arn string, fn func(*provider) error) error {
-	return s.change(ctx, func(tx *change) error {
+	return s.change(ctx, g, func(tx *change) error {
 		if err := g.Require(action, arn); err != nil {
 			return err
 		}
@@ -221,7 +221,7 @@ func (s *Store) UpdateThumbprints(ctx context.Context, g authz.Grant, account, a
 
 // DeleteOIDCProvider ends the trust in an issuer. Roles that name it stay and cannot be assumed.
 func (s *Store) DeleteOIDCProvider(ctx context.Context, g authz.Grant, account, arn string) error {
-	return s.change(ctx, func(tx *change) error {
+	return s.change(ctx, g, func(tx *change) error {
 		if err := g.Require("iam:DeleteOpenIDConnectProvider", arn); err != nil {
 			return err
 		}

@@ -126,7 +126,7 @@ func (s *Store) CreateRole(ctx context.Context, g authz.Grant, account string, i
 		return nil, err
 	}
 	var made *Role
-	err = s.change(ctx, func(tx *change) error {
+	err = s.change(ctx, g, func(tx *change) error {
 		if strings.HasPrefix(path, serviceRolePath) {
 			return refuse(ValidationError, "Path %s is reserved for service-linked roles.", serviceRolePath)
 		}
@@ -206,7 +206,7 @@ func (s *Store) UpdateAssumeRolePolicy(ctx context.Context, g authz.Grant, accou
 
 // DeleteRole removes a role without policies that is in no instance profile. Its sessions end with it.
 func (s *Store) DeleteRole(ctx context.Context, g authz.Grant, account, name string) error {
-	return s.change(ctx, func(tx *change) error {
+	return s.change(ctx, g, func(tx *change) error {
 		if err := g.Require("iam:DeleteRole", tx.arn(Ref{KindRole, account, name})); err != nil {
 			return err
 		}

@@ -72,7 +72,7 @@ func (s *Store) CreateServiceLinkedRole(ctx context.Context, g authz.Grant, acco
 	}
 	name := serviceRoleName(service, suffix)
 	var made *Role
-	err := s.change(ctx, func(tx *change) error {
+	err := s.change(ctx, g, func(tx *change) error {
 		if _, taken := byName[*role](tx.State, account, KindRole, name); taken {
 			return refuse(InvalidInput, "Service role name %s has been taken in this account, please try a different suffix.", name)
 		}
@@ -99,7 +99,7 @@ func trustOfService(service string) string {
 
 // DeleteServiceLinkedRole removes a service-linked role and gives the id of the finished deletion.
 func (s *Store) DeleteServiceLinkedRole(ctx context.Context, g authz.Grant, account, name string) (taskID string, err error) {
-	err = s.change(ctx, func(tx *change) error {
+	err = s.change(ctx, g, func(tx *change) error {
 		if err := g.Require("iam:DeleteServiceLinkedRole", tx.arn(Ref{KindRole, account, name})); err != nil {
 			return err
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kura-s3/kura/internal/engine"
 	"github.com/kura-s3/kura/internal/fault"
+	"github.com/kura-s3/kura/internal/feed"
 )
 
 // Secrets seals what must not lie in the clear. keys.Ring is one.
@@ -30,6 +31,8 @@ type Config struct {
 	Meta engine.Meta
 	// Secrets seals access key secrets, MFA seeds and the keys of session tokens. Required.
 	Secrets Secrets
+	// Feed is told of every change to an Entity. Nil: nobody listens.
+	Feed *feed.Feed
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
 	// Log is told what happens without a request. Nil: silent.
@@ -60,6 +63,7 @@ type FirstRun struct {
 type Store struct {
 	meta      engine.Meta
 	secrets   Secrets
+	feed      *feed.Feed
 	now       func() time.Time
 	log       *slog.Logger
 	staleness time.Duration
@@ -88,7 +92,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if c.Meta == nil || c.Secrets == nil {
 		return nil, errors.New("identity: Config needs Meta and Secrets")
 	}
-	s := &Store{meta: c.Meta, secrets: c.Secrets, now: c.Now, log: c.Log, staleness: c.MaxStaleness}
+	s := &Store{meta: c.Meta, secrets: c.Secrets, feed: c.Feed, now: c.Now, log: c.Log, staleness: c.MaxStaleness}
 	if s.now == nil {
 		s.now = time.Now
 	}

@@ -17,7 +17,7 @@ func (s *Store) editTags(ctx context.Context, g authz.Grant, action string, r Re
 	if !taggable[r.Kind] {
 		return refuse(InvalidInput, "A %s cannot be tagged.", r.Kind)
 	}
-	return s.change(ctx, func(tx *change) error {
+	return s.change(ctx, g, func(tx *change) error {
 		if err := g.Require(action, tx.arn(r)); err != nil {
 			return err
 		}

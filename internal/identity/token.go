@@ -17,6 +17,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/kura-s3/kura/internal/authz"
 )
 
 // tokenKey seals session tokens. It is random, stored sealed, and has nothing to do with any access
@@ -181,7 +183,7 @@ func (s *Store) rotateTokenKey(ctx context.Context) error {
 	if len(keys) > 0 && now.Sub(keys[len(keys)-1].Created) < tokenKeyAge {
 		return nil
 	}
-	return s.change(ctx, func(tx *change) error {
+	return s.change(ctx, authz.Grant{}, func(tx *change) error {
 		keys := tx.tokenKeys()
 		if len(keys) > 0 && now.Sub(keys[len(keys)-1].Created) < tokenKeyAge {
 			return nil // another node did

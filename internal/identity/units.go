@@ -22,7 +22,7 @@ func (s *Store) manage(ctx context.Context, g authz.Grant, action, resource stri
 	if err := g.Require(action, resource); err != nil {
 		return err
 	}
-	return s.change(ctx, func(tx *change) error {
+	return s.change(ctx, g, func(tx *change) error {
 		org, err := tx.managing(g.Principal().Account)
 		if err != nil {
 			return err

@@ -52,7 +52,7 @@ func (s *Store) CreateUser(ctx context.Context, g authz.Grant, account string, i
 		return nil, err
 	}
 	var made *User
-	err = s.change(ctx, func(tx *change) error {
+	err = s.change(ctx, g, func(tx *change) error {
 		if err := tx.vacant(account, KindUser, in.UserName); err != nil {
 			return err
 		}
@@ -137,7 +137,7 @@ func (s *Store) ListUsers(_ context.Context, g authz.Grant, account, pathPrefix 
 
 // UpdateUser renames or moves a user. Its ARN changes; its id and all that names it by id do not.
 func (s *Store) UpdateUser(ctx context.Context, g authz.Grant, account, name, newName, newPath string) error {
-	return s.change(ctx, func(tx *change) error {
+	return s.change(ctx, g, func(tx *change) error {
 		if err := g.Require("iam:UpdateUser", tx.arn(Ref{KindUser, account, name})); err != nil {
 			return err
 		}
@@ -183,7 +183,7 @@ func (s *State) rename(kind Kind, h *header, name, path string) error {
 
 // DeleteUser removes a user that nothing is attached to any more.
 func (s *Store) DeleteUser(ctx context.Context, g authz.Grant, account, name string) error {
-	return s.change(ctx, func(tx *change) error {
+	return s.change(ctx, g, func(tx *change) error {
 		if err := g.Require("iam:DeleteUser", tx.arn(Ref{KindUser, account, name})); err != nil {
 			return err
 		}
