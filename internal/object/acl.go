@@ -23,6 +23,7 @@ func (s *Store) SetACL(ctx context.Context, g authz.Grant, action string, in *Ge
 		}
 		r.acl = acl
 		t.set(place, r.append(make([]byte, 0, 512)))
+		t.tell(g, to, wasGivenACL, r)
 		info = infoOf(to.bucket, in.Key, r)
 		return nil
 	})

@@ -49,7 +49,7 @@ func (s *Store) CompleteUpload(ctx context.Context, g authz.Grant, in *CompleteI
 			return err
 		}
 		fresh = true
-		info, err = t.complete(ctx, to, in, up, number)
+		info, err = t.complete(ctx, g, to, in, up, number)
 		return err
 	})
 	if err != nil {
@@ -96,7 +96,7 @@ func (s *Store) finished(ctx context.Context, to target, id string, number uint6
 	return infoOf(to.bucket, to.key, &r), nil
 }
 
-func (t *txn) complete(ctx context.Context, to target, in *CompleteInput, up *uploadRecord, number uint64) (*Info, error) {
+func (t *txn) complete(ctx context.Context, g authz.Grant, to target, in *CompleteInput, up *uploadRecord, number uint64) (*Info, error) {
 	c, err := t.readCurrent(ctx, to)
 	if err != nil {
 		return nil, err
@@ -131,6 +131,7 @@ func (t *txn) complete(ctx context.Context, to target, in *CompleteInput, up *up
 	t.batch.DeleteRange(prefixRange(spaceKey(spacePart, number)))
 	done := finishedRecord{nonce: up.nonce, completed: next.modified, bucket: to.bucket.ID, key: in.Key, version: next.append(nil)}
 	t.set(spaceKey(spaceFinished, number), done.encode())
+	t.tell(g, to, wasCreated, next)
 	info := infoOf(to.bucket, in.Key, next)
 	info.Latest = true
 	return info, nil

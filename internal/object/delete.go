@@ -19,7 +19,7 @@ func (s *Store) Delete(ctx context.Context, g authz.Grant, in *DeleteInput) (*De
 	}
 	var result *DeleteResult
 	err := s.changeKey(ctx, in.Bucket, in.Key, 0, in.If.set(), func(ctx context.Context, t *txn, to target) (err error) {
-		result, err = s.deleteIn(ctx, t, to, in)
+		result, err = s.deleteIn(ctx, g, t, to, in)
 		return err
 	})
 	if err != nil {
@@ -42,13 +42,13 @@ func (in *DeleteInput) allowed(g authz.Grant) error {
 	return checkVersionID(in.VersionID)
 }
 
-func (s *Store) deleteIn(ctx context.Context, t *txn, to target, in *DeleteInput) (*DeleteResult, error) {
+func (s *Store) deleteIn(ctx context.Context, g authz.Grant, t *txn, to target, in *DeleteInput) (*DeleteResult, error) {
 	c, err := t.readCurrent(ctx, to)
 	if err != nil {
 		return nil, err
 	}
 	if in.VersionID != "" {
-		return t.deleteVersion(ctx, to, &c, in)
+		return t.deleteVersion(ctx, g, to, &c, in)
 	}
 	if err := in.If.check(in.Key, &c); err != nil {
 		return nil, err
@@ -57,22 +57,25 @@ func (s *Store) deleteIn(ctx context.Context, t *txn, to target, in *DeleteInput
 		if !c.exists {
 			return &DeleteResult{}, nil
 		}
+		t.tell(g, to, wasRemoved, &c.record)
 		return &DeleteResult{}, t.removeCurrent(ctx, to, &c)
 	}
 	marker := &record{marker: true, modified: s.millis()}
 	if err := t.supersede(ctx, to, &c, marker); err != nil {
 		return nil, err
 	}
+	t.tell(g, to, wasMarked, marker)
 	return &DeleteResult{VersionID: marker.versionID(), DeleteMarker: true}, nil
 }
 
-func (t *txn) deleteVersion(ctx context.Context, to target, c *current, in *DeleteInput) (*DeleteResult, error) {
+func (t *txn) deleteVersion(ctx context.Context, g authz.Grant, to target, c *current, in *DeleteInput) (*DeleteResult, error) {
 	result := &DeleteResult{VersionID: in.VersionID}
 	if c.exists && c.matches(in.VersionID) {
 		result.DeleteMarker = c.marker
 		if err := in.If.checkVersion(in.Key, &c.record); err != nil {
 			return nil, err
 		}
+		t.tell(g, to, wasRemoved, &c.record)
 		return result, t.removeCurrent(ctx, to, c)
 	}
 	old, err := t.readOlder(ctx, to, in.VersionID)
@@ -86,6 +89,7 @@ func (t *txn) deleteVersion(ctx context.Context, to target, c *current, in *Dele
 		return result, nil
 	}
 	result.DeleteMarker = old.marker
+	t.tell(g, to, wasRemoved, old)
 	t.dropOlder(to, old, old.seq)
 	return result, nil
 }
@@ -131,7 +135,7 @@ func (s *Store) DeleteMany(ctx context.Context, g []authz.Grant, in []*DeleteInp
 	}
 	ctx = context.WithoutCancel(ctx)
 	for range commitAttempts {
-		err := s.deleteManyOnce(ctx, in, todo, out)
+		err := s.deleteManyOnce(ctx, g, in, todo, out)
 		if err == nil {
 			return out
 		}
@@ -154,7 +158,7 @@ func failAll(out []DeleteOutcome, todo []int, err error) {
 	}
 }
 
-func (s *Store) deleteManyOnce(ctx context.Context, in []*DeleteInput, todo []int, out []DeleteOutcome) error {
+func (s *Store) deleteManyOnce(ctx context.Context, g []authz.Grant, in []*DeleteInput, todo []int, out []DeleteOutcome) error {
 	name := in[0].Bucket
 	b := s.buckets.get(name)
 	if b == nil {
@@ -172,7 +176,7 @@ func (s *Store) deleteManyOnce(ctx context.Context, in []*DeleteInput, todo []in
 	}
 	t := s.beginMany()
 	for _, i := range todo {
-		out[i].Result, out[i].Err = s.deleteIn(ctx, t, target{now, in[i].Key}, in[i])
+		out[i].Result, out[i].Err = s.deleteIn(ctx, g[i], t, target{now, in[i].Key}, in[i])
 		if err := out[i].Err; err != nil && fault.Of(err) == "" {
 			return err
 		}

@@ -146,6 +146,8 @@ type Info struct {
 	// ACL as the service stored it; nil: none of its own, the owner has full control.
 	ACL        []byte
 	Encryption string // "AES256"
+	// Replication is what became of the version's replicas, or that it is one.
+	Replication ReplicationStatus
 }
 
 // Precondition of a write, decided and applied atomically with it.

@@ -36,7 +36,7 @@ func (s *Store) Put(ctx context.Context, g authz.Grant, in *PutInput) (*Info, er
 		size: data.size, md5: data.md5, checksum: data.checksum, body: data.body, modified: s.millis(),
 		class: in.Attributes.StorageClass, attrs: in.Attributes, tags: in.Tags, acl: in.ACL,
 	}
-	info, err := s.putRecord(ctx, in, b.ID, next, data.name)
+	info, err := s.putRecord(ctx, g, in, b.ID, next, data.name)
 	data.release(ctx, err)
 	return info, err
 }
@@ -67,7 +67,7 @@ func checkKey(key string) error {
 }
 
 // putRecord makes next the current version of the key, with what name adds to the commit.
-func (s *Store) putRecord(ctx context.Context, in *PutInput, bucketID uint64, next *record, name func(*txn)) (*Info, error) {
+func (s *Store) putRecord(ctx context.Context, g authz.Grant, in *PutInput, bucketID uint64, next *record, name func(*txn)) (*Info, error) {
 	var info *Info
 	err := s.changeKey(ctx, in.Bucket, in.Key, bucketID, in.If.set(), func(ctx context.Context, t *txn, to target) error {
 		c, err := t.readCurrent(ctx, to)
@@ -85,6 +85,7 @@ func (s *Store) putRecord(ctx context.Context, in *PutInput, bucketID uint64, ne
 			return err
 		}
 		name(t)
+		t.tell(g, to, wasCreated, next)
 		info = infoOf(to.bucket, in.Key, next)
 		info.Latest = true
 		return nil
@@ -100,7 +101,7 @@ func infoOf(b *Bucket, key string, r *record) *Info {
 	info := &Info{
 		Bucket: b.Name, Key: key, VersionID: r.versionID(), Versioned: b.Versioning != Unversioned,
 		DeleteMarker: r.marker, Size: r.size, Modified: r.time(), Owner: b.Owner,
-		Parts: r.parts, Attributes: r.attrs, Tags: r.tags, Checksum: r.checksum,
+		Parts: r.parts, Attributes: r.attrs, Tags: r.tags, Checksum: r.checksum, Replication: r.replication.status,
 	}
 	info.Attributes.StorageClass = r.class
 	info.Checksum.Value, info.ACL = slices.Clone(r.checksum.Value), slices.Clone(r.acl)

@@ -11,9 +11,12 @@ import (
 // Format numbers of the records, each the record's first byte.
 const (
 	formatVersion = 1
-	formatPart    = 1
-	formatPage    = 1
-	formatUpload  = 1
+	// formatVersionFields is formatVersion with fields that few versions have.
+	formatVersionFields = 2
+
+	formatPart   = 1
+	formatPage   = 1
+	formatUpload = 1
 	// formatUploadACL is formatUpload with an access control list at the end.
 	formatUploadACL = 2
 	formatFinished  = 1
@@ -51,6 +54,8 @@ type record struct {
 	attrs    Attributes
 	tags     []Tag
 	acl      []byte
+	// What few versions have: see fields.go.
+	replication replication
 }
 
 // bodyKind says where a body lies.
@@ -97,8 +102,11 @@ func etagOf(sum *digest, parts int) string {
 }
 
 func (r *record) append(dst []byte) []byte {
-	flags := r.flags()
-	dst = append(dst, formatVersion, flags)
+	flags, format := r.flags(), byte(formatVersion)
+	if r.hasFields() {
+		format = formatVersionFields
+	}
+	dst = append(dst, format, flags)
 	dst = binary.AppendUvarint(dst, r.seq)
 	if !r.null {
 		dst = append(dst, r.nonce[:]...)
@@ -106,6 +114,9 @@ func (r *record) append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(r.modified))
 	if r.owner != nil {
 		dst = appendOwner(dst, r.owner)
+	}
+	if format == formatVersionFields {
+		dst = r.appendFields(dst)
 	}
 	if r.marker {
 		return dst
@@ -154,7 +165,10 @@ func (r *record) flags() (f byte) {
 // raw.
 func (r *record) decodeSummary(raw []byte) (d decoder, flags byte) {
 	d.b = raw
-	d.format(formatVersion)
+	format := d.byte()
+	if format != formatVersion && format != formatVersionFields {
+		d.fail()
+	}
 	flags = d.byte()
 	r.seq = d.uvarint()
 	r.marker, r.null = flags&flagMarker != 0, flags&flagNull != 0
@@ -165,6 +179,9 @@ func (r *record) decodeSummary(raw []byte) (d decoder, flags byte) {
 	if flags&flagOwner != 0 {
 		owner := d.owner()
 		r.owner = &owner
+	}
+	if format == formatVersionFields {
+		r.decodeFields(&d)
 	}
 	if r.marker {
 		return d, flags

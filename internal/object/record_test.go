@@ -29,6 +29,9 @@ func specimens() map[string][]byte {
 	bare := record{seq: 1, null: true, modified: 1700000000123, md5: sum, checksum: Checksum{Algorithm: SHA1, Value: make([]byte, 20)}}
 	multi := record{seq: 2, nonce: nonce, size: 1<<31 + 5, md5: sum, parts: 300, checksum: Checksum{Algorithm: CRC32, Composite: true, Value: []byte{1, 2, 3, 4}}, body: manifest}
 	marker := record{seq: 9, nonce: nonce, modified: 1700000000123, marker: true}
+	replica, copied := object, marker
+	replica.replication = replication{status: Replica, origin: 77}
+	copied.replication = replication{status: ReplicationCompleted}
 	part := partRecord{number: 10000, size: 5 << 20, md5: sum, modified: 1700000000123, checksum: checksum, body: blob}
 	upload := uploadRecord{nonce: nonce, initiated: 1700000000123, checksum: SHA256, asked: true, owner: alice,
 		initiator: Initiator{"AIDA", "ann"}, class: "GLACIER", attrs: attrs, tags: []Tag{{"a", "b"}}}
@@ -37,7 +40,8 @@ func specimens() map[string][]byte {
 	finished := finishedRecord{nonce: nonce, completed: 1700000000123, bucket: 4, key: "a/b", version: multi.append(nil)}
 	return map[string][]byte{
 		"version-1-object": object.append(nil), "version-1-null": bare.append(nil), "version-1-multipart": multi.append(nil),
-		"version-1-marker": marker.append(nil), "part-1": encodePart(&part, 4), "page-1": encodePage([]partRecord{part, {number: 10001, body: inline}}),
+		"version-1-marker":  marker.append(nil),
+		"version-2-replica": replica.append(nil), "version-2-marker": copied.append(nil), "part-1": encodePart(&part, 4), "page-1": encodePage([]partRecord{part, {number: 10001, body: inline}}),
 		"upload-1": upload.encode(), "upload-2": uploadACL.encode(), "finished-1": finished.encode(), "intent-1": encodeIntent("segment 7"),
 		"trash-1-blob":     (&trash{kind: trashBlob, about: 5, ref: "segment 7"}).encode(),
 		"trash-1-manifest": (&trash{kind: trashManifest, about: 5, pages: 40}).encode(),

@@ -2,6 +2,7 @@ package object
 
 import (
 	"context"
+	"strings"
 
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/fault"
@@ -40,6 +41,7 @@ func (s *Store) SetTags(ctx context.Context, g authz.Grant, action string, in *G
 		}
 		r.tags = tags
 		t.set(place, r.append(make([]byte, 0, 512)))
+		t.tell(g, to, taggedBy(action), r)
 		info = infoOf(to.bucket, in.Key, r)
 		return nil
 	})
@@ -47,6 +49,13 @@ func (s *Store) SetTags(ctx context.Context, g authz.Grant, action string, in *G
 		return nil, err
 	}
 	return info, nil
+}
+
+func taggedBy(action string) happening {
+	if strings.HasPrefix(action, "s3:Delete") {
+		return wasUntagged
+	}
+	return wasTagged
 }
 
 // locate reads a version that is to be changed in place.

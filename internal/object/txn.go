@@ -17,6 +17,8 @@ type txn struct {
 	// touched holds what this txn read and wrote, for transactions that come back to a key; nil
 	// for those that touch each record once.
 	touched map[string]cell
+	// told are the changes that the feed learns of with the commit.
+	told []told
 }
 
 // cell is the state of a record inside a txn.
@@ -121,6 +123,13 @@ func (t *txn) discardBody(b *body) {
 }
 
 func (t *txn) commit(ctx context.Context) error {
+	if len(t.told) > 0 {
+		done, err := t.announce(&t.batch)
+		if err != nil {
+			return err
+		}
+		defer done()
+	}
 	if err := t.s.meta.Commit(ctx, &t.batch); err != nil {
 		return err
 	}

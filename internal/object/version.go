@@ -44,6 +44,9 @@ func (r *record) versionID() string {
 	if r.null {
 		return NullVersion
 	}
+	if r.replication.origin != 0 {
+		return versionID(r.replication.origin, &r.nonce)
+	}
 	return versionID(r.seq, &r.nonce)
 }
 
