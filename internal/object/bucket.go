@@ -101,7 +101,7 @@ func decodeBucket(raw []byte, v engine.Version) (*Bucket, error) {
 	}
 	b := r.Bucket
 	b.Revision = v
-	b.gate, b.memo = new(sync.RWMutex), new(memo)
+	b.gate, b.memo, b.lock = new(sync.RWMutex), new(memo), lockStateOf(b.Settings)
 	return &b, nil
 }
 
@@ -205,6 +205,9 @@ func (s *Store) CreateBucket(ctx context.Context, g authz.Grant, in CreateBucket
 		return nil, err
 	}
 	if err := CheckBucketName(in.Name); err != nil {
+		return nil, err
+	}
+	if err := checkLockChange(lockState{}, b); err != nil {
 		return nil, err
 	}
 	t := &s.buckets
@@ -390,6 +393,9 @@ func (s *Store) updateOnce(ctx context.Context, g authz.Grant, old *Bucket, chan
 	next.Name, next.ID, next.Owner, next.Created = old.Name, old.ID, old.Owner, old.Created
 	if next.Versioning > VersioningSuspended || next.Versioning == Unversioned && old.Versioning != Unversioned {
 		return nil, fault.New(InvalidBucketState, "versioning cannot be taken back, only suspended")
+	}
+	if err := checkLockChange(old.lock, &next); err != nil {
+		return nil, err
 	}
 	raw, err := encodeBucket(&next)
 	if err != nil {

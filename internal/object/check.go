@@ -107,8 +107,12 @@ func (c *checker) each(ctx context.Context, space string, check func(ctx context
 func rowName(key []byte) string { return fmt.Sprintf("record %q", key) }
 
 func (c *checker) bucket(_ context.Context, key, value []byte) error {
-	if b, err := decodeBucket(value, 1); err != nil || b.Name != string(key[len(spaceBucket):]) {
+	b, err := decodeBucket(value, 1)
+	switch {
+	case err != nil || b.Name != string(key[len(spaceBucket):]):
 		c.problem(rowName(key), "is not a bucket's record")
+	case b.lock.broken != nil:
+		c.problem(rowName(key), "its Object Lock configuration cannot be read: no version of it can be deleted or made")
 	}
 	return nil
 }

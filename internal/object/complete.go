@@ -120,6 +120,9 @@ func (t *txn) complete(ctx context.Context, g authz.Grant, to target, in *Comple
 	if up.owner != to.bucket.Owner {
 		next.owner = &up.owner
 	}
+	if next.lock, err = t.s.newLock(to.bucket, &up.lock); err != nil {
+		return nil, err
+	}
 	next.body = t.writeManifest(used)
 	if err := t.supersede(ctx, to, &c, next); err != nil {
 		return nil, err

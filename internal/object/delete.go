@@ -36,6 +36,9 @@ func (in *DeleteInput) allowed(g authz.Grant) error {
 	if err := g.Require(action, keyARN(in.Bucket, in.Key)); err != nil {
 		return err
 	}
+	if err := requireBypass(g, in.Bucket, in.Key, in.BypassGovernance); err != nil {
+		return err
+	}
 	if err := checkKey(in.Key); err != nil {
 		return err
 	}
@@ -69,10 +72,19 @@ func (s *Store) deleteIn(ctx context.Context, g authz.Grant, t *txn, to target, 
 }
 
 func (t *txn) deleteVersion(ctx context.Context, g authz.Grant, to target, c *current, in *DeleteInput) (*DeleteResult, error) {
+	if to.bucket.MFADelete && !in.MFA {
+		return nil, fault.New(MFARequired, "")
+	}
+	if _, err := to.bucket.ObjectLock(); err != nil {
+		return nil, err
+	}
 	result := &DeleteResult{VersionID: in.VersionID}
 	if c.exists && c.matches(in.VersionID) {
 		result.DeleteMarker = c.marker
 		if err := in.If.checkVersion(in.Key, &c.record); err != nil {
+			return nil, err
+		}
+		if err := t.s.mayRemove(&c.record, in.BypassGovernance); err != nil {
 			return nil, err
 		}
 		t.tell(g, to, wasRemoved, &c.record)
@@ -87,6 +99,9 @@ func (t *txn) deleteVersion(ctx context.Context, g authz.Grant, to target, c *cu
 	}
 	if old == nil {
 		return result, nil
+	}
+	if err := t.s.mayRemove(old, in.BypassGovernance); err != nil {
+		return nil, err
 	}
 	result.DeleteMarker = old.marker
 	t.tell(g, to, wasRemoved, old)

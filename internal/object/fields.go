@@ -7,6 +7,8 @@ import "encoding/binary"
 // that is not known makes the record unreadable: what it says may be what keeps the version.
 const (
 	fieldReplication = 1
+	fieldRetention   = 2
+	fieldLegalHold   = 3
 )
 
 // field reads and writes one of them. Present tells whether the version has it.
@@ -20,6 +22,8 @@ type field struct {
 // fields in the order of their numbers.
 var fields = [...]field{
 	{fieldReplication, (*record).replicated, (*record).appendReplication, (*record).decodeReplication},
+	{fieldRetention, (*record).hasRetention, (*record).appendRetention, (*record).decodeRetention},
+	{fieldLegalHold, (*record).hasHold, (*record).appendHold, (*record).decodeHold},
 }
 
 func (r *record) hasFields() bool {

@@ -27,6 +27,7 @@ const (
 
 	counterBucket = spaceCounter + "bucket"
 	counterEpoch  = spaceCounter + "epoch"
+	counterClock  = spaceCounter + "clock"
 )
 
 func spaceKey(space string, ids ...uint64) []byte {

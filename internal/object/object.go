@@ -81,7 +81,9 @@ type Bucket struct {
 	Region     string
 	Created    time.Time
 	Versioning Versioning
-	Tags       []Tag
+	// MFADelete: versions go, and versioning changes, only with a code of an MFA device.
+	MFADelete bool `json:",omitempty"`
+	Tags      []Tag
 	// Settings are the sub-resources, each in the form that its service file stores ("policy",
 	// "ownershipControls", "publicAccessBlock", "cors", …). Absent: never configured.
 	Settings map[string][]byte
@@ -91,6 +93,7 @@ type Bucket struct {
 	// gate is held shared by whoever commits to the bucket, and alone by whoever must see it at rest.
 	gate *sync.RWMutex
 	memo *memo
+	lock lockState // of the Settings that were published
 }
 
 // ARN of the bucket.
@@ -146,6 +149,7 @@ type Info struct {
 	// ACL as the service stored it; nil: none of its own, the owner has full control.
 	ACL        []byte
 	Encryption string // "AES256"
+	Lock       Lock
 	// Replication is what became of the version's replicas, or that it is one.
 	Replication ReplicationStatus
 }
@@ -179,6 +183,8 @@ type PutInput struct {
 	Expect      Expected // Algorithm NoChecksum: CRC64NVME is computed and stored, as S3 does
 	Owner       Owner
 	ACL         []byte
+	// Lock asked for; nil, or without a mode: the bucket's default retention.
+	Lock *Lock
 }
 
 // GetInput addresses one version of an object, or a part or range of it.
@@ -213,6 +219,10 @@ type DeleteInput struct {
 	Bucket, Key string
 	VersionID   string
 	If          Precondition
+	// BypassGovernance overrules a governance retention and needs s3:BypassGovernanceRetention.
+	BypassGovernance bool
+	// MFA: the caller has shown a valid code, for buckets with MFA delete.
+	MFA bool
 }
 
 // DeleteResult tells what a delete did.
@@ -240,6 +250,7 @@ type UploadInput struct {
 	FullObject  bool
 	Owner       Owner
 	ACL         []byte
+	Lock        *Lock // as in PutInput
 	Initiator   Initiator
 }
 

@@ -24,6 +24,9 @@ func (s *Store) Put(ctx context.Context, g authz.Grant, in *PutInput) (*Info, er
 	if in.MaxSize > 0 && in.Size < 0 {
 		limit = min(limit, in.MaxSize)
 	}
+	if err := s.checkWanted(b, in.Lock); err != nil {
+		return nil, err
+	}
 	keep := in.Expect.Algorithm
 	if keep == NoChecksum {
 		keep = CRC64NVME
@@ -81,6 +84,9 @@ func (s *Store) putRecord(ctx context.Context, g authz.Grant, in *PutInput, buck
 		if in.Owner != to.bucket.Owner && in.Owner != (Owner{}) {
 			next.owner = &in.Owner
 		}
+		if next.lock, err = s.newLock(to.bucket, in.Lock); err != nil {
+			return err
+		}
 		if err := t.supersede(ctx, to, &c, next); err != nil {
 			return err
 		}
@@ -101,7 +107,7 @@ func infoOf(b *Bucket, key string, r *record) *Info {
 	info := &Info{
 		Bucket: b.Name, Key: key, VersionID: r.versionID(), Versioned: b.Versioning != Unversioned,
 		DeleteMarker: r.marker, Size: r.size, Modified: r.time(), Owner: b.Owner,
-		Parts: r.parts, Attributes: r.attrs, Tags: r.tags, Checksum: r.checksum, Replication: r.replication.status,
+		Parts: r.parts, Attributes: r.attrs, Tags: r.tags, Checksum: r.checksum, Replication: r.replication.status, Lock: r.lock,
 	}
 	info.Attributes.StorageClass = r.class
 	info.Checksum.Value, info.ACL = slices.Clone(r.checksum.Value), slices.Clone(r.acl)

@@ -19,9 +19,11 @@ const (
 	formatUpload = 1
 	// formatUploadACL is formatUpload with an access control list at the end.
 	formatUploadACL = 2
-	formatFinished  = 1
-	formatTrash     = 1
-	formatIntent    = 1
+	// formatUploadFields is formatUploadACL, whose list may be empty, with a version's rare fields.
+	formatUploadFields = 3
+	formatFinished     = 1
+	formatTrash        = 1
+	formatIntent       = 1
 )
 
 const (
@@ -56,6 +58,7 @@ type record struct {
 	acl      []byte
 	// What few versions have: see fields.go.
 	replication replication
+	lock        Lock
 }
 
 // bodyKind says where a body lies.

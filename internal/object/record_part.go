@@ -97,12 +97,17 @@ type uploadRecord struct {
 	attrs      Attributes
 	tags       []Tag
 	acl        []byte
+	lock       Lock
 }
 
 func (u *uploadRecord) encode() []byte {
 	format := byte(formatUpload)
 	if len(u.acl) > 0 {
 		format = formatUploadACL
+	}
+	rare := record{lock: u.lock}
+	if rare.hasFields() {
+		format = formatUploadFields
 	}
 	dst := append([]byte{format}, u.nonce[:]...)
 	dst = binary.AppendUvarint(dst, uint64(u.initiated))
@@ -113,8 +118,11 @@ func (u *uploadRecord) encode() []byte {
 	dst = appendString(dst, u.class)
 	dst = u.attrs.append(dst)
 	dst = appendTags(dst, u.tags)
-	if len(u.acl) > 0 {
+	if format != formatUpload {
 		dst = appendBytes(dst, u.acl)
+	}
+	if format == formatUploadFields {
+		dst = rare.appendFields(dst)
 	}
 	return dst
 }
@@ -130,7 +138,7 @@ func decodeUpload(raw []byte) (*uploadRecord, error) {
 	u := &uploadRecord{}
 	d := decoder{b: raw}
 	format := d.byte()
-	if format != formatUpload && format != formatUploadACL {
+	if format < formatUpload || format > formatUploadFields {
 		d.fail()
 	}
 	copy(u.nonce[:], d.fixed(nonceSize))
@@ -144,8 +152,13 @@ func decodeUpload(raw []byte) (*uploadRecord, error) {
 	u.attrs = d.attributes()
 	u.attrs.StorageClass = u.class
 	u.tags = d.tags()
-	if format == formatUploadACL {
+	if format != formatUpload {
 		u.acl = bytes.Clone(d.bytes())
+	}
+	if format == formatUploadFields {
+		var rare record
+		rare.decodeFields(&d)
+		u.lock = rare.lock
 	}
 	if int(u.checksum) >= len(algorithms) || u.checksum == NoChecksum {
 		d.fail()

@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
 
 var rewrite = flag.Bool("rewrite", false, "write the specimens of the record formats anew")
@@ -37,12 +38,19 @@ func specimens() map[string][]byte {
 		initiator: Initiator{"AIDA", "ann"}, class: "GLACIER", attrs: attrs, tags: []Tag{{"a", "b"}}}
 	uploadACL := upload
 	uploadACL.acl = []byte("acl")
+	locked := multi
+	locked.lock = Lock{Mode: Compliance, Until: time.UnixMilli(1800000000456).UTC(), Hold: HoldOn}
+	held := bare
+	held.lock.Hold = HoldOff
+	uploadLock := upload
+	uploadLock.lock = Lock{Mode: Governance, Until: time.UnixMilli(1800000000456).UTC()}
 	finished := finishedRecord{nonce: nonce, completed: 1700000000123, bucket: 4, key: "a/b", version: multi.append(nil)}
 	return map[string][]byte{
 		"version-1-object": object.append(nil), "version-1-null": bare.append(nil), "version-1-multipart": multi.append(nil),
-		"version-1-marker":  marker.append(nil),
+		"version-1-marker": marker.append(nil),
+		"version-2-locked": locked.append(nil), "version-2-held": held.append(nil),
 		"version-2-replica": replica.append(nil), "version-2-marker": copied.append(nil), "part-1": encodePart(&part, 4), "page-1": encodePage([]partRecord{part, {number: 10001, body: inline}}),
-		"upload-1": upload.encode(), "upload-2": uploadACL.encode(), "finished-1": finished.encode(), "intent-1": encodeIntent("segment 7"),
+		"upload-1": upload.encode(), "upload-2": uploadACL.encode(), "upload-3": uploadLock.encode(), "finished-1": finished.encode(), "intent-1": encodeIntent("segment 7"),
 		"trash-1-blob":     (&trash{kind: trashBlob, about: 5, ref: "segment 7"}).encode(),
 		"trash-1-manifest": (&trash{kind: trashManifest, about: 5, pages: 40}).encode(),
 		"trash-1-upload":   (&trash{kind: trashUpload, about: 6}).encode(),

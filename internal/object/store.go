@@ -69,6 +69,7 @@ type Store struct {
 	ids      idSource
 	readers  readerRegistry
 	drain    drain
+	clock    lockClock
 
 	finishedKept atomic.Int64
 	damagedReads atomic.Int64
@@ -94,6 +95,9 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	}
 	if err := s.loadAccounts(ctx); err != nil {
 		return nil, fmt.Errorf("object: loading accounts: %w", err)
+	}
+	if err := s.openClock(ctx); err != nil {
+		return nil, fmt.Errorf("object: %w", err)
 	}
 	s.drain.init()
 	if c.ReadOnly {
@@ -121,6 +125,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	s.background.Go(func() { s.reload(life, changed, "buckets", s.loadBuckets) })
 	s.background.Go(func() { s.reload(life, configured, "accounts", s.loadAccounts) })
 	s.background.Go(func() { s.drainForever(life) })
+	s.background.Go(func() { s.saveClockForever(life) })
 	return s, nil
 }
 

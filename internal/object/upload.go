@@ -21,12 +21,18 @@ func (s *Store) CreateUpload(ctx context.Context, g authz.Grant, in *UploadInput
 	if err != nil {
 		return nil, err
 	}
+	if err := s.checkWanted(b, in.Lock); err != nil {
+		return nil, err
+	}
 	r := &uploadRecord{
 		initiated: s.millis(), checksum: in.Checksum, asked: in.Checksum != NoChecksum, fullObject: in.FullObject,
 		owner: in.Owner, initiator: in.Initiator, class: in.Attributes.StorageClass, attrs: in.Attributes, tags: in.Tags, acl: in.ACL,
 	}
 	if err := r.settleChecksum(); err != nil {
 		return nil, err
+	}
+	if in.Lock != nil {
+		r.lock = *in.Lock
 	}
 	if r.owner == (Owner{}) {
 		r.owner = b.Owner

@@ -107,6 +107,9 @@ func (t *txn) supersede(ctx context.Context, to target, c *current, next *record
 func (t *txn) setAside(ctx context.Context, to target, c *current, byNull bool) error {
 	switch {
 	case c.exists && c.null && byNull:
+		if err := t.s.mayRemove(&c.record, false); err != nil {
+			return err
+		}
 		t.discardBody(&c.body)
 		return nil
 	case c.exists:
@@ -129,6 +132,9 @@ func (t *txn) dropNull(ctx context.Context, to target) error {
 	}
 	var old record
 	if err := old.decode(raw); err != nil {
+		return err
+	}
+	if err := t.s.mayRemove(&old, false); err != nil {
 		return err
 	}
 	t.dropOlder(to, &old, seq)
