@@ -69,7 +69,7 @@ func environment(ts *testscript.TestScript) []string {
 	env := []string{"HOME=" + ts.Getenv("HOME"), "PATH=" + ts.Getenv("PATH")}
 	for _, name := range []string{
 		"KURA_ADMIN_ACCESS_KEY_ID", "KURA_ADMIN_SECRET_ACCESS_KEY", "KURA_ROOT_ACCESS_KEY_ID", "KURA_ROOT_SECRET_ACCESS_KEY",
-		"KURA_CONFIG", "KURA_REGION", "KURA_LOG_LEVEL",
+		"KURA_CONFIG", "KURA_REGION", "KURA_LOG_LEVEL", "CREDENTIALS_DIRECTORY", "GODEBUG",
 	} {
 		if v := ts.Getenv(name); v != "" {
 			env = append(env, name+"="+v)

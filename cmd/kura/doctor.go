@@ -20,13 +20,7 @@ func doctorCommand(p program) *cobra.Command {
 over. Names what is wrong and exits 1. The directory must not be served meanwhile.`,
 		Args: noArguments,
 	}
-	var settings []config.Setting
-	for _, s := range config.Settings() {
-		if s.Name == "data" || s.Name == "root-key" {
-			settings = append(settings, s)
-		}
-	}
-	settingFlags(c.Flags(), settings)
+	sealFlags(c)
 	outputFlag(c, &output)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if output != "text" && output != "json" {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/fips140"
 	"encoding/json"
 	"fmt"
 	"runtime"
@@ -16,7 +17,7 @@ var version, commit string
 
 // build says which program this is.
 func build() app.Build {
-	b := app.Build{Version: version, Commit: commit, Go: runtime.Version()}
+	b := app.Build{Version: version, Commit: commit, Go: runtime.Version(), FIPS140: fips140.Enabled()}
 	info, ok := debug.ReadBuildInfo()
 	if ok && b.Version == "" {
 		b.Version = info.Main.Version
@@ -57,7 +58,11 @@ func versionCommand(p program) *cobra.Command {
 		if output != "text" {
 			return errUsage{fmt.Errorf("--output %q is not text or json", output)}
 		}
-		fmt.Fprintf(p.stdout, "kura %s, commit %s, %s\n", b.Version, b.Commit, b.Go)
+		fips := ""
+		if b.FIPS140 {
+			fips = ", FIPS 140-3 mode"
+		}
+		fmt.Fprintf(p.stdout, "kura %s, commit %s, %s%s\n", b.Version, b.Commit, b.Go, fips)
 		return nil
 	}
 	return c

@@ -34,6 +34,8 @@ type Build struct {
 	Version string `json:"version"`
 	Commit  string `json:"commit"`
 	Go      string `json:"go"`
+	// FIPS140 says that Go's cryptographic module is in FIPS 140-3 mode.
+	FIPS140 bool `json:"fips140"`
 }
 
 // Options of Serve.
@@ -133,7 +135,11 @@ var consumers = []string{}
 
 // openStores opens what is durable on top of the engines: keys, identities, objects, the journal.
 func (s *server) openStores(ctx context.Context) error {
-	ring, err := keys.Open(ctx, s.engines.Meta, keys.NewKeyFile(rootKeyPath(s.config)))
+	sealer, err := configuredSealer(s.config)
+	if err != nil {
+		return err
+	}
+	ring, err := keys.Open(ctx, s.engines.Meta, sealer)
 	if err != nil {
 		return err
 	}

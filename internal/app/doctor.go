@@ -67,7 +67,11 @@ func (s *server) examine(ctx context.Context) (*finding, error) {
 	} else if err != nil {
 		return f.wrong("engine", err), nil
 	}
-	ring, err := keys.Open(ctx, s.engines.Meta, keys.NewKeyFile(rootKeyPath(s.config)))
+	sealer, err := configuredSealer(s.config)
+	if err != nil {
+		return nil, err
+	}
+	ring, err := keys.Open(ctx, s.engines.Meta, sealer)
 	if err != nil {
 		return f.wrong("keys", err), nil
 	}

@@ -19,6 +19,8 @@ type Config struct {
 	Data string
 	// RootKey names the file of the key that wraps all others, "" for one in Data.
 	RootKey string
+	// Seal names what seals the store, "" for the file of RootKey.
+	Seal string
 	// Listen is the address of the plain HTTP listener, "" for none. Without InsecureHTTP it is a
 	// loopback address.
 	Listen string

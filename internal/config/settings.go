@@ -49,6 +49,10 @@ var settings = []Setting{
 		c.RootKey = v
 		return nil
 	}},
+	{"seal", Text, "", "what seals the store: file:PATH, passphrase:terminal|fd=N|credential=NAME, vault:URL, awskms:ARN, pkcs11:URI (docs/seal.md); empty: the file of --root-key", func(c *Config, v string) error {
+		c.Seal = v
+		return nil
+	}},
 	{"listen", Text, "127.0.0.1:9000", "address of plain HTTP; empty: off", func(c *Config, v string) error {
 		c.Listen = v
 		return address(v)

@@ -8,9 +8,11 @@
 package keys
 
 import (
+	"bytes"
 	"context"
 	"crypto/hkdf"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -105,6 +107,67 @@ func (r *Ring) Keys() int {
 	return len(r.byID)
 }
 
+// Reseal wraps every store key by another sealer, or again by its own after its key was rotated: all
+// in one commit, after each has been read back. Data is not touched. A crash leaves the store sealed
+// by the old one or by the new one, whole.
+func (r *Ring) Reseal(ctx context.Context, to Sealer) error {
+	it, err := r.meta.Scan(ctx, []byte(storePrefix), engine.PrefixEnd([]byte(storePrefix)))
+	if err != nil {
+		return err
+	}
+	defer it.Close()
+	var b engine.Batch
+	for it.Next() {
+		key := bytes.Clone(it.Key())
+		wrapped, err := r.reseal(ctx, to, key, it.Value())
+		if err != nil {
+			return fmt.Errorf("record %q: %w", key, err)
+		}
+		b.Require(key, it.Version())
+		b.Set(key, wrapped)
+	}
+	if err := it.Err(); err != nil {
+		return err
+	}
+	if err := r.meta.Commit(ctx, &b); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sealer = to
+	return nil
+}
+
+func (r *Ring) reseal(ctx context.Context, to Sealer, key, value []byte) ([]byte, error) {
+	if len(key) != len(storePrefix)+idSize || len(value) < 1 || value[0] != storeFormat {
+		return nil, ErrDamaged
+	}
+	about := storeContext(binary.BigEndian.Uint32(key[len(storePrefix):]))
+	raw, err := r.Sealer().Unwrap(ctx, about, value[1:])
+	if err != nil {
+		return nil, err
+	}
+	wrapped, err := to.Wrap(ctx, about, raw)
+	if err != nil {
+		return nil, err
+	}
+	again, err := to.Unwrap(ctx, about, wrapped)
+	if err != nil {
+		return nil, fmt.Errorf("reading back what %s sealed: %w", to.Name(), err)
+	}
+	if subtle.ConstantTimeCompare(raw, again) != 1 {
+		return nil, fmt.Errorf("%s gives back something else than it was given", to.Name())
+	}
+	return append([]byte{storeFormat}, wrapped...), nil
+}
+
+// Sealer is what seals the store keys.
+func (r *Ring) Sealer() Sealer {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.sealer
+}
+
 func storeRecord(id uint32) []byte { return binary.BigEndian.AppendUint32([]byte(storePrefix), id) }
 
 // load reads every store key that the ring does not have yet, and which one is current.
@@ -120,7 +183,7 @@ func (r *Ring) load(ctx context.Context) (current uint32, version engine.Version
 		}
 		id := binary.BigEndian.Uint32(it.Key()[len(storePrefix):])
 		if err := r.open(ctx, id, it.Value()); err != nil {
-			return 0, 0, fmt.Errorf("store key %d, sealed by %s: %w", id, r.sealer.Name(), err)
+			return 0, 0, fmt.Errorf("store key %d, sealed by %s: %w", id, r.Sealer().Name(), err)
 		}
 	}
 	if err := it.Err(); err != nil {
@@ -147,7 +210,7 @@ func (r *Ring) open(ctx context.Context, id uint32, value []byte) error {
 	if len(value) < 1 || value[0] != storeFormat {
 		return ErrDamaged
 	}
-	raw, err := r.sealer.Unwrap(ctx, storeContext(id), value[1:])
+	raw, err := r.Sealer().Unwrap(ctx, storeContext(id), value[1:])
 	if err != nil {
 		return err
 	}
@@ -183,9 +246,9 @@ func subkey(raw []byte, use string) (*seal.Wrapper, error) {
 // add makes store key id the current one, if the record of the current one has that version.
 func (r *Ring) add(ctx context.Context, id uint32, version engine.Version) error {
 	k := seal.NewKey()
-	wrapped, err := r.sealer.Wrap(ctx, storeContext(id), k[:])
+	wrapped, err := r.Sealer().Wrap(ctx, storeContext(id), k[:])
 	if err != nil {
-		return fmt.Errorf("%s: %w", r.sealer.Name(), err)
+		return fmt.Errorf("%s: %w", r.Sealer().Name(), err)
 	}
 	var b engine.Batch
 	b.Require([]byte(currentRecord), version)
