@@ -26,6 +26,7 @@ import (
 	"github.com/kura-s3/kura/internal/front"
 	"github.com/kura-s3/kura/internal/identity"
 	"github.com/kura-s3/kura/internal/keys"
+	"github.com/kura-s3/kura/internal/kms"
 	"github.com/kura-s3/kura/internal/object"
 )
 
@@ -79,6 +80,7 @@ type server struct {
 	feed       *feed.Feed
 	pipeline   *api.Server
 	identities *identity.Store
+	kms        *kms.Store
 	objects    *object.Store
 	authn      *authn.Authenticator
 	guard      *authz.Guard
@@ -161,6 +163,9 @@ func (s *server) openStores(ctx context.Context) error {
 		return err
 	}
 	s.onClose(s.identities.Close)
+	if err := s.openKMS(ctx, ring); err != nil {
+		return err
+	}
 	s.objects, err = object.Open(ctx, object.Config{Meta: s.engines.Meta, Blob: s.engines.Blob, Keys: ring, Feed: s.told(), Log: s.log})
 	if err != nil {
 		return err

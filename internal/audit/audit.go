@@ -55,6 +55,18 @@ type Event struct {
 	ObjectSize int64
 	Duration   time.Duration
 	TurnAround time.Duration
+	// KMS are the uses of keys that the service made on the caller's behalf, with the caller's permission.
+	KMS []KeyUse `json:",omitempty"`
+}
+
+// KeyUse is one use of a KMS key by another service on behalf of its caller: a call of KMS of its own.
+type KeyUse struct {
+	Action  string // "kms:Decrypt"
+	KeyARN  string
+	Account string // the key's owner
+	// Context is the encryption context.
+	Context    map[string]string `json:",omitempty"`
+	ViaService string            // "s3.us-east-1.amazonaws.com"
 }
 
 // Decision is one question that the Guard answered for the request.
