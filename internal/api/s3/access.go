@@ -34,6 +34,7 @@ type access struct {
 	ownership ownership
 	block     publicBlock
 	acl       acl
+	web       web
 }
 
 // accessOf gives the compiled settings of a bucket.
@@ -44,6 +45,7 @@ func compileAccess(b *object.Bucket) any {
 	if a.broken = a.compile(b.Settings); a.broken != nil {
 		return &access{broken: a.broken}
 	}
+	a.web = compileWeb(b.Settings)
 	return a
 }
 

@@ -116,6 +116,9 @@ func (s *Service) sourceDemand(c *api.Call, in *object.GetInput) (*object.Bucket
 	if err := checkExpectedOwner(first(c.R.Header, "X-Amz-Source-Expected-Bucket-Owner"), b); err != nil {
 		return nil, authz.Demand{}, err
 	}
+	if err := checkPayer(c, b); err != nil {
+		return nil, authz.Demand{}, err
+	}
 	action := "s3:GetObject"
 	if in.VersionID != "" {
 		action = "s3:GetObjectVersion"

@@ -53,6 +53,7 @@ func TestDemands(t *testing.T) {
 	for _, op := range h.server.Ops() {
 		h.do(admin, "PUT", "/bucket", "")
 		h.do(admin, "PUT", "/bucket/key", "content")
+		h.configure("bucket")
 		h.send(admin, op)
 		note(op.Name())
 	}

@@ -3,6 +3,7 @@ package s3
 import (
 	"errors"
 	"net/http"
+	"strings"
 
 	"github.com/kura-s3/kura/internal/api"
 	"github.com/kura-s3/kura/internal/api/wire"
@@ -57,6 +58,13 @@ const (
 	missingSecurityHeader fault.Kind = "s3.MissingSecurityHeader"
 	unexpectedContent     fault.Kind = "s3.UnexpectedContent"
 	publicACLBlocked      fault.Kind = "s3.InvalidBucketAclWithBlockPublicAccess"
+
+	accessForbidden       fault.Kind = "s3.AccessForbidden"
+	badPreflight          fault.Kind = "s3.BadPreflight"
+	invalidRedirect       fault.Kind = "s3.InvalidRedirectLocation"
+	invalidConfiguration  fault.Kind = "s3.InvalidConfigurationId"
+	tooManyConfigurations fault.Kind = "s3.TooManyConfigurations"
+	invalidDestination    fault.Kind = "s3.InvalidS3DestinationBucket"
 )
 
 // answer is how a failure is told.
@@ -157,6 +165,13 @@ var answers = map[fault.Kind]answer{
 	missingSecurityHeader: {"MissingSecurityHeader", 400, "Your request was missing a required header"},
 	unexpectedContent:     {"UnexpectedContent", 400, "This request does not support content"},
 	publicACLBlocked:      {"InvalidBucketAclWithBlockPublicAccessError", 400, "Bucket cannot have public ACLs set with BlockPublicAccess enabled"},
+
+	accessForbidden:       {"AccessForbidden", 403, "CORSResponse: This CORS request is not allowed. This is usually because the evalution of Origin, request method / Access-Control-Request-Method or Access-Control-Request-Headers are not whitelisted by the resource's CORS spec."},
+	badPreflight:          {"BadRequest", 400, "Insufficient information. Origin request header needed."},
+	invalidRedirect:       {"InvalidRedirectLocation", 400, "The website redirect location must have a prefix of 'http://' or 'https://' or '/'."},
+	invalidConfiguration:  {"InvalidConfigurationId", 400, "The specified configuration id is not valid."},
+	tooManyConfigurations: {"TooManyConfigurations", 400, "You are attempting to create a new configuration but have already reached the 1,000-configuration limit."},
+	invalidDestination:    {"InvalidS3DestinationBucket", 400, "Invalid bucket ARN."},
 }
 
 // wireKinds tells what the generated decoder refuses in S3's words.
@@ -168,17 +183,16 @@ var wireKinds = map[wire.ErrorKind]fault.Kind{
 
 // Fail writes err as S3's error document; a HEAD request and a 304 get no body.
 func (s *Service) Fail(c *api.Call, err error) (int, string) {
+	if c.Op == s.preflight && fault.Is(err, authz.Denied) {
+		err = s.refusedPreflight(c)
+	}
 	f, a := explain(err)
 	message := a.message
 	if f.Message != "" {
 		message = f.Message
 	}
 	h := c.W.Header()
-	for name := range h {
-		if cleared(name) {
-			delete(h, name)
-		}
-	}
+	clearFailed(h)
 	if extra := failureHeaders[f.Kind]; extra != nil {
 		extra(h, f)
 	}
@@ -235,6 +249,15 @@ func wireFault(w *wire.Error) *fault.Error {
 	return f
 }
 
+// clearFailed takes away the headers that only a success carries.
+func clearFailed(h http.Header) {
+	for name := range h {
+		if cleared(name) {
+			delete(h, name)
+		}
+	}
+}
+
 // cleared tells whether a header that a success would have carried must not stand on an error.
 func cleared(name string) bool {
 	switch name {
@@ -242,7 +265,7 @@ func cleared(name string) bool {
 		"Last-Modified", "Etag", "Vary", "Allow", "Connection", "X-Kura-Decision-Id":
 		return false
 	}
-	return true
+	return !strings.HasPrefix(name, "Access-Control-")
 }
 
 // failureHeaders are headers that belong to a failure.

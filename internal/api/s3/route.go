@@ -171,16 +171,21 @@ func (s *Service) hostBucket(host string) string {
 	if len(s.config.Domains) == 0 {
 		return ""
 	}
-	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
-		host = host[:i]
-	}
-	host = strings.ToLower(host)
+	host = hostName(host)
 	for _, domain := range s.config.Domains {
 		if bucket, ok := strings.CutSuffix(host, "."+domain); ok && bucket != "" {
 			return bucket
 		}
 	}
 	return ""
+}
+
+// hostName is a Host header without its port, in lower case.
+func hostName(host string) string {
+	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
+		host = host[:i]
+	}
+	return strings.ToLower(host)
 }
 
 // candidate is one operation that a method on a level may mean, with the marks that tell it from

@@ -62,7 +62,9 @@ type Service struct {
 	config Config
 	ops    []*api.Op
 	router *router
-	post   *api.Op
+	// post, preflight and the website's operation are in no API model.
+	post, preflight *api.Op
+	website         *site
 	// control is nil when there is none.
 	control Control
 }
@@ -73,12 +75,15 @@ func New(c Config) *Service {
 		c.DisplayName = func(string) string { return "" }
 	}
 	s := &Service{config: c}
-	s.post = s.postObject()
+	s.post, s.preflight = s.postObject(), s.preflightOp()
+	s.website = &site{Service: s}
+	s.website.op = s.website.declare()
 	s.ops = slices.Concat(
 		s.bucketOps(), s.versioningOps(), s.bucketTaggingOps(), s.unconfiguredOps(),
 		s.policyOps(), s.publicAccessOps(), s.ownershipOps(), s.aclOps(),
 		s.readOps(), s.writeOps(), s.deleteOps(), s.attributesOps(), s.objectTaggingOps(),
 		s.multipartOps(), s.listOps(),
+		s.corsOps(), s.websiteOps(), s.paymentOps(), s.storageConfigOps(), s.metricsOps(), s.inventoryOps(),
 	)
 	s.router = newRouter(s.ops)
 	if c.Control != nil {
@@ -92,7 +97,7 @@ func (s *Service) Name() string { return "s3" }
 
 // Ops are all operations.
 func (s *Service) Ops() []*api.Op {
-	ops := append([]*api.Op{s.post}, s.ops...)
+	ops := append([]*api.Op{s.post, s.preflight, s.website.op}, s.ops...)
 	if s.control != nil {
 		ops = append(ops, s.control.Ops()...)
 	}
@@ -105,14 +110,22 @@ func (s *Service) Route(c *api.Call) (*api.Op, error) {
 		c.Service = s.control
 		return s.control.Route(c)
 	}
+	if bucket, ok := s.websiteBucket(c.R.Host); ok {
+		c.Service = s.website
+		return s.website.route(c, bucket)
+	}
 	t, err := s.parseTarget(c.R)
 	c.Target = t
+	s.share(c, t)
 	c.Event.Bucket, c.Event.Key, c.Event.VersionID = t.bucket, t.key, t.query.get("versionId")
 	if err != nil {
 		return nil, err
 	}
 	if isFormUpload(c.R, t) {
 		return s.post, nil
+	}
+	if c.R.Method == http.MethodOptions && t.level != levelService {
+		return s.preflight, nil
 	}
 	w, op, err := s.router.match(c.R, t)
 	if w != nil {
@@ -126,8 +139,11 @@ func (s *Service) Authenticate(c *api.Call) (*authn.Caller, error) {
 	info := authn.Info{
 		Host: c.R.Host, RawPath: c.R.URL.EscapedPath(), Secure: c.Peer.Secure, RemoteIP: c.Peer.IP,
 	}
-	if c.Op == s.post {
+	switch c.Op {
+	case s.post:
 		return s.authenticateForm(c, info)
+	case s.preflight:
+		return s.anonymousCaller(), nil
 	}
 	caller, err := s.config.Authn.Request(c.R, info)
 	if err != nil {
@@ -235,7 +251,7 @@ func (s *Service) bucket(c *api.Call) (*object.Bucket, error) {
 		}
 		t.found = b
 	}
-	return t.found, nil
+	return t.found, checkPayer(c, t.found)
 }
 
 // needBucket is the usual demand: one action on the addressed bucket.
