@@ -75,4 +75,5 @@ func auditURI(r *http.Request, service string) string {
 
 var secretParameters = map[string]bool{
 	"x-amz-signature": true, "x-amz-security-token": true, "signature": true,
+	"x-amz-server-side-encryption-customer-key": true, "x-amz-copy-source-server-side-encryption-customer-key": true,
 }

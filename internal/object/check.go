@@ -23,7 +23,9 @@ type Summary struct {
 	Buckets, Objects, Versions, Markers, Uploads, Parts int64
 	Bodies, Blobs                                       int64
 	Bytes                                               int64 // plaintext of all bodies
-	Problems                                            int64
+	// Locked bodies have their key at a KMS key or a customer: they were measured, not authenticated.
+	Locked   int64
+	Problems int64
 }
 
 // Check reads everything: every record must decode, every body authenticate and be named exactly
@@ -312,7 +314,10 @@ func (c *checker) readBody(ctx context.Context, where string, bucket uint64, b *
 	}
 	c.sum.Bodies++
 	c.sum.Bytes += size
-	err := c.s.readThrough(ctx, bucket, b, size, nil)
+	locked, err := c.s.readThrough(ctx, bucket, b, size, nil)
+	if locked {
+		c.sum.Locked++
+	}
 	switch {
 	case err == nil:
 	case errors.Is(err, errGone):

@@ -10,6 +10,7 @@ import (
 
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/fault"
+	"github.com/kura-s3/kura/internal/seal"
 )
 
 // partsPerPage parts stand in one record of a manifest, so that a range read decodes little.
@@ -108,6 +109,10 @@ func (t *txn) complete(ctx context.Context, g authz.Grant, to target, in *Comple
 	if err != nil {
 		return nil, err
 	}
+	key, err := t.s.openParts(ctx, in, up, to.bucket.ID, have)
+	if err != nil {
+		return nil, err
+	}
 	used, unused, err := in.choose(have, up)
 	if err != nil {
 		return nil, err
@@ -124,6 +129,9 @@ func (t *txn) complete(ctx context.Context, g authz.Grant, to target, in *Comple
 		return nil, err
 	}
 	next.body = t.writeManifest(used)
+	if next.sealed = up.sealed; key != nil {
+		next.sum = sealChecksum(key, to.bucket.ID, &next.body, &next.checksum)
+	}
 	if err := t.supersede(ctx, to, &c, next); err != nil {
 		return nil, err
 	}
@@ -138,6 +146,32 @@ func (t *txn) complete(ctx context.Context, g authz.Grant, to target, in *Comple
 	info := infoOf(to.bucket, in.Key, next)
 	info.Latest = true
 	return info, nil
+}
+
+// openParts opens the checksums of an upload's parts, and gives the key that does. Without an SSE-C
+// upload's key they stay closed, which is an error only where somebody named a checksum.
+func (s *Store) openParts(ctx context.Context, in *CompleteInput, up *uploadRecord, bucket uint64, parts []partRecord) (*seal.Wrapper, error) {
+	key, err := unseal(ctx, in.Unsealer, up.sealed)
+	if fault.Is(err, KeyRequired) && up.sealed.Encryption == SSEC && !up.asked && !in.statesChecksum() {
+		return nil, nil
+	}
+	if err != nil || key == nil {
+		return nil, err
+	}
+	for i := range parts {
+		p := &parts[i]
+		if err := s.openChecksum(key, bucket, &p.body, p.sum, &p.checksum); err != nil {
+			return nil, err
+		}
+	}
+	return key, nil
+}
+
+func (in *CompleteInput) statesChecksum() bool {
+	if in.Expect != nil {
+		return true
+	}
+	return slices.ContainsFunc(in.Parts, func(p Part) bool { return p.Checksum.Algorithm != NoChecksum })
 }
 
 // choose matches what the client lists with what is there.
@@ -222,6 +256,9 @@ func checksumType(c *Checksum) string {
 }
 
 func wholeChecksum(used []partRecord, up *uploadRecord) Checksum {
+	if slices.ContainsFunc(used, func(p partRecord) bool { return p.checksum.Value == nil }) {
+		return Checksum{} // their key was not at hand
+	}
 	sum := Checksum{Algorithm: up.checksum, Composite: !up.fullObject}
 	if sum.Composite {
 		var all []byte

@@ -9,6 +9,7 @@ const (
 	fieldReplication = 1
 	fieldRetention   = 2
 	fieldLegalHold   = 3
+	fieldSealed      = 4
 )
 
 // field reads and writes one of them. Present tells whether the version has it.
@@ -24,6 +25,7 @@ var fields = [...]field{
 	{fieldReplication, (*record).replicated, (*record).appendReplication, (*record).decodeReplication},
 	{fieldRetention, (*record).hasRetention, (*record).appendRetention, (*record).decodeRetention},
 	{fieldLegalHold, (*record).hasHold, (*record).appendHold, (*record).decodeHold},
+	{fieldSealed, (*record).isSealed, (*record).appendSealed, (*record).decodeSealed},
 }
 
 func (r *record) hasFields() bool {

@@ -10,6 +10,7 @@ import (
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/engine"
 	"github.com/kura-s3/kura/internal/fault"
+	"github.com/kura-s3/kura/internal/seal"
 )
 
 // Get opens a version of an object and needs s3:GetObject, or s3:GetObjectVersion when a version id
@@ -48,7 +49,14 @@ func (s *Store) Stat(ctx context.Context, g authz.Grant, in *GetInput) (*Object,
 		return f.markerObject(in), err
 	}
 	o, _, err := s.describe(ctx, in, f)
-	return o, err
+	if err != nil || f.sealed == nil || !in.Checksum {
+		return o, err
+	}
+	key, err := unseal(ctx, in.Unsealer, f.sealed)
+	if err != nil {
+		return nil, err
+	}
+	return o, s.openChecksum(key, f.bucket.ID, &f.body, f.sum, &o.Checksum)
 }
 
 func (in *GetInput) allowed(g authz.Grant) error {
@@ -212,7 +220,16 @@ func (s *Store) open(ctx context.Context, in *GetInput, f *found) (*Object, erro
 	if err != nil {
 		return nil, err
 	}
-	r, err := s.openBody(ctx, f.bucket.ID, &f.body, size, o.Offset, o.Length)
+	key, err := unseal(ctx, in.Unsealer, f.sealed)
+	if err != nil {
+		return nil, err
+	}
+	if in.Checksum {
+		if err := s.openChecksum(key, f.bucket.ID, &f.body, f.sum, &o.Checksum); err != nil {
+			return nil, err
+		}
+	}
+	r, err := s.openBody(ctx, f.bucket.ID, &f.body, key, size, o.Offset, o.Length)
 	if err != nil {
 		return nil, err
 	}
@@ -263,7 +280,8 @@ func (s *Store) locatePart(ctx context.Context, f *found, number int) (off, n in
 }
 
 // Parts lists the parts of a finished multipart object behind part number after; none for an object
-// that was put whole. It needs what Get needs.
+// that was put whole. It needs what Get needs. Checksums of a sealed object are told where
+// in.Checksum asks for them.
 func (s *Store) Parts(ctx context.Context, g authz.Grant, in *GetInput, after, limit int) (parts []Part, truncated bool, err error) {
 	if err := in.allowed(g); err != nil {
 		return nil, false, err
@@ -271,6 +289,12 @@ func (s *Store) Parts(ctx context.Context, g authz.Grant, in *GetInput, after, l
 	f, err := s.find(ctx, in)
 	if err != nil {
 		return nil, false, err
+	}
+	var key *seal.Wrapper
+	if in.Checksum {
+		if key, err = unseal(ctx, in.Unsealer, f.sealed); err != nil {
+			return nil, false, err
+		}
 	}
 	for i, p := range f.body.pages {
 		if p.last <= after {
@@ -290,8 +314,21 @@ func (s *Store) Parts(ctx context.Context, g authz.Grant, in *GetInput, after, l
 			if len(parts) >= limit {
 				return parts, true, nil
 			}
-			parts = append(parts, page[j].part())
+			part, err := s.showPart(f.bucket.ID, &page[j], key)
+			if err != nil {
+				return nil, false, err
+			}
+			parts = append(parts, part)
 		}
 	}
 	return parts, false, nil
+}
+
+// showPart is part with its checksum, where the key is at hand.
+func (s *Store) showPart(bucket uint64, p *partRecord, key *seal.Wrapper) (Part, error) {
+	part := p.part()
+	if key == nil {
+		return part, nil
+	}
+	return part, s.openChecksum(key, bucket, &p.body, p.sum, &part.Checksum)
 }

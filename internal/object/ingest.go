@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/md5"
-	"encoding/binary"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"hash"
@@ -14,7 +14,6 @@ import (
 
 	"github.com/kura-s3/kura/internal/engine"
 	"github.com/kura-s3/kura/internal/fault"
-	"github.com/kura-s3/kura/internal/seal"
 )
 
 // ingested is a body that was read to its end, verified and sealed, and that no record names yet.
@@ -24,6 +23,7 @@ type ingested struct {
 	size     int64
 	md5      digest
 	checksum Checksum
+	sum      []byte  // the checksum as the object's key seals it
 	sealed   *[]byte // of an inline body, pooled
 	blob     bool    // an intent and a finished blob exist
 }
@@ -35,6 +35,7 @@ type bodyInput struct {
 	size   int64 // -1: unknown
 	max    int64
 	keep   Algorithm // the checksum to store
+	seal   *Sealing  // nil: SSE-S3
 	expect *Expected
 }
 
@@ -102,12 +103,7 @@ func fill(r io.Reader, buf []byte) (n int, ended bool, err error) {
 
 // aboutBody is what a body's bytes and its data key are authenticated with: no body can stand in for
 // another one's, nor for that of another bucket.
-func aboutBody(bucket, id uint64) []byte {
-	about := make([]byte, 0, len(aboutPrefix)+16)
-	about = append(about, aboutPrefix...)
-	about = binary.BigEndian.AppendUint64(about, bucket)
-	return binary.BigEndian.AppendUint64(about, id)
-}
+func aboutBody(bucket, id uint64) []byte { return about(aboutPrefix, bucket, id) }
 
 const aboutPrefix = "kura body\x00\x01"
 
@@ -118,7 +114,10 @@ func (s *Store) ingestSmall(ctx context.Context, in *bodyInput, plain []byte) (*
 	if int64(len(plain)) > in.max {
 		return nil, tooLarge(int64(len(plain)), in.max)
 	}
-	out := &ingested{s: s, size: int64(len(plain)), md5: md5.Sum(plain)}
+	out := &ingested{s: s, size: int64(len(plain))}
+	if in.wantsMD5() {
+		out.md5 = md5.Sum(plain)
+	}
 	out.checksum = Checksum{Algorithm: in.keep, Value: in.keep.sum(plain)}
 	expected := out.checksum
 	if in.expect.Algorithm != NoChecksum && in.expect.Algorithm != in.keep {
@@ -127,19 +126,29 @@ func (s *Store) ingestSmall(ctx context.Context, in *bodyInput, plain []byte) (*
 	if err := in.expect.verify(out.md5[:], expected); err != nil {
 		return nil, err
 	}
-	if len(plain) == 0 {
-		return out, nil
+	if len(plain) > 0 {
+		out.body = body{kind: bodyInline, id: s.ids.next()}
+		keys, err := s.newKeys(ctx, in.bucket, in.seal, &out.body)
+		if err != nil {
+			return nil, err
+		}
+		out.sealed = smalls.Get().(*[]byte)
+		*out.sealed = sealSmall((*out.sealed)[:0], in.bucket, &out.body, &keys, plain)
 	}
-	id := s.ids.next()
-	about := aboutBody(in.bucket, id)
-	key, wrapped, err := s.keys.NewDataKey(ctx, about)
-	if err != nil {
-		return nil, err
-	}
-	out.body = body{kind: bodyInline, id: id, sealing: sealedByStore, wrapped: wrapped}
-	out.sealed = smalls.Get().(*[]byte)
-	*out.sealed = seal.Bytes((*out.sealed)[:0], key, about, plain)
+	out.hide(in)
 	return out, nil
+}
+
+// wantsMD5: S3's ETag is an MD5 with SSE-S3 alone.
+func (in *bodyInput) wantsMD5() bool { return in.seal == nil || in.expect.MD5 != nil }
+
+// hide leaves nothing in the clear that tells of a plaintext whose key the store does not keep.
+func (i *ingested) hide(in *bodyInput) {
+	if in.seal == nil {
+		return
+	}
+	rand.Read(i.md5[:])
+	i.sum = sealChecksum(in.seal.Key, in.bucket, &i.body, &i.checksum)
 }
 
 // verify compares what was computed with what the client said.
@@ -163,9 +172,10 @@ func (e *Expected) verify(sum []byte, checksum Checksum) error {
 // ingestLarge streams a body into a blob. While this goroutine seals and writes a chunk, another one
 // computes its digests.
 func (s *Store) ingestLarge(ctx context.Context, in *bodyInput, first *[chunkSize]byte, n int, ended bool) (*ingested, error) {
+	out := &ingested{s: s, blob: true}
 	id := s.ids.next()
-	about := aboutBody(in.bucket, id)
-	key, wrapped, err := s.keys.NewDataKey(ctx, about)
+	out.body = body{kind: bodyBlob, id: id}
+	keys, err := s.newKeys(ctx, in.bucket, in.seal, &out.body)
 	if err != nil {
 		chunks.Put(first)
 		return nil, err
@@ -174,25 +184,24 @@ func (s *Store) ingestLarge(ctx context.Context, in *bodyInput, first *[chunkSiz
 	if room < 0 {
 		room = in.max
 	}
-	w, err := s.blob.Create(ctx, seal.Size(room))
+	w, err := s.blob.Create(ctx, out.body.sealing.sealedSize(room))
 	if err != nil {
 		chunks.Put(first)
 		return nil, stored(err)
 	}
-	out := &ingested{s: s, blob: true}
-	out.body = body{kind: bodyBlob, id: id, sealing: sealedByStore, wrapped: wrapped, ref: string(w.Ref())}
+	out.body.ref = string(w.Ref())
 	announced := &announcedWriter{w: w, intent: s.announce(ctx, id, w.Ref())}
-	p := &pipeline{in: in, sealer: seal.NewWriter(announced, key, about), digests: newDigests(in)}
+	p := &pipeline{in: in, sealer: newSealer(announced, in.bucket, &out.body, &keys), digests: newDigests(in)}
 	err = p.run(first, n, ended)
 	if err == nil {
-		err = in.expect.verify(p.digests.md5.Sum(nil), p.digests.expected())
+		err = in.expect.verify(p.digests.sumMD5(), p.digests.expected())
 	}
 	if err == nil {
 		err = stored(p.sealer.Close())
 	}
 	finishing := err == nil
 	if finishing {
-		err = finishBlob(ctx, w, seal.Size(p.size))
+		err = finishBlob(ctx, w, out.body.sealing.sealedSize(p.size))
 	}
 	if err != nil {
 		p.sealer.Discard()
@@ -205,8 +214,9 @@ func (s *Store) ingestLarge(ctx context.Context, in *bodyInput, first *[chunkSiz
 		return nil, err
 	}
 	out.size = p.size
-	p.digests.md5.Sum(out.md5[:0])
+	copy(out.md5[:], p.digests.sumMD5())
 	out.checksum = p.digests.kept()
+	out.hide(in)
 	return out, nil
 }
 
@@ -306,7 +316,7 @@ func (s *Store) giveUp(ctx context.Context, id uint64, ref engine.Ref) {
 // pipeline moves chunks from the body to the sealer and the digests.
 type pipeline struct {
 	in      *bodyInput
-	sealer  *seal.Writer
+	sealer  streamSealer
 	digests *digests
 	size    int64
 	free    chan *chunk
@@ -403,13 +413,16 @@ func (p *pipeline) next() *chunk {
 // digests of a large body.
 type digests struct {
 	in    *bodyInput
-	md5   hash.Hash
+	md5   hash.Hash // nil: nobody asks
 	keep  hash.Hash
 	other hash.Hash // of the expected algorithm, when that is another one
 }
 
 func newDigests(in *bodyInput) *digests {
-	d := &digests{in: in, md5: md5.New(), keep: algorithms[in.keep].make()}
+	d := &digests{in: in, keep: algorithms[in.keep].make()}
+	if in.wantsMD5() {
+		d.md5 = md5.New()
+	}
 	if a := in.expect.Algorithm; a != NoChecksum && a != in.keep {
 		d.other = algorithms[a].make()
 	}
@@ -417,11 +430,20 @@ func newDigests(in *bodyInput) *digests {
 }
 
 func (d *digests) write(p []byte) {
-	d.md5.Write(p)
+	if d.md5 != nil {
+		d.md5.Write(p)
+	}
 	d.keep.Write(p)
 	if d.other != nil {
 		d.other.Write(p)
 	}
+}
+
+func (d *digests) sumMD5() []byte {
+	if d.md5 == nil {
+		return nil
+	}
+	return d.md5.Sum(nil)
 }
 
 func (d *digests) kept() Checksum {

@@ -39,6 +39,7 @@ const (
 	InvalidPartNumber   fault.Kind = "object.InvalidPartNumber"   // reading a part that is not there
 	InvalidRequest      fault.Kind = "object.InvalidRequest"      // message says what
 	InvalidBucketState  fault.Kind = "object.InvalidBucketState"  //
+	KeyRequired         fault.Kind = "object.KeyRequired"         // sealed under a key that was not given
 	OutOfSpace          fault.Kind = "object.OutOfSpace"          // device full; nothing was stored
 	Damaged             fault.Kind = "object.Damaged"             // stored bytes do not authenticate
 	Busy                fault.Kind = "object.Busy"                // lost too many races; ask again
@@ -147,8 +148,12 @@ type Info struct {
 	Attributes   Attributes
 	Tags         []Tag
 	// ACL as the service stored it; nil: none of its own, the owner has full control.
-	ACL        []byte
-	Encryption string // "AES256"
+	ACL []byte
+	// Encryption is the value of x-amz-server-side-encryption, "" for SSE-C. Sealed tells more, of all
+	// but SSE-S3. The value of a sealed object's Checksum is known only to who wrote it or asked for it
+	// (GetInput.Checksum).
+	Encryption string
+	Sealed     *Sealed
 	Lock       Lock
 	// Replication is what became of the version's replicas, or that it is one.
 	Replication ReplicationStatus
@@ -185,6 +190,7 @@ type PutInput struct {
 	ACL         []byte
 	// Lock asked for; nil, or without a mode: the bucket's default retention.
 	Lock *Lock
+	Seal *Sealing // nil: SSE-S3
 }
 
 // GetInput addresses one version of an object, or a part or range of it.
@@ -194,6 +200,10 @@ type GetInput struct {
 	// Range as in RFC 9110, at most one of Range and PartNumber.
 	Range      *Range
 	PartNumber int
+	// Unsealer is asked for the key of an object that is not sealed by the store alone, by whatever
+	// reads its bytes, or its checksums where Checksum says that they are wanted.
+	Unsealer Unsealer
+	Checksum bool
 }
 
 // Range of bytes asked for: First >= 0: bytes=First-Last (Last -1: to the end); First < 0: the last
@@ -252,6 +262,7 @@ type UploadInput struct {
 	ACL         []byte
 	Lock        *Lock // as in PutInput
 	Initiator   Initiator
+	Seal        *Sealing // nil: SSE-S3
 }
 
 // Initiator of an upload.
@@ -266,6 +277,7 @@ type Upload struct {
 	Initiator             Initiator
 	Checksum              Algorithm
 	FullObject            bool
+	Sealed                *Sealed // nil: SSE-S3
 }
 
 // PartInput is one part to store. With Source set, its bytes come from there and Body is ignored.
@@ -277,6 +289,7 @@ type PartInput struct {
 	Expect                Expected
 	Source                *GetInput
 	Check                 func(*Info) error
+	Unsealer              Unsealer // of the upload's key
 }
 
 // Part of an upload or of a finished object.
@@ -286,6 +299,7 @@ type Part struct {
 	ETag     string
 	Modified time.Time
 	Checksum Checksum
+	Sealed   *Sealed // of its upload; PutPart tells it
 }
 
 // CompleteInput ends an upload. Each part's checksum is compared where it is given.
@@ -295,6 +309,10 @@ type CompleteInput struct {
 	If                    Precondition
 	Expect                *Checksum // of the whole object, when the client states it
 	Size                  *int64    // x-amz-mp-object-size
+	// Unsealer is asked for the key of an upload that is not sealed by the store alone, to put the
+	// parts' checksums together. An SSE-C upload whose client named no checksum can do without: then
+	// the object has none.
+	Unsealer Unsealer
 }
 
 // ListInput asks for a page of current objects.

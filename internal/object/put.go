@@ -31,13 +31,16 @@ func (s *Store) Put(ctx context.Context, g authz.Grant, in *PutInput) (*Info, er
 	if keep == NoChecksum {
 		keep = CRC64NVME
 	}
-	data, err := s.ingest(ctx, &bodyInput{bucket: b.ID, r: in.Body, size: in.Size, max: limit, keep: keep, expect: &in.Expect})
+	data, err := s.ingest(ctx, &bodyInput{bucket: b.ID, r: in.Body, size: in.Size, max: limit, keep: keep, expect: &in.Expect, seal: in.Seal})
 	if err != nil {
 		return nil, err
 	}
 	next := &record{
 		size: data.size, md5: data.md5, checksum: data.checksum, body: data.body, modified: s.millis(),
-		class: in.Attributes.StorageClass, attrs: in.Attributes, tags: in.Tags, acl: in.ACL,
+		class: in.Attributes.StorageClass, attrs: in.Attributes, tags: in.Tags, acl: in.ACL, sum: data.sum,
+	}
+	if in.Seal != nil {
+		next.sealed = &in.Seal.Sealed
 	}
 	info, err := s.putRecord(ctx, g, in, b.ID, next, data.name)
 	data.release(ctx, err)
@@ -116,7 +119,10 @@ func infoOf(b *Bucket, key string, r *record) *Info {
 	}
 	if !r.marker {
 		info.ETag = r.etag()
-		info.Encryption = "AES256"
+		info.Encryption = SSES3.String()
+		if info.Sealed = r.sealed; r.sealed != nil {
+			info.Encryption = r.sealed.Encryption.String()
+		}
 	}
 	return info
 }

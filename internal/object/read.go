@@ -16,8 +16,9 @@ import (
 // read, or is damaged.
 var errGone = errors.New("object: a body is not there")
 
-// openBody opens n bytes at off of a body. The caller closes it.
-func (s *Store) openBody(ctx context.Context, bucket uint64, b *body, size, off, n int64) (bodyReader, error) {
+// openBody opens n bytes at off of a body, with the object's key where it has one. The caller closes
+// it.
+func (s *Store) openBody(ctx context.Context, bucket uint64, b *body, key *seal.Wrapper, size, off, n int64) (bodyReader, error) {
 	switch {
 	case b.kind == bodyNone:
 		if size != 0 {
@@ -25,7 +26,7 @@ func (s *Store) openBody(ctx context.Context, bucket uint64, b *body, size, off,
 		}
 		return &bytesBody{}, nil
 	case b.kind == bodyInline:
-		return s.openInline(ctx, bucket, b, size, off, n)
+		return s.openInline(ctx, bucket, b, key, size, off, n)
 	}
 	if !s.readers.pin(b.id) {
 		return nil, errGone
@@ -33,9 +34,9 @@ func (s *Store) openBody(ctx context.Context, bucket uint64, b *body, size, off,
 	var r bodyReader
 	var err error
 	if b.kind == bodyManifest {
-		r, err = s.openManifest(ctx, bucket, b, off, n)
+		r, err = s.openManifest(ctx, bucket, b, key, off, n)
 	} else {
-		r, err = s.openBlob(ctx, bucket, b, size, off, n)
+		r, err = s.openBlob(ctx, bucket, b, key, size, off, n)
 	}
 	if err != nil {
 		s.readers.unpin(b.id)
@@ -51,7 +52,7 @@ type bodyReader interface {
 }
 
 // openInline reads a small body whole, before anything of it is given out.
-func (s *Store) openInline(ctx context.Context, bucket uint64, b *body, size, off, n int64) (bodyReader, error) {
+func (s *Store) openInline(ctx context.Context, bucket uint64, b *body, with *seal.Wrapper, size, off, n int64) (bodyReader, error) {
 	raw := smalls.Get().(*[]byte)
 	defer smalls.Put(raw)
 	sealed, version, err := s.meta.Get(ctx, spaceKey(spaceBody, b.id), (*raw)[:0])
@@ -61,13 +62,15 @@ func (s *Store) openInline(ctx context.Context, bucket uint64, b *body, size, of
 	if version == 0 {
 		return nil, errGone
 	}
-	about := aboutBody(bucket, b.id)
-	key, err := s.keys.OpenDataKey(ctx, b.wrapped, about)
+	key, err := s.dataKey(ctx, bucket, b, with)
 	if err != nil {
-		return nil, s.keyError(ctx, err)
+		return nil, err
+	}
+	if sealed, err = s.openOuter(ctx, bucket, b, sealed); err != nil {
+		return nil, err
 	}
 	buf := smalls.Get().(*[]byte)
-	plain, err := seal.OpenBytes((*buf)[:0], key, about, sealed)
+	plain, err := seal.OpenBytes((*buf)[:0], key, aboutBody(bucket, b.id), sealed)
 	if err == nil && int64(len(plain)) != size {
 		err = seal.ErrDamaged
 	}
@@ -112,11 +115,10 @@ func (b *bytesBody) Close() error {
 	return nil
 }
 
-func (s *Store) openBlob(ctx context.Context, bucket uint64, b *body, size, off, n int64) (bodyReader, error) {
-	about := aboutBody(bucket, b.id)
-	key, err := s.keys.OpenDataKey(ctx, b.wrapped, about)
+func (s *Store) openBlob(ctx context.Context, bucket uint64, b *body, with *seal.Wrapper, size, off, n int64) (bodyReader, error) {
+	key, err := s.dataKey(ctx, bucket, b, with)
 	if err != nil {
-		return nil, s.keyError(ctx, err)
+		return nil, err
 	}
 	src, err := s.blob.Open(ctx, engine.Ref(b.ref))
 	if errors.Is(err, engine.ErrNoBlob) {
@@ -125,8 +127,13 @@ func (s *Store) openBlob(ctx context.Context, bucket uint64, b *body, size, off,
 	if err != nil {
 		return nil, stored(err)
 	}
-	r, err := seal.NewReader(src, src.Size(), key, about, off, n)
-	if plain, sizeErr := seal.PlainSize(src.Size()); err == nil && (sizeErr != nil || plain != size) {
+	from, length, err := s.source(ctx, bucket, b, src)
+	if err != nil {
+		src.Close()
+		return nil, err
+	}
+	r, err := seal.NewReader(from, length, key, aboutBody(bucket, b.id), off, n)
+	if plain, sizeErr := seal.PlainSize(length); err == nil && (sizeErr != nil || plain != size) {
 		r.Close()
 		err = fmt.Errorf("%w: a body of %d bytes has %d", seal.ErrDamaged, size, plain)
 	}
@@ -198,8 +205,8 @@ func (s *Store) noticeDamage(err error) error {
 }
 
 // openManifest reads the parts that the range touches, one after the other.
-func (s *Store) openManifest(ctx context.Context, bucket uint64, b *body, off, n int64) (bodyReader, error) {
-	m := &manifestBody{ctx: ctx, s: s, bucket: bucket, body: b, at: off, left: n}
+func (s *Store) openManifest(ctx context.Context, bucket uint64, b *body, key *seal.Wrapper, off, n int64) (bodyReader, error) {
+	m := &manifestBody{ctx: ctx, s: s, bucket: bucket, body: b, key: key, at: off, left: n}
 	// The first part is opened now, so that an object that is no longer there is found here.
 	if err := m.advance(); err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
@@ -213,7 +220,8 @@ type manifestBody struct {
 	s      *Store
 	bucket uint64
 	body   *body
-	at     int64 // of the next byte
+	key    *seal.Wrapper // nil: SSE-S3
+	at     int64         // of the next byte
 	left   int64
 
 	page  int // number of parts' page, plus one; 0: none yet
@@ -239,7 +247,7 @@ func (m *manifestBody) advance() error {
 	p := &m.parts[i]
 	from := m.at - start
 	n := min(m.left, p.size-from)
-	r, err := m.s.openPart(m.ctx, m.bucket, &p.body, p.size, from, n)
+	r, err := m.s.openPart(m.ctx, m.bucket, &p.body, m.key, p.size, from, n)
 	if err != nil {
 		return err
 	}
@@ -248,11 +256,11 @@ func (m *manifestBody) advance() error {
 }
 
 // openPart is openBody under the pin of the whole.
-func (s *Store) openPart(ctx context.Context, bucket uint64, b *body, size, off, n int64) (bodyReader, error) {
+func (s *Store) openPart(ctx context.Context, bucket uint64, b *body, key *seal.Wrapper, size, off, n int64) (bodyReader, error) {
 	if b.kind == bodyBlob {
-		return s.openBlob(ctx, bucket, b, size, off, n)
+		return s.openBlob(ctx, bucket, b, key, size, off, n)
 	}
-	return s.openBody(ctx, bucket, b, size, off, n)
+	return s.openBody(ctx, bucket, b, key, size, off, n)
 }
 
 // seek finds the part that holds the current offset, and where it begins.

@@ -50,15 +50,20 @@ type record struct {
 	md5      digest
 	parts    int
 	checksum Checksum
-	class    string
-	owner    *Owner // nil: the bucket's
-	body     body
-	attrs    Attributes
-	tags     []Tag
-	acl      []byte
+	// sum is the checksum's value as the object's key seals it; then checksum has a value only while
+	// the object is being written, or once somebody opened it.
+	sum   []byte
+	class string
+	owner *Owner // nil: the bucket's
+	body  body
+	attrs Attributes
+	tags  []Tag
+	acl   []byte
 	// What few versions have: see fields.go.
 	replication replication
 	lock        Lock
+	sealed      *Sealed // nil: SSE-S3
+	rawSealed   []byte  // as it was read
 }
 
 // bodyKind says where a body lies.
@@ -71,18 +76,13 @@ const (
 	bodyManifest                 // in parts
 )
 
-// encryption names how a body's data key is kept.
-type encryption byte
-
-// sealedByStore: the data key stands beside the body, wrapped by the store's key (SSE-S3).
-const sealedByStore encryption = 1
-
 // body says where the bytes are, and under which key.
 type body struct {
 	kind    bodyKind
 	id      uint64
 	sealing encryption
 	wrapped []byte
+	outer   []byte // the outer key's wrapped form, of what is sealed twice
 	ref     string
 	pages   []page
 }
@@ -127,7 +127,7 @@ func (r *record) append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(r.size))
 	dst = append(dst, r.md5[:]...)
 	dst = binary.AppendUvarint(dst, uint64(r.parts))
-	dst = appendChecksum(dst, &r.checksum)
+	dst = appendChecksum(dst, &r.checksum, r.sum)
 	dst = appendString(dst, r.class)
 	dst = r.body.append(dst)
 	if r.attrs.set() {
@@ -192,7 +192,7 @@ func (r *record) decodeSummary(raw []byte) (d decoder, flags byte) {
 	r.size = d.size()
 	copy(r.md5[:], d.fixed(md5.Size))
 	r.parts = int(d.size() & 0xffff)
-	r.checksum = d.checksum()
+	r.checksum, r.sum = d.checksum()
 	r.class = d.class()
 	return d, flags
 }
@@ -213,6 +213,12 @@ func (r *record) decode(raw []byte) error {
 	}
 	if flags&flagACL != 0 {
 		r.acl = d.bytes()
+	}
+	if len(r.rawSealed) > 0 {
+		var err error
+		if r.sealed, err = decodeSealed(r.rawSealed); err != nil {
+			return err
+		}
 	}
 	return d.end()
 }
@@ -235,6 +241,9 @@ func (b *body) append(dst []byte) []byte {
 	}
 	dst = append(dst, byte(b.sealing))
 	dst = appendBytes(dst, b.wrapped)
+	if b.sealing == sealedTwice {
+		dst = appendBytes(dst, b.outer)
+	}
 	if b.kind == bodyBlob {
 		dst = appendString(dst, b.ref)
 	}
@@ -254,10 +263,13 @@ func (d *decoder) body() body {
 	case bodyInline, bodyBlob:
 		b.id = d.uvarint()
 		b.sealing = encryption(d.byte())
-		if b.sealing != sealedByStore {
+		if !b.sealing.valid() {
 			d.fail()
 		}
 		b.wrapped = d.bytes()
+		if b.sealing == sealedTwice {
+			b.outer = d.bytes()
+		}
 		if b.kind == bodyBlob {
 			b.ref = d.string()
 		}
@@ -267,27 +279,40 @@ func (d *decoder) body() body {
 	return b
 }
 
-func appendChecksum(dst []byte, c *Checksum) []byte {
+// appendChecksum writes a checksum, or in place of its value what the object's key made of it.
+func appendChecksum(dst []byte, c *Checksum, sealed []byte) []byte {
 	kind := byte(c.Algorithm)
 	if c.Composite {
 		kind |= compositeBit
 	}
+	if len(sealed) > 0 {
+		return appendBytes(append(dst, kind|sealedBit), sealed)
+	}
 	return append(append(dst, kind), c.Value...)
 }
 
-const compositeBit = 0x80
+const (
+	compositeBit = 0x80
+	sealedBit    = 0x40
+)
 
-func (d *decoder) checksum() Checksum {
+func (d *decoder) checksum() (c Checksum, sealed []byte) {
 	kind := d.byte()
-	c := Checksum{Algorithm: Algorithm(kind &^ compositeBit), Composite: kind&compositeBit != 0}
+	c = Checksum{Algorithm: Algorithm(kind &^ (compositeBit | sealedBit)), Composite: kind&compositeBit != 0}
 	if int(c.Algorithm) >= len(algorithms) {
 		d.fail()
-		return Checksum{}
+		return Checksum{}, nil
+	}
+	if kind&sealedBit != 0 {
+		if sealed = d.bytes(); len(sealed) == 0 {
+			d.fail()
+		}
+		return c, sealed
 	}
 	if n := algorithms[c.Algorithm].size; n > 0 {
 		c.Value = d.fixed(n)
 	}
-	return c
+	return c, nil
 }
 
 // storageClasses spares an allocation for the names that occur.

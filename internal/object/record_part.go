@@ -16,6 +16,7 @@ type partRecord struct {
 	md5      digest
 	modified int64
 	checksum Checksum
+	sum      []byte // as in record
 	body     body
 }
 
@@ -31,7 +32,7 @@ func (p *partRecord) append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(p.size))
 	dst = append(dst, p.md5[:]...)
 	dst = binary.AppendUvarint(dst, uint64(p.modified))
-	dst = appendChecksum(dst, &p.checksum)
+	dst = appendChecksum(dst, &p.checksum, p.sum)
 	return p.body.append(dst)
 }
 
@@ -40,7 +41,7 @@ func (d *decoder) part() (p partRecord) {
 	p.size = d.size()
 	copy(p.md5[:], d.fixed(md5.Size))
 	p.modified = d.size()
-	p.checksum = d.checksum()
+	p.checksum, p.sum = d.checksum()
 	p.body = d.body()
 	if p.body.kind == bodyManifest {
 		d.fail()
@@ -98,6 +99,7 @@ type uploadRecord struct {
 	tags       []Tag
 	acl        []byte
 	lock       Lock
+	sealed     *Sealed // nil: SSE-S3
 }
 
 func (u *uploadRecord) encode() []byte {
@@ -105,7 +107,7 @@ func (u *uploadRecord) encode() []byte {
 	if len(u.acl) > 0 {
 		format = formatUploadACL
 	}
-	rare := record{lock: u.lock}
+	rare := record{lock: u.lock, sealed: u.sealed}
 	if rare.hasFields() {
 		format = formatUploadFields
 	}
@@ -159,6 +161,12 @@ func decodeUpload(raw []byte) (*uploadRecord, error) {
 		var rare record
 		rare.decodeFields(&d)
 		u.lock = rare.lock
+		if len(rare.rawSealed) > 0 {
+			var err error
+			if u.sealed, err = decodeSealed(rare.rawSealed); err != nil {
+				d.fail()
+			}
+		}
 	}
 	if int(u.checksum) >= len(algorithms) || u.checksum == NoChecksum {
 		d.fail()

@@ -44,12 +44,20 @@ func specimens() map[string][]byte {
 	held.lock.Hold = HoldOff
 	uploadLock := upload
 	uploadLock.lock = Lock{Mode: Governance, Until: time.UnixMilli(1800000000456).UTC()}
+	sealed := &Sealed{Encryption: DSSEKMS, KeyARN: "arn:aws:kms:us-east-1:111122223333:key/k", Wrapped: []byte("wrapped by KMS"), Context: []Tag{{"a", "b"}}, BucketKey: true}
+	kms := record{seq: 4, nonce: nonce, modified: 1700000000123, size: 11, md5: sum, checksum: Checksum{Algorithm: CRC32}, sum: []byte("sealed checksum"), sealed: sealed,
+		body: body{kind: bodyBlob, id: 1<<40 + 8, sealing: sealedTwice, wrapped: []byte("wrapped key"), outer: []byte("outer key"), ref: "segment 7"}}
+	sealedPart := partRecord{number: 7, size: 5 << 20, md5: sum, modified: 1700000000123, checksum: Checksum{Algorithm: CRC32}, sum: []byte("sealed checksum"),
+		body: body{kind: bodyInline, id: 1<<40 + 9, sealing: sealedByObject, wrapped: []byte("wrapped key")}}
+	uploadSealed := upload
+	uploadSealed.sealed = &Sealed{Encryption: SSEC, Wrapped: []byte("salt"), Check: []byte("check")}
 	finished := finishedRecord{nonce: nonce, completed: 1700000000123, bucket: 4, key: "a/b", version: multi.append(nil)}
 	return map[string][]byte{
 		"version-1-object": object.append(nil), "version-1-null": bare.append(nil), "version-1-multipart": multi.append(nil),
 		"version-1-marker": marker.append(nil),
 		"version-2-locked": locked.append(nil), "version-2-held": held.append(nil),
 		"version-2-replica": replica.append(nil), "version-2-marker": copied.append(nil), "part-1": encodePart(&part, 4), "page-1": encodePage([]partRecord{part, {number: 10001, body: inline}}),
+		"version-2-sealed": kms.append(nil), "part-1-sealed": encodePart(&sealedPart, 4), "upload-3-sealed": uploadSealed.encode(),
 		"upload-1": upload.encode(), "upload-2": uploadACL.encode(), "upload-3": uploadLock.encode(), "finished-1": finished.encode(), "intent-1": encodeIntent("segment 7"),
 		"trash-1-blob":     (&trash{kind: trashBlob, about: 5, ref: "segment 7"}).encode(),
 		"trash-1-manifest": (&trash{kind: trashManifest, about: 5, pages: 40}).encode(),

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/kura-s3/kura/internal/engine"
 	"github.com/kura-s3/kura/internal/fault"
 )
 
@@ -71,7 +72,10 @@ func (s *Store) scrubRow(ctx context.Context, buckets map[uint64]*Bucket, f *fou
 	if err == nil && !f.marker {
 		sum.Bodies++
 		sum.Bytes += f.size
-		err = s.readThrough(ctx, b.ID, &f.body, f.size, pace)
+		var locked bool
+		if locked, err = s.readThrough(ctx, b.ID, &f.body, f.size, pace); locked {
+			sum.Locked++
+		}
 	}
 	if err == nil || ctx.Err() != nil {
 		return ctx.Err()
@@ -124,16 +128,100 @@ func (d *pacedDiscard) Write(p []byte) (int, error) {
 	return len(p), d.pace.took(d.ctx, len(p))
 }
 
-// readThrough reads and authenticates a body, at most pace allows.
-func (s *Store) readThrough(ctx context.Context, bucket uint64, b *body, size int64, pace *pacer) error {
-	r, err := s.openBody(ctx, bucket, b, size, 0, size)
+// readThrough reads and authenticates a body, at most pace allows. One that is locked, because its key
+// belongs to a KMS key or to a customer, is read and measured, and what the store's own key seals of
+// it is authenticated.
+func (s *Store) readThrough(ctx context.Context, bucket uint64, b *body, size int64, pace *pacer) (locked bool, err error) {
+	r, err := s.openBody(ctx, bucket, b, nil, size, 0, size)
+	if fault.Is(err, KeyRequired) {
+		return true, s.readLocked(ctx, bucket, b, size, pace)
+	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer r.Close()
 	n, err := r.WriteTo(&pacedDiscard{ctx: ctx, pace: pace})
 	if err == nil && n != size {
 		err = damaged("a body ends early", nil)
 	}
+	return false, err
+}
+
+func (s *Store) readLocked(ctx context.Context, bucket uint64, b *body, size int64, pace *pacer) error {
+	if b.kind == bodyInline {
+		return s.readLockedInline(ctx, bucket, b, size)
+	}
+	if !s.readers.pin(b.id) {
+		return errGone
+	}
+	defer s.readers.unpin(b.id)
+	if b.kind == bodyBlob {
+		return s.readLockedBlob(ctx, bucket, b, size, pace)
+	}
+	var total int64
+	for number := range b.pages {
+		parts, err := s.readPage(ctx, b, number)
+		if err != nil {
+			return err
+		}
+		for i := range parts {
+			p := &parts[i]
+			total += p.size
+			if err := s.readLockedPart(ctx, bucket, p, pace); err != nil {
+				return err
+			}
+		}
+	}
+	if total != size {
+		return damaged("the parts of a body are not as long as the body", nil)
+	}
+	return nil
+}
+
+func (s *Store) readLockedPart(ctx context.Context, bucket uint64, p *partRecord, pace *pacer) error {
+	switch p.body.kind {
+	case bodyInline:
+		return s.readLockedInline(ctx, bucket, &p.body, p.size)
+	case bodyBlob:
+		return s.readLockedBlob(ctx, bucket, &p.body, p.size, pace)
+	}
+	return nil
+}
+
+func (s *Store) readLockedInline(ctx context.Context, bucket uint64, b *body, size int64) error {
+	sealed, version, err := s.meta.Get(ctx, spaceKey(spaceBody, b.id), nil)
+	if err != nil {
+		return stored(err)
+	}
+	if version == 0 {
+		return errGone
+	}
+	if int64(len(sealed)) != b.sealing.sealedSize(size) {
+		return damaged("a body is not as long as it was", nil)
+	}
+	_, err = s.openOuter(ctx, bucket, b, sealed)
 	return err
+}
+
+func (s *Store) readLockedBlob(ctx context.Context, bucket uint64, b *body, size int64, pace *pacer) error {
+	src, err := s.blob.Open(ctx, engine.Ref(b.ref))
+	if errors.Is(err, engine.ErrNoBlob) {
+		return errGone
+	}
+	if err != nil {
+		return stored(err)
+	}
+	defer src.Close()
+	if src.Size() != b.sealing.sealedSize(size) {
+		return damaged("a body is not as long as it was", nil)
+	}
+	from, length, err := s.source(ctx, bucket, b, src)
+	if err != nil {
+		return err
+	}
+	n, err := io.Copy(&pacedDiscard{ctx: ctx, pace: pace}, io.NewSectionReader(from, 0, length))
+	if err == nil && n != length {
+		err = damaged("a body ends early", nil)
+	}
+	return s.noticeDamage(err)
 }

@@ -258,7 +258,7 @@ func TestZeroGrantOpensNothing(t *testing.T) {
 			return err
 		},
 		"AbortUpload":  func() error { return s.AbortUpload(ctx, g, "photos", "k", "x") },
-		"ListParts":    func() error { _, err := s.ListParts(ctx, g, "photos", "k", "x", 0, 1); return err },
+		"ListParts":    func() error { _, err := s.ListParts(ctx, g, nil, "photos", "k", "x", 0, 1); return err },
 		"ListUploads":  func() error { _, err := s.ListUploads(ctx, g, &ListUploadsInput{Bucket: "photos"}); return err },
 		"List":         func() error { _, err := s.List(ctx, g, &ListInput{Bucket: "photos"}); return err },
 		"ListVersions": func() error { _, err := s.ListVersions(ctx, g, &ListVersionsInput{Bucket: "photos"}); return err },

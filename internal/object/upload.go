@@ -28,6 +28,9 @@ func (s *Store) CreateUpload(ctx context.Context, g authz.Grant, in *UploadInput
 		initiated: s.millis(), checksum: in.Checksum, asked: in.Checksum != NoChecksum, fullObject: in.FullObject,
 		owner: in.Owner, initiator: in.Initiator, class: in.Attributes.StorageClass, attrs: in.Attributes, tags: in.Tags, acl: in.ACL,
 	}
+	if in.Seal != nil {
+		r.sealed = &in.Seal.Sealed
+	}
 	if err := r.settleChecksum(); err != nil {
 		return nil, err
 	}
@@ -68,6 +71,7 @@ func (u *uploadRecord) upload(bucket, key string, number uint64) *Upload {
 	up := &Upload{
 		Bucket: bucket, Key: key, UploadID: versionID(number, &u.nonce), Initiated: time.UnixMilli(u.initiated).UTC(),
 		StorageClass: u.class, Owner: u.owner, Initiator: u.initiator,
+		Sealed: u.sealed,
 	}
 	if u.asked {
 		up.Checksum, up.FullObject = u.checksum, u.fullObject
@@ -223,6 +227,13 @@ func (s *Store) PutPart(ctx context.Context, g authz.Grant, in *PartInput) (*Par
 	if err := up.checkPartAlgorithm(in.Expect.Algorithm); err != nil {
 		return nil, err
 	}
+	key, err := unseal(ctx, in.Unsealer, up.sealed)
+	if err != nil {
+		return nil, err
+	}
+	if up.sealed != nil {
+		input.seal = &Sealing{Sealed: *up.sealed, Key: key}
+	}
 	if in.Source != nil {
 		src, err := s.openSource(ctx, g, in.Source, in.Check)
 		if err != nil {
@@ -235,13 +246,14 @@ func (s *Store) PutPart(ctx context.Context, g authz.Grant, in *PartInput) (*Par
 	if err != nil {
 		return nil, err
 	}
-	p := &partRecord{number: in.Number, size: data.size, md5: data.md5, modified: s.millis(), checksum: data.checksum, body: data.body}
+	p := &partRecord{number: in.Number, size: data.size, md5: data.md5, modified: s.millis(), checksum: data.checksum, sum: data.sum, body: data.body}
 	err = s.namePart(ctx, in, b.ID, number, p, data)
 	data.release(ctx, err)
 	if err != nil {
 		return nil, err
 	}
 	part := p.part()
+	part.Sealed = up.sealed
 	return &part, nil
 }
 
@@ -338,13 +350,18 @@ func (s *Store) AbortUpload(ctx context.Context, g authz.Grant, bucket, key, id 
 }
 
 // ListParts gives the parts of an upload behind part number after and needs
-// s3:ListMultipartUploadParts.
-func (s *Store) ListParts(ctx context.Context, g authz.Grant, bucket, key, id string, after, limit int) (*PartsPage, error) {
+// s3:ListMultipartUploadParts. The parts of an upload that is not sealed by the store alone show their
+// checksums where u gives the key; an SSE-C upload is listed without, too.
+func (s *Store) ListParts(ctx context.Context, g authz.Grant, u Unsealer, bucket, key, id string, after, limit int) (*PartsPage, error) {
 	if err := g.Require("s3:ListMultipartUploadParts", keyARN(bucket, key)); err != nil {
 		return nil, err
 	}
-	_, number, r, err := s.findUpload(ctx, bucket, key, id)
+	b, number, r, err := s.findUpload(ctx, bucket, key, id)
 	if err != nil {
+		return nil, err
+	}
+	opened, err := unseal(ctx, u, r.sealed)
+	if err != nil && !(fault.Is(err, KeyRequired) && r.sealed.Encryption == SSEC) {
 		return nil, err
 	}
 	page := &PartsPage{Upload: *r.upload(bucket, key, number)}
@@ -367,7 +384,11 @@ func (s *Store) ListParts(ctx context.Context, g authz.Grant, bucket, key, id st
 		if err != nil {
 			return nil, s.noticeDamage(err)
 		}
-		page.Parts = append(page.Parts, p.part())
+		part, err := s.showPart(b.ID, &p, opened)
+		if err != nil {
+			return nil, err
+		}
+		page.Parts = append(page.Parts, part)
 		page.Next = p.number
 	}
 	return page, stored(it.Err())

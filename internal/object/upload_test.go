@@ -58,7 +58,7 @@ func TestMultipart(t *testing.T) {
 		sum := md5.Sum(pieces[n])
 		sums = append(sums, sum[:]...)
 	}
-	page, err := f.store.ListParts(t.Context(), f.grant, "videos", "k", id, 1, 2)
+	page, err := f.store.ListParts(t.Context(), f.grant, nil, "videos", "k", id, 1, 2)
 	if err != nil || len(page.Parts) != 2 || page.Parts[0].Number != 3 || page.Parts[0].ETag != md5Hex(pieces[3]) || !page.Truncated || page.Next != 5 {
 		t.Errorf("parts %+v, %v", page, err)
 	}

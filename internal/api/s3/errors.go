@@ -118,6 +118,7 @@ var answers = map[fault.Kind]answer{
 	object.InvalidPartNumber:   {"InvalidPartNumber", 416, "The requested partnumber is not satisfiable"},
 	object.InvalidRequest:      {"InvalidRequest", 400, "Invalid Request"},
 	object.InvalidBucketState:  {"InvalidBucketState", 409, "The request is not valid with the current state of the bucket."},
+	object.KeyRequired:         {"InvalidRequest", 400, "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object."},
 	object.OutOfSpace:          {"ServiceUnavailable", 503, "The server is out of storage space."},
 	object.Damaged:             {"InternalError", 500, errInternal},
 	object.Busy:                {"OperationAborted", 409, "A conflicting conditional operation is currently in progress against this resource. Please try again."},

@@ -382,7 +382,7 @@ func (s *Service) listParts(ctx context.Context, g authz.Grant, c *api.Call, _ *
 		}
 	}
 	id := t.query.get("uploadId")
-	page, err := s.config.Objects.ListParts(ctx, g, t.bucket, t.key, id, after, min(limit, object.MaxList))
+	page, err := s.config.Objects.ListParts(ctx, g, nil, t.bucket, t.key, id, after, min(limit, object.MaxList))
 	if err != nil {
 		return nil, err
 	}
