@@ -16,6 +16,7 @@ import (
 	"github.com/pquerna/otp/hotp"
 
 	"github.com/kura-s3/kura/internal/authz"
+	"github.com/kura-s3/kura/policy"
 )
 
 // mfaDevice is a virtual MFA device (RFC 6238: SHA-1, six digits, thirty seconds).
@@ -332,6 +333,19 @@ func (s *Store) useCode(ctx context.Context, account, owner string, m MFA) error
 		s.codes.succeeded(d.ID)
 		return nil
 	})
+}
+
+// UseMFACode uses up a code that a user or root shows of its own device beside a request.
+func (s *Store) UseMFACode(ctx context.Context, caller policy.Principal, m MFA) error {
+	owner := caller.UniqueID
+	switch caller.Type {
+	case policy.IAMUser:
+	case policy.RootUser:
+		owner = caller.Account
+	default:
+		return refuse(AccessDenied, "MultiFactorAuthentication failed, must provide both MFA serial number and one time pass code.")
+	}
+	return s.useCode(ctx, caller.Account, owner, m)
 }
 
 // attempts counts wrong codes and passwords, so that guessing ends early. It holds at most one entry

@@ -391,7 +391,7 @@ func (s *Store) updateOnce(ctx context.Context, g authz.Grant, old *Bucket, chan
 		return nil, err
 	}
 	next.Name, next.ID, next.Owner, next.Created = old.Name, old.ID, old.Owner, old.Created
-	if next.Versioning > VersioningSuspended || next.Versioning == Unversioned && old.Versioning != Unversioned {
+	if next.MFADelete > MFADeleteEnabled || next.Versioning > VersioningSuspended || next.Versioning == Unversioned && old.Versioning != Unversioned {
 		return nil, fault.New(InvalidBucketState, "versioning cannot be taken back, only suspended")
 	}
 	if err := checkLockChange(old.lock, &next); err != nil {

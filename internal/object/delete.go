@@ -72,7 +72,7 @@ func (s *Store) deleteIn(ctx context.Context, g authz.Grant, t *txn, to target, 
 }
 
 func (t *txn) deleteVersion(ctx context.Context, g authz.Grant, to target, c *current, in *DeleteInput) (*DeleteResult, error) {
-	if to.bucket.MFADelete && !in.MFA {
+	if to.bucket.MFADelete == MFADeleteEnabled && !in.MFA {
 		return nil, fault.New(MFARequired, "")
 	}
 	if _, err := to.bucket.ObjectLock(); err != nil {

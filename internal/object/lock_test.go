@@ -205,7 +205,7 @@ func TestLockedBucketKeepsItsVersions(t *testing.T) {
 	if err := change(func(b *Bucket) { b.Settings[SettingObjectLock] = []byte(`{"Mode":9}`) }); err == nil {
 		t.Error("an unreadable configuration was stored")
 	}
-	f.want(change(func(b *Bucket) { b.MFADelete = true }), "")
+	f.want(change(func(b *Bucket) { b.MFADelete = MFADeleteEnabled }), "")
 	v := f.write(nil).VersionID
 	f.want(f.remove(v, true), MFARequired)
 	if _, err := f.store.Delete(t.Context(), f.grant, &DeleteInput{Bucket: "locked", Key: "k", VersionID: v, MFA: true}); err != nil {

@@ -65,6 +65,16 @@ const (
 	VersioningSuspended
 )
 
+// MFADelete tells whether versions go, and versioning changes, only with a code of an MFA device.
+type MFADelete uint8
+
+// The states.
+const (
+	NoMFADelete MFADelete = iota // never asked for
+	MFADeleteDisabled
+	MFADeleteEnabled
+)
+
 // Tag is a key and a value.
 type Tag struct{ Key, Value string }
 
@@ -82,9 +92,8 @@ type Bucket struct {
 	Region     string
 	Created    time.Time
 	Versioning Versioning
-	// MFADelete: versions go, and versioning changes, only with a code of an MFA device.
-	MFADelete bool `json:",omitempty"`
-	Tags      []Tag
+	MFADelete  MFADelete `json:",omitempty"`
+	Tags       []Tag
 	// Settings are the sub-resources, each in the form that its service file stores ("policy",
 	// "ownershipControls", "publicAccessBlock", "cors", …). Absent: never configured.
 	Settings map[string][]byte

@@ -89,6 +89,10 @@ func (s *Service) createBucketDemands(c *api.Call, in *s3wire.CreateBucketInput)
 	if asksACL(c.R.Header) {
 		demands = c.Need("s3:PutBucketAcl", resource, nil)
 	}
+	if isTrue(in.ObjectLockEnabledForBucket) {
+		c.Need("s3:PutBucketObjectLockConfiguration", resource, nil)
+		demands = c.Need("s3:PutBucketVersioning", resource, nil)
+	}
 	return demands, nil
 }
 
@@ -128,8 +132,11 @@ func (s *Service) createBucket(ctx context.Context, g authz.Grant, c *api.Call, 
 		}
 		made.Tags = tags
 	}
+	if isTrue(in.ObjectLockEnabledForBucket) {
+		made.Versioning, settings[object.SettingObjectLock] = object.VersioningEnabled, []byte("{}")
+	}
 	_, err = s.config.Objects.CreateBucket(ctx, g, made)
-	if fault.Is(err, object.BucketOwned) && s.config.Region == "us-east-1" && len(made.Tags) == 0 {
+	if fault.Is(err, object.BucketOwned) && s.config.Region == "us-east-1" && len(made.Tags) == 0 && made.Versioning == object.Unversioned {
 		err = nil // us-east-1 answers a repeated creation with success
 	}
 	if err != nil {
@@ -158,9 +165,6 @@ var regionName = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]$`)
 
 // refuseNewBucketOptions names what a bucket cannot be created with yet.
 func refuseNewBucketOptions(in *s3wire.CreateBucketInput) error {
-	if in.ObjectLockEnabledForBucket != nil && *in.ObjectLockEnabledForBucket {
-		return unsupported("x-amz-bucket-object-lock-enabled")
-	}
 	if conf := in.CreateBucketConfiguration; conf != nil && (conf.Location != nil || conf.Bucket != nil) {
 		return unsupported("Location")
 	}

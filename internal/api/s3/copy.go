@@ -86,6 +86,9 @@ func (s *Service) decodeCopy(c *api.Call, in *copyInput) error {
 	if dest.If, err = writeCondition(h); err != nil {
 		return err
 	}
+	if dest.Lock, err = headerLock(h); err != nil {
+		return err
+	}
 	if name := first(h, "X-Amz-Checksum-Algorithm"); name != "" {
 		if dest.Expect.Algorithm, err = parseAlgorithm(name); err != nil {
 			return err

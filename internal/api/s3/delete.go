@@ -27,10 +27,7 @@ func (s *Service) deleteOps() []*api.Op {
 				}
 				return s.needMatch(c, c.R.Header, demands)
 			},
-			Do: func(ctx context.Context, g authz.Grant, _ *api.Call, in *object.DeleteInput) (*deleteOutput, error) {
-				result, err := s.config.Objects.Delete(ctx, g, in)
-				return &deleteOutput{result}, err
-			},
+			Do: s.delete,
 		}),
 		api.Declare(api.Decl[s3wire.DeleteObjectsInput, s3wire.DeleteObjectsOutput]{
 			Wire: &s3wire.DeleteObjects, Class: audit.Data, Access: api.Write, Unsigned: true,
@@ -65,19 +62,29 @@ func decodeDelete(c *api.Call, in *object.DeleteInput) error {
 		}
 		in.If.IfModified = &when
 	}
-	if v := first(h, "X-Amz-Bypass-Governance-Retention"); v != "" && v != "false" {
-		return fault.New(invalidArgument, "x-amz-bypass-governance-retention is only applicable to Object Lock enabled buckets.", "ArgumentName", "x-amz-bypass-governance-retention")
-	}
-	return refuseMFA(h)
+	return nil
 }
 
-// refuseMFA: no bucket can ask for MFA on deletes yet, and a code that is not looked at must not seem
-// to have been.
-func refuseMFA(h http.Header) error {
-	if first(h, "X-Amz-Mfa") != "" {
-		return unsupported("x-amz-mfa")
+func (s *Service) delete(ctx context.Context, g authz.Grant, c *api.Call, in *object.DeleteInput) (*deleteOutput, error) {
+	config, err := at(c).found.ObjectLock()
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	if config == nil && bypasses(c.R.Header) {
+		return nil, fault.New(invalidArgument, "x-amz-bypass-governance-retention is only applicable to Object Lock enabled buckets.", "ArgumentName", "x-amz-bypass-governance-retention")
+	}
+	if in.MFA, err = s.showMFA(ctx, c); err != nil {
+		return nil, err
+	}
+	result, err := s.config.Objects.Delete(ctx, g, in)
+	if fault.Is(err, object.Governed) && bypasses(c.R.Header) {
+		if g, err = s.askBypass(ctx, g, c, addressed(c), nil); err != nil {
+			return nil, err
+		}
+		in.BypassGovernance = true
+		result, err = s.config.Objects.Delete(ctx, g, in)
+	}
+	return &deleteOutput{result}, err
 }
 
 // deleteOutput is the answer of DeleteObject: headers only.
@@ -105,10 +112,6 @@ func (s *Service) deleteManyDemands(c *api.Call, in *s3wire.DeleteObjectsInput) 
 	if in.Delete == nil || len(in.Delete.Objects) == 0 || len(in.Delete.Objects) > object.MaxList {
 		return nil, fault.New(malformedXML, "")
 	}
-	// x-amz-bypass-governance-retention has no effect here, as no bucket has Object Lock yet.
-	if err := refuseMFA(c.R.Header); err != nil {
-		return nil, err
-	}
 	demands := make([]authz.Demand, len(in.Delete.Objects))
 	for i := range in.Delete.Objects {
 		o := &in.Delete.Objects[i]
@@ -134,6 +137,10 @@ func (s *Service) deleteDemand(c *api.Call, b *object.Bucket, o *s3wire.ObjectId
 
 func (s *Service) deleteMany(ctx context.Context, g authz.Grant, c *api.Call, in *s3wire.DeleteObjectsInput) (*s3wire.DeleteObjectsOutput, error) {
 	out := &s3wire.DeleteObjectsOutput{}
+	shown, err := s.showMFA(ctx, c)
+	if err != nil {
+		return nil, err
+	}
 	inputs := make([]*object.DeleteInput, 0, len(in.Delete.Objects))
 	grants := make([]authz.Grant, 0, len(in.Delete.Objects))
 	for i := range in.Delete.Objects {
@@ -147,6 +154,7 @@ func (s *Service) deleteMany(ctx context.Context, g authz.Grant, c *api.Call, in
 			out.Errors = append(out.Errors, deleteError(o, err))
 			continue
 		}
+		one.MFA = shown
 		if err := s.askMatch(ctx, g, c, o); err != nil {
 			out.Errors = append(out.Errors, deleteError(o, err))
 			continue
@@ -154,7 +162,11 @@ func (s *Service) deleteMany(ctx context.Context, g authz.Grant, c *api.Call, in
 		inputs, grants = append(inputs, one), append(grants, g)
 	}
 	quiet := in.Delete.Quiet != nil && *in.Delete.Quiet
-	for i, outcome := range s.config.Objects.DeleteMany(ctx, grants, inputs) {
+	outcomes := s.config.Objects.DeleteMany(ctx, grants, inputs)
+	if bypasses(c.R.Header) {
+		s.bypassMany(ctx, c, grants, inputs, outcomes)
+	}
+	for i, outcome := range outcomes {
 		o := &s3wire.ObjectIdentifier{Key: &inputs[i].Key}
 		if inputs[i].VersionID != "" {
 			o.VersionId = &inputs[i].VersionID
@@ -167,6 +179,32 @@ func (s *Service) deleteMany(ctx context.Context, g authz.Grant, c *api.Call, in
 		}
 	}
 	return out, nil
+}
+
+// bypassMany tries those again that a governance retention kept, as far as the caller may overrule it.
+func (s *Service) bypassMany(ctx context.Context, c *api.Call, grants []authz.Grant, inputs []*object.DeleteInput, outcomes []object.DeleteOutcome) {
+	var kept []int
+	var granted []authz.Grant
+	var again []*object.DeleteInput
+	for i := range outcomes {
+		if !fault.Is(outcomes[i].Err, object.Governed) {
+			continue
+		}
+		in := inputs[i]
+		g, err := s.askBypass(ctx, grants[i], c, &object.GetInput{Bucket: in.Bucket, Key: in.Key, VersionID: in.VersionID}, nil)
+		if err != nil {
+			outcomes[i].Err = err
+			continue
+		}
+		in.BypassGovernance = true
+		kept, granted, again = append(kept, i), append(granted, g), append(again, in)
+	}
+	if len(again) == 0 {
+		return
+	}
+	for i, outcome := range s.config.Objects.DeleteMany(ctx, granted, again) {
+		outcomes[kept[i]] = outcome
+	}
 }
 
 // askMatch asks what a condition on a key of a multi-delete needs: see needMatch.

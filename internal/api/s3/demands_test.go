@@ -28,6 +28,8 @@ var variants = []struct {
 	{"CopyObject of tags", "PUT", "/bucket/copy", "", []string{"X-Amz-Copy-Source", "/bucket/tagged"}},
 	{"CopyObject with new tags", "PUT", "/bucket/copy", "", []string{"X-Amz-Copy-Source", "/bucket/key", "X-Amz-Tagging-Directive", "REPLACE", "X-Amz-Tagging", "a=b"}},
 	{"CreateMultipartUpload with tags", "POST", "/bucket/key?uploads", "", []string{"X-Amz-Tagging", "a=b"}},
+	{"PutObject with a lock", "PUT", "/bucket/key", "x", []string{"X-Amz-Object-Lock-Mode", "GOVERNANCE", "X-Amz-Object-Lock-Retain-Until-Date", "2099-01-01T00:00:00Z", "X-Amz-Object-Lock-Legal-Hold", "ON", "Content-Md5", checksumOfBody("x")}},
+	{"CreateBucket with Object Lock", "PUT", "/bucket8", "", []string{"X-Amz-Bucket-Object-Lock-Enabled", "true"}},
 	{"CreateBucket with ownership", "PUT", "/bucket9", "", []string{"X-Amz-Object-Ownership", "BucketOwnerEnforced"}},
 }
 

@@ -77,6 +77,7 @@ type answer struct {
 const (
 	errMalformedXML = "The XML you provided was not well-formed or did not validate against our published schema"
 	errHeader       = "A header you provided implies functionality that is not implemented"
+	errProtected    = "Access Denied because object protected by object lock."
 	errInternal     = "We encountered an internal error. Please try again."
 )
 
@@ -119,6 +120,10 @@ var answers = map[fault.Kind]answer{
 	object.InvalidRequest:      {"InvalidRequest", 400, "Invalid Request"},
 	object.InvalidBucketState:  {"InvalidBucketState", 409, "The request is not valid with the current state of the bucket."},
 	object.KeyRequired:         {"InvalidRequest", 400, "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object."},
+	object.Protected:           {"AccessDenied", 403, errProtected},
+	object.Governed:            {"AccessDenied", 403, errProtected},
+	object.MFARequired:         {"AccessDenied", 403, "Mfa Authentication must be used for this request"},
+	object.InvalidRetention:    {"InvalidArgument", 400, "Invalid Argument"},
 	object.OutOfSpace:          {"ServiceUnavailable", 503, "The server is out of storage space."},
 	object.Damaged:             {"InternalError", 500, errInternal},
 	object.Busy:                {"OperationAborted", 409, "A conflicting conditional operation is currently in progress against this resource. Please try again."},

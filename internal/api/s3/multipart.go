@@ -82,6 +82,9 @@ func (s *Service) decodeUpload(c *api.Call, in *object.UploadInput) error {
 	if in.Checksum, in.FullObject, err = uploadChecksum(h); err != nil {
 		return err
 	}
+	if in.Lock, err = headerLock(h); err != nil {
+		return err
+	}
 	return refuseUploadHeaders(h)
 }
 

@@ -35,6 +35,9 @@ var samples = map[string]sample{
 	"PutBucketAcl":            {headers: []string{"X-Amz-Acl", "private"}},
 	"PutObjectAcl":            {headers: []string{"X-Amz-Acl", "private"}},
 
+	"PutObjectLockConfiguration": {body: `<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>`},
+	"PutObjectLegalHold":         {body: `<LegalHold><Status>OFF</Status></LegalHold>`},
+	"PutObjectRetention":         {body: `<Retention><Mode>GOVERNANCE</Mode><RetainUntilDate>2099-01-01T00:00:00Z</RetainUntilDate></Retention>`},
 	"PutBucketOwnershipControls": {body: `<OwnershipControls><Rule><ObjectOwnership>ObjectWriter</ObjectOwnership></Rule></OwnershipControls>`},
 
 	"GetBucketAnalyticsConfiguration":          {query: "id=x"},

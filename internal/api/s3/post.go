@@ -176,6 +176,9 @@ func (s *Service) decodePost(c *api.Call, in *object.PutInput) error {
 	if in.Tags, err = formTags(f.values["tagging"]); err != nil {
 		return err
 	}
+	if in.Lock, err = headerLock(h); err != nil {
+		return err
+	}
 	in.Size, in.MaxSize = -1, min(f.most, object.MaxSingle)
 	in.Body = formBody{f.policy.Limit(f.file)}
 	return refuseUploadHeaders(h)

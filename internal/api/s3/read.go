@@ -188,6 +188,9 @@ func (s *Service) read(ctx context.Context, g authz.Grant, c *api.Call, in *read
 		d, err := s.keyDemand(c, at(c).found, addressed(c), versioned(c, "s3:GetObjectTagging", "s3:GetObjectVersionTagging"), nil)
 		out.tagsShown = err == nil && g.May(d)
 	}
+	if found.Lock != (object.Lock{}) {
+		s.tellLock(g, c, &found.Lock, c.W.Header())
+	}
 	c.Event.ObjectSize = found.Size
 	return out, s.partChecksum(ctx, g, out)
 }

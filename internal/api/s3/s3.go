@@ -5,6 +5,7 @@
 package s3
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -36,7 +37,9 @@ type Config struct {
 	Control func(*Service) Control
 	// DisplayName is the name of an account. Default: none has one.
 	DisplayName func(account string) string
-	Log         *slog.Logger
+	// UseMFA uses up a code of the caller's own MFA device. Default: there are no devices.
+	UseMFA func(ctx context.Context, p *policy.Principal, serial, code string) error
+	Log    *slog.Logger
 }
 
 // Accounts tells of principals that policies and ACLs name. It decides nothing.
@@ -84,6 +87,7 @@ func New(c Config) *Service {
 		s.readOps(), s.writeOps(), s.deleteOps(), s.attributesOps(), s.objectTaggingOps(),
 		s.multipartOps(), s.listOps(),
 		s.corsOps(), s.websiteOps(), s.paymentOps(), s.storageConfigOps(), s.metricsOps(), s.inventoryOps(),
+		s.objectLockOps(),
 	)
 	s.router = newRouter(s.ops)
 	if c.Control != nil {

@@ -47,6 +47,9 @@ func (s *Service) decodePut(c *api.Call, in *object.PutInput) error {
 	if in.If, err = writeCondition(h); err != nil {
 		return err
 	}
+	if in.Lock, err = bodyLock(h, &in.Expect); err != nil {
+		return err
+	}
 	in.Body = c.Caller.Body
 	return refuseUploadHeaders(h)
 }
@@ -82,6 +85,9 @@ func (k writeKeys) Lookup(key string) (policy.Values, bool) {
 	case "s3:objectcreationoperation":
 		return policy.Values{One: "true"}, true
 	}
+	if strings.HasPrefix(key, "s3:object-lock-") {
+		return headerLockKeys(k.h).Lookup(key)
+	}
 	return tagKeys{k.tags}.Lookup(key)
 }
 
@@ -108,6 +114,7 @@ func (s *Service) createDemands(c *api.Call, h http.Header, tags []object.Tag) (
 		resource.Granted = false // ACLs say nothing about tags
 		demands = c.Need("s3:PutObjectTagging", resource, keys)
 	}
+	demands = needLock(c, resource, h, keys, demands)
 	return s.needMatch(c, h, demands)
 }
 
@@ -294,7 +301,6 @@ func refuseUploadHeaders(h http.Header) error {
 }
 
 var notYet = []string{
-	"X-Amz-Object-Lock-Mode", "X-Amz-Object-Lock-Retain-Until-Date", "X-Amz-Object-Lock-Legal-Hold",
 	"X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id", "X-Amz-Server-Side-Encryption-Context",
 	"X-Amz-Server-Side-Encryption-Bucket-Key-Enabled", "X-Amz-Write-Offset-Bytes",
 }
