@@ -22,6 +22,7 @@ func (s *Store) SetACL(ctx context.Context, g authz.Grant, action string, in *Ge
 			return err
 		}
 		r.acl = acl
+		t.changedReplicas(g, to, r)
 		t.set(place, r.append(make([]byte, 0, 512)))
 		t.tell(g, to, wasGivenACL, r)
 		info = infoOf(to.bucket, in.Key, r)

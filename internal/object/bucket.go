@@ -101,7 +101,7 @@ func decodeBucket(raw []byte, v engine.Version) (*Bucket, error) {
 	}
 	b := r.Bucket
 	b.Revision = v
-	b.gate, b.memo, b.lock = new(sync.RWMutex), new(memo), lockStateOf(b.Settings)
+	b.gate, b.memo, b.replicas, b.lock = new(sync.RWMutex), new(memo), new(memo), lockStateOf(b.Settings)
 	return &b, nil
 }
 
@@ -385,7 +385,7 @@ func (s *Store) UpdateBucket(ctx context.Context, g authz.Grant, action, name st
 
 func (s *Store) updateOnce(ctx context.Context, g authz.Grant, old *Bucket, change func(*Bucket) error) (*Bucket, error) {
 	next := *old
-	next.memo = nil // old's, and the copy is about to change
+	next.memo, next.replicas = nil, nil // old's, and the copy is about to change
 	next.Tags, next.Settings = slices.Clone(old.Tags), cloneSettings(old.Settings)
 	if err := change(&next); err != nil {
 		return nil, err

@@ -51,12 +51,14 @@ const (
 	wasTagged
 	wasUntagged
 	wasGivenACL
-	wasLocked // its retention or legal hold changed
+	wasLocked        // its retention or legal hold changed
+	wasNotReplicated // a replica could not be made
 )
 
 var happenings = [...]string{
 	wasCreated: "ObjectCreated:Put", wasRemoved: "ObjectRemoved:Delete", wasMarked: "ObjectRemoved:DeleteMarkerCreated",
 	wasTagged: "ObjectTagging:Put", wasUntagged: "ObjectTagging:Delete", wasGivenACL: "ObjectAcl:Put", wasLocked: "ObjectLock:Put",
+	wasNotReplicated: "Replication:OperationFailedReplication",
 }
 
 // LifecycleJob is the name under which expiry works: what it removes is told as its doing.

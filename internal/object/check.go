@@ -78,7 +78,7 @@ func (c *checker) walk(ctx context.Context) error {
 		check func(ctx context.Context, key, value []byte) error
 	}{
 		{spaceBucket, c.bucket}, {spaceAccount, c.account}, {spaceHead, c.current}, {spaceMarker, c.current}, {spaceVersion, c.older},
-		{spaceNull, c.nullPointer}, {spaceManifest, c.page}, {spaceUpload, c.upload}, {spacePart, c.part},
+		{spaceNull, c.nullPointer}, {spaceReplica, c.replica}, {spaceManifest, c.page}, {spaceUpload, c.upload}, {spacePart, c.part},
 		{spaceFinished, c.finished}, {spaceIntent, c.intent}, {spaceTrash, c.trash}, {spaceCounter, c.counter},
 	} {
 		if err := c.each(ctx, step.space, step.check); err != nil {
@@ -211,6 +211,24 @@ func (c *checker) nullPointer(ctx context.Context, key, value []byte) error {
 	var r record
 	if raw == nil || r.decode(raw) != nil || !r.null {
 		c.problem(rowName(key), "points at no null version")
+	}
+	return nil
+}
+
+// replica checks that a pointer leads to the replica that it is about.
+func (c *checker) replica(ctx context.Context, key, value []byte) error {
+	b, ok := c.owner(key)
+	if !ok {
+		return nil
+	}
+	name, rest, ok := cutEscaped(key[rowPrefix:])
+	if !ok || len(rest) != 8+nonceSize || len(value) != 8 {
+		c.problem(rowName(key), "is no pointer to a replica")
+		return nil
+	}
+	id := versionID(binary.BigEndian.Uint64(rest), (*[nonceSize]byte)(rest[8:]))
+	if f, err := c.s.findVersion(ctx, b, &GetInput{Bucket: b.Name, Key: string(name), VersionID: id}); f == nil {
+		c.problem(rowName(key), "points at no replica (%v)", err)
 	}
 	return nil
 }

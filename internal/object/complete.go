@@ -132,6 +132,7 @@ func (t *txn) complete(ctx context.Context, g authz.Grant, to target, in *Comple
 	if next.sealed = up.sealed; key != nil {
 		next.sum = sealChecksum(key, to.bucket.ID, &next.body, &next.checksum)
 	}
+	t.wantReplicas(g, to, next)
 	if err := t.supersede(ctx, to, &c, next); err != nil {
 		return nil, err
 	}

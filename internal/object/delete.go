@@ -64,6 +64,7 @@ func (s *Store) deleteIn(ctx context.Context, g authz.Grant, t *txn, to target, 
 		return &DeleteResult{}, t.removeCurrent(ctx, to, &c)
 	}
 	marker := &record{marker: true, modified: s.millis()}
+	t.wantReplicas(g, to, marker)
 	if err := t.supersede(ctx, to, &c, marker); err != nil {
 		return nil, err
 	}

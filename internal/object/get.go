@@ -163,8 +163,15 @@ func (s *Store) findVersion(ctx context.Context, b *Bucket, in *GetInput) (*foun
 
 func (s *Store) loadOlder(ctx context.Context, b *Bucket, in *GetInput) (*found, error) {
 	if in.VersionID != NullVersion {
-		seq, _, err := parseVersionID(in.VersionID)
+		seq, nonce, err := parseVersionID(in.VersionID)
 		if err != nil {
+			return nil, err
+		}
+		f, err := s.load(ctx, b, versionKey(b.ID, in.Key, seq))
+		if err != nil || f != nil && f.matches(in.VersionID) {
+			return f, err
+		}
+		if seq, err = s.placeOfReplica(ctx, b, in.Key, seq, &nonce); err != nil || seq == 0 {
 			return nil, err
 		}
 		return s.load(ctx, b, versionKey(b.ID, in.Key, seq))

@@ -16,6 +16,7 @@ const (
 	spaceMarker   = "o/t" // bucket, key: the current version, a delete marker
 	spaceVersion  = "o/v" // bucket, escaped key, inverted sequence: an older version or marker
 	spaceNull     = "o/n" // bucket, escaped key: sequence of the null version that is not current
+	spaceReplica  = "o/r" // bucket, escaped key, id: sequence of a replica whose id names another
 	spaceBody     = "o/b" // body id: a small sealed body
 	spaceManifest = "o/m" // body id, page: the parts of a multipart body
 	spaceUpload   = "o/u" // bucket, escaped key, upload number: an upload under way

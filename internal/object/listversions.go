@@ -80,8 +80,14 @@ func (l *versionLister) begin(ctx context.Context, s *Store) error {
 // version is looked up, and where it is gone its key is listed once more rather than cut short.
 func (s *Store) markerSequence(ctx context.Context, b *Bucket, in *ListVersionsInput) (uint64, error) {
 	if in.VersionIDMarker != NullVersion {
-		seq, _, err := parseVersionID(in.VersionIDMarker)
-		return seq, err
+		seq, nonce, err := parseVersionID(in.VersionIDMarker)
+		if err != nil {
+			return 0, err
+		}
+		if place, err := s.placeOfReplica(ctx, b, in.KeyMarker, seq, &nonce); err != nil || place != 0 {
+			return place, err
+		}
+		return seq, nil
 	}
 	f, err := s.findVersion(ctx, b, &GetInput{Bucket: in.Bucket, Key: in.KeyMarker, VersionID: NullVersion})
 	if f != nil {

@@ -279,6 +279,7 @@ func (s *Store) changeLock(ctx context.Context, g authz.Grant, action string, in
 		if err := change(r); err != nil {
 			return err
 		}
+		t.changedReplicas(g, to, r)
 		t.set(place, r.append(make([]byte, 0, 512)))
 		t.tell(g, to, wasLocked, r)
 		info = infoOf(to.bucket, in.Key, r)

@@ -103,7 +103,9 @@ type Bucket struct {
 	// gate is held shared by whoever commits to the bucket, and alone by whoever must see it at rest.
 	gate *sync.RWMutex
 	memo *memo
-	lock lockState // of the Settings that were published
+	// replicas keeps the decoded replication configuration.
+	replicas *memo
+	lock     lockState // of the Settings that were published
 }
 
 // ARN of the bucket.

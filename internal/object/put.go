@@ -90,6 +90,8 @@ func (s *Store) putRecord(ctx context.Context, g authz.Grant, in *PutInput, buck
 		if next.lock, err = s.newLock(to.bucket, in.Lock); err != nil {
 			return err
 		}
+		next.replication = replication{}
+		t.wantReplicas(g, to, next)
 		if err := t.supersede(ctx, to, &c, next); err != nil {
 			return err
 		}

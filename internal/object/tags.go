@@ -40,6 +40,7 @@ func (s *Store) SetTags(ctx context.Context, g authz.Grant, action string, in *G
 			return err
 		}
 		r.tags = tags
+		t.changedReplicas(g, to, r)
 		t.set(place, r.append(make([]byte, 0, 512)))
 		t.tell(g, to, taggedBy(action), r)
 		info = infoOf(to.bucket, in.Key, r)

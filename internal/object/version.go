@@ -90,7 +90,7 @@ func (t *txn) readCurrent(ctx context.Context, to target) (c current, err error)
 // supersede makes next the current version, as the bucket's versioning wants it, and sets its
 // sequence number and identity. C is what was current.
 func (t *txn) supersede(ctx context.Context, to target, c *current, next *record) error {
-	next.seq = c.seq + 1
+	next.seq = c.seq + to.bucket.step(c)
 	next.null = to.bucket.Versioning != VersioningEnabled
 	if !next.null {
 		rand.Read(next.nonce[:])
@@ -100,6 +100,14 @@ func (t *txn) supersede(ctx context.Context, to target, c *current, next *record
 	}
 	t.place(to, c, next.append(make([]byte, 0, 256)), next.marker)
 	return nil
+}
+
+// step is how far a new version's sequence number lies from that of c.
+func (b *Bucket) step(c *current) uint64 {
+	if !c.exists && b.Versioning == VersioningEnabled || len(b.Settings[SettingReplication]) > 0 {
+		return replicaGap
+	}
+	return 1
 }
 
 // setAside takes the current version out of the way of its successor. A null version is replaced by
@@ -164,6 +172,7 @@ func (t *txn) dropOlder(to target, old *record, seq uint64) {
 		t.delete(nullKey(to.bucket.ID, to.key))
 	}
 	t.discardBody(&old.body)
+	t.forgetReplica(to, old)
 }
 
 // place writes the current version: objects and markers have each their keyspace.
@@ -190,6 +199,7 @@ func (t *txn) removeCurrent(ctx context.Context, to target, c *current) error {
 		t.delete(headKey(to.bucket.ID, to.key))
 	}
 	t.discardBody(&c.body)
+	t.forgetReplica(to, &c.record)
 	if to.bucket.Versioning == Unversioned {
 		return nil
 	}
@@ -220,12 +230,32 @@ func (t *txn) readOlder(ctx context.Context, to target, id string) (*record, err
 	if id == NullVersion {
 		_, raw, err = t.readNull(ctx, to)
 	} else {
-		seq, _, parseErr := parseVersionID(id)
+		seq, nonce, parseErr := parseVersionID(id)
 		if parseErr != nil {
 			return nil, parseErr
 		}
-		raw, err = t.get(ctx, versionKey(to.bucket.ID, to.key, seq))
+		if r, err := t.olderAt(ctx, to, id, seq); r != nil || err != nil {
+			return r, err
+		}
+		pointer, err := t.get(ctx, replicaKey(to.bucket.ID, to.key, seq, &nonce))
+		if err != nil || pointer == nil {
+			return nil, err
+		}
+		if seq, err = replicaPlace(pointer); err != nil {
+			return nil, err
+		}
+		return t.olderAt(ctx, to, id, seq)
 	}
+	return readAs(raw, id, err)
+}
+
+// olderAt is the version at a place, nil when it is not the one that id names.
+func (t *txn) olderAt(ctx context.Context, to target, id string, seq uint64) (*record, error) {
+	raw, err := t.get(ctx, versionKey(to.bucket.ID, to.key, seq))
+	return readAs(raw, id, err)
+}
+
+func readAs(raw []byte, id string, err error) (*record, error) {
 	if err != nil || raw == nil {
 		return nil, err
 	}
