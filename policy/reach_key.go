@@ -393,6 +393,7 @@ func betweenDates(list []instant) (texts []string) {
 	return texts
 }
 
+// middle is halfway between a and b, which is not before a.
 func middle(a, b instant) instant {
 	seconds := b.seconds - a.seconds
 	nanoseconds := (seconds%2*1e9 + int64(b.nanoseconds) - int64(a.nanoseconds)) / 2
@@ -400,9 +401,6 @@ func middle(a, b instant) instant {
 	nanoseconds += int64(a.nanoseconds)
 	m.seconds += nanoseconds / 1e9
 	m.nanoseconds = int32(nanoseconds % 1e9)
-	if m.nanoseconds < 0 {
-		m.seconds, m.nanoseconds = m.seconds-1, m.nanoseconds+1e9
-	}
 	return m
 }
 
