@@ -22,6 +22,8 @@ import (
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/config"
 	"github.com/kura-s3/kura/internal/engine/embedded"
+	"github.com/kura-s3/kura/internal/event"
+	"github.com/kura-s3/kura/internal/event/queue"
 	"github.com/kura-s3/kura/internal/feed"
 	"github.com/kura-s3/kura/internal/front"
 	"github.com/kura-s3/kura/internal/identity"
@@ -81,6 +83,9 @@ type server struct {
 	pipeline   *api.Server
 	identities *identity.Store
 	kms        *kms.Store
+	queue      *queue.Queue
+	events     *event.Store
+	bus        event.Bus // of Kura's own services
 	objects    *object.Store
 	authn      *authn.Authenticator
 	guard      *authz.Guard
@@ -164,6 +169,9 @@ func (s *server) openStores(ctx context.Context) error {
 	}
 	s.onClose(s.identities.Close)
 	if err := s.openKMS(ctx, ring); err != nil {
+		return err
+	}
+	if err := s.openEvents(ctx, ring); err != nil {
 		return err
 	}
 	s.objects, err = object.Open(ctx, object.Config{Meta: s.engines.Meta, Blob: s.engines.Blob, Keys: ring, Feed: s.told(), Log: s.log})

@@ -19,10 +19,13 @@ import (
 )
 
 // openServices puts the staircase on top of the stores, and the front before it.
-func (s *server) openServices(context.Context) error {
+func (s *server) openServices(ctx context.Context) error {
 	registry := prometheus.NewRegistry()
 	counters := metrics.New(registry)
 	s.guard = authz.New(authz.Config{Recorder: s.journal, Count: counters.Decision})
+	if err := s.startEvents(ctx); err != nil {
+		return err
+	}
 	s.authn = authn.New(authn.Config{
 		Credentials: s.identities, Anonymous: identity.Anonymous(), Region: s.config.Region,
 		Services: []string{"s3", "iam", "sts", "organizations"},

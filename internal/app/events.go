@@ -1,0 +1,76 @@
+package app
+
+import (
+	"context"
+	"net/netip"
+	"net/url"
+	"time"
+
+	"github.com/kura-s3/kura/internal/authz"
+	"github.com/kura-s3/kura/internal/event"
+	"github.com/kura-s3/kura/internal/event/queue"
+	"github.com/kura-s3/kura/internal/fault"
+	"github.com/kura-s3/kura/internal/keys"
+)
+
+// openEvents opens what is stored of EventBridge: rules, connections, and deliveries on their way.
+func (s *server) openEvents(ctx context.Context, ring *keys.Ring) (err error) {
+	s.queue, err = queue.Open(ctx, queue.Config{Meta: s.engines.Meta})
+	if err != nil {
+		return err
+	}
+	s.events, err = event.Open(ctx, event.Config{
+		Meta: s.engines.Meta, Queue: s.queue, Secrets: ring, Region: s.config.Region, Endpoint: s.mayCall, Log: s.log,
+	})
+	return err
+}
+
+// mayCall says what is wrong with the URL of an API destination: it is HTTPS, or plain HTTP to this
+// machine while nobody else can reach this server. Where it leads is judged when it is dialled.
+func (s *server) mayCall(endpoint string) error {
+	u, err := url.Parse(endpoint)
+	if err == nil && u.Hostname() != "" && u.User == nil {
+		if u.Scheme == "https" {
+			return nil
+		}
+		if u.Scheme == "http" && s.config.AllowLoopbackTargets() && loopbackName(u.Hostname()) {
+			return nil
+		}
+	}
+	return fault.New(event.Invalid, "Parameter InvocationEndpoint is not valid. Reason: it must be an HTTPS URL.")
+}
+
+func loopbackName(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && a.Unmap().IsLoopback()
+}
+
+// forgetInterval is how often archives look for what they need not keep any more.
+const forgetInterval = time.Hour
+
+// startEvents begins what EventBridge does by itself, and gives Kura's own services their bus.
+func (s *server) startEvents(ctx context.Context) error {
+	grant, err := s.guard.System(ctx, "events", authz.Demand{Action: "events:PutEvents", Resource: authz.Resource{ARN: "*"}})
+	if err != nil {
+		return err
+	}
+	if s.bus, err = s.events.Publisher(grant); err != nil {
+		return err
+	}
+	s.background(s.events.RunSchedules)
+	s.background(s.events.RunReplays)
+	s.background(func(ctx context.Context) {
+		for tick := time.NewTicker(forgetInterval); ; {
+			select {
+			case <-ctx.Done():
+				tick.Stop()
+				return
+			case <-tick.C:
+			}
+			if err := s.events.Forget(ctx); err != nil && ctx.Err() == nil {
+				s.log.Error("event archives", "err", err)
+			}
+		}
+	})
+	return nil
+}

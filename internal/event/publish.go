@@ -1,0 +1,239 @@
+package event
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/kura-s3/kura/internal/authz"
+	"github.com/kura-s3/kura/internal/engine"
+	"github.com/kura-s3/kura/internal/event/pattern"
+	"github.com/kura-s3/kura/internal/event/queue"
+)
+
+// MaxEvent bounds an entry of PutEvents, and an event.
+const MaxEvent = 256 << 10
+
+// Publisher gives a Bus to Kura's own services. It needs events:PutEvents on "*", which only a
+// background job is granted.
+func (s *Store) Publisher(g authz.Grant) (Bus, error) {
+	if err := g.Require("events:PutEvents", "*"); err != nil {
+		return nil, err
+	}
+	return publisher{s}, nil
+}
+
+type publisher struct{ store *Store }
+
+// Publish implements Bus.
+func (p publisher) Publish(ctx context.Context, b *engine.Batch, events ...Event) (committed func(), err error) {
+	own := b == nil
+	if own {
+		b = &engine.Batch{}
+	}
+	var added []func()
+	for i := range events {
+		done, err := p.store.route(b, events[i].Account, DefaultBus, events[i], nil)
+		if err != nil {
+			return nil, err
+		}
+		added = append(added, done)
+	}
+	committed = func() {
+		for _, done := range added {
+			done()
+		}
+	}
+	if !own {
+		return committed, nil
+	}
+	if len(b.Writes) > 0 {
+		if err := p.store.meta.Commit(ctx, b); err != nil {
+			return nil, err
+		}
+	}
+	committed()
+	return committed, nil
+}
+
+// routed is an event on its way through the rules of a bus.
+type routed struct {
+	event    *Event
+	occasion occasion
+	document map[string]any
+	batch    *engine.Batch
+	out      []*queue.Delivery
+	// only are the ARNs of the rules that may get it; nil: all. Replays say so.
+	only []string
+}
+
+// route adds to b what the rules and archives of a bus make of an event. Call added when b was
+// committed.
+func (s *Store) route(b *engine.Batch, account, bus string, e Event, only []string) (added func(), err error) {
+	if e.ID == "" {
+		e.ID = newID()
+	}
+	if e.Region == "" {
+		e.Region = s.config.Region
+	}
+	if e.Time.IsZero() {
+		e.Time = s.now()
+	}
+	raw, err := e.raw()
+	if err != nil {
+		return nil, fmt.Errorf("event: %s %s: %w", e.Source, e.DetailType, err)
+	}
+	document, err := pattern.Decode(raw)
+	if err != nil {
+		return nil, fmt.Errorf("event: %s %s: %w", e.Source, e.DetailType, err)
+	}
+	r := &routed{event: &e, occasion: occasion{ingested: s.now(), raw: raw}, document: document.(map[string]any), batch: b, only: only}
+	rules, archives := s.receivers(account, bus)
+	for _, rule := range rules {
+		if rule.wants(r) {
+			s.deliver(rule, r)
+		}
+	}
+	kept := s.keep(archives, r)
+	queued, err := s.queue.Add(b, r.out...)
+	if err != nil {
+		return nil, err
+	}
+	return func() { queued(); kept() }, nil
+}
+
+func (r *Rule) wants(e *routed) bool {
+	switch {
+	case r.pattern == nil || r.State == Disabled:
+		return false
+	case e.event.ReadOnly && r.State != EnabledWithEvents:
+		return false
+	case e.only != nil && !slices.Contains(e.only, r.ARN):
+		return false
+	}
+	if sources := r.pattern.Sources(); sources != nil && !slices.Contains(sources, e.event.Source) {
+		return false
+	}
+	return r.pattern.Matches(e.document)
+}
+
+// deliver adds a delivery for each target of a rule.
+func (s *Store) deliver(r *Rule, e *routed) {
+	e.occasion.ruleARN, e.occasion.ruleName = r.ARN, r.Name
+	for i := range r.Targets {
+		d, err := s.delivery(r, &r.Targets[i], e)
+		if err != nil {
+			s.config.Log.Error("event: a target gets nothing", "rule", r.ARN, "target", r.Targets[i].ID, "err", err)
+			continue
+		}
+		if d != nil {
+			e.out = append(e.out, d)
+		}
+	}
+}
+
+// Hop is the Options of deliveries to buses: how often an event was sent on.
+type Hop struct{ Hops int }
+
+// FIFO is the Options of deliveries to queues that keep groups in order.
+type FIFO struct{ MessageGroup string }
+
+func (s *Store) delivery(r *Rule, t *RuleTarget, e *routed) (*queue.Delivery, error) {
+	now := s.now().UTC()
+	d := &queue.Delivery{
+		Target: t.ARN, Kind: KindOf(t.ARN), Account: r.Account, Cause: r.ARN, EventID: e.event.ID, Role: t.Role,
+		Created: now, Expires: now.Add(defaultMaxAge * time.Second), MaxRetries: defaultMaxRetries, DeadLetter: t.DeadLetter,
+	}
+	if t.MaxAge != nil {
+		d.Expires = now.Add(time.Duration(*t.MaxAge) * time.Second)
+	}
+	if t.MaxRetries != nil {
+		d.MaxRetries = int(*t.MaxRetries)
+	}
+	var options any
+	var err error
+	switch {
+	case d.Kind == KindBus:
+		if e.event.hops > 0 {
+			return nil, nil // an event is sent on once
+		}
+		d.Payload, options = e.occasion.raw, Hop{e.event.hops + 1}
+	case t.HTTP != nil:
+		options = t.HTTP
+	case t.MessageGroup != "":
+		options = FIFO{t.MessageGroup}
+	}
+	if options != nil {
+		if d.Options, err = json.Marshal(options); err != nil {
+			return nil, err
+		}
+	}
+	if d.Payload == nil {
+		d.Payload, err = t.input(&e.occasion)
+	}
+	return d, err
+}
+
+// Entry is an event that a client puts.
+type Entry struct {
+	Account, Bus               string
+	Source, DetailType, Detail string
+	Resources                  []string
+	Time                       time.Time
+	// Hops is how often it was sent on already.
+	Hops int
+}
+
+// PutEntry publishes a client's event. It needs events:PutEvents on the bus. Source is not looked at:
+// who may put which is a matter of the caller.
+func (s *Store) PutEntry(ctx context.Context, g authz.Grant, in Entry) (id string, err error) {
+	if err := g.Require("events:PutEvents", s.BusARN(in.Account, in.Bus)); err != nil {
+		return "", err
+	}
+	if _, err := s.bus(in.Account, in.Bus); err != nil {
+		return "", err
+	}
+	e := Event{
+		ID: newID(), Source: in.Source, DetailType: in.DetailType, Account: g.Principal().Account, Time: in.Time,
+		Resources: in.Resources, Detail: json.RawMessage(in.Detail), hops: in.Hops,
+	}
+	return e.ID, s.publishOn(ctx, in.Account, in.Bus, e)
+}
+
+// publishOn routes an event on a bus and commits.
+func (s *Store) publishOn(ctx context.Context, account, bus string, e Event) error {
+	var b engine.Batch
+	added, err := s.route(&b, account, bus, e, nil)
+	if err != nil {
+		return err
+	}
+	if len(b.Writes) > 0 {
+		if err := s.meta.Commit(context.WithoutCancel(ctx), &b); err != nil {
+			return err
+		}
+	}
+	added()
+	return nil
+}
+
+// Forward puts an event, as another bus sent it, on a bus; it needs events:PutEvents there.
+func (s *Store) Forward(ctx context.Context, g authz.Grant, busARN string, raw []byte, hops int) error {
+	if err := g.Require("events:PutEvents", busARN); err != nil {
+		return err
+	}
+	account, _, name, ok := s.splitARN(busARN)
+	if !ok {
+		return refuse(NotFound, "Event bus %s does not exist.", busARN)
+	}
+	if _, err := s.bus(account, name); err != nil {
+		return err
+	}
+	e, err := parseEvent(raw)
+	if err != nil {
+		return err
+	}
+	e.hops = hops
+	return s.publishOn(ctx, account, name, e)
+}

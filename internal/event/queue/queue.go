@@ -1,0 +1,398 @@
+// Package queue keeps what is on its way to targets: each delivery is a record, written by the commit
+// that decided it, and taken away by the commit that follows its arrival.
+//
+// Promises: a delivery is given to its carrier until the carrier has said that it arrived or is given
+// up (at least once), across restarts; deliveries to different targets lie in different lanes, so that
+// none waits for another's target; those of an ordered lane are given one by one, in the order in which
+// they were added. What is given up stays readable as a dead letter.
+package queue
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/kura-s3/kura/internal/engine"
+)
+
+// Delivery is one payload on its way to one target.
+type Delivery struct {
+	// Target is the ARN, or the name, of where it goes. Deliveries with the same Target share a lane.
+	Target string
+	// Kind says who carries it: a name in the carrier's registry.
+	Kind string
+	// Order, when not empty, keeps the deliveries with the same Order and Target in sequence.
+	Order string `json:",omitempty"`
+	// Account that sends, on whose behalf and because of what: the ARN of a rule, a bucket.
+	Account, Cause string
+	// EventID is the event's.
+	EventID string
+	// Role that sends; "" where Cause does itself.
+	Role string `json:",omitempty"`
+	// Payload is what arrives; Options say how, in the form that Kind knows.
+	Payload []byte
+	Options json.RawMessage `json:",omitempty"`
+	// Created, and how long and how often it is tried: Expires, MaxRetries (-1: as long as it lasts).
+	Created, Expires time.Time
+	MaxRetries       int
+	// DeadLetter is the ARN that gets it when it is given up, "" for none.
+	DeadLetter string `json:",omitempty"`
+	// Attempts are the last of Tries tries.
+	Attempts []Attempt `json:",omitempty"`
+	Tries    int       `json:",omitempty"`
+
+	key []byte
+}
+
+// Attempt is one try that failed.
+type Attempt struct {
+	Time  time.Time
+	Error string
+}
+
+const (
+	itemPrefix = "ev/q/"
+	deadPrefix = "ev/d/"
+	format     = 1
+	// keptAttempts bounds the attempts in a record, keptDead the dead letters.
+	keptAttempts = 10
+	keptDead     = 10_000
+	// orderedShards are the lanes over which one target's ordered deliveries are spread.
+	orderedShards = 16
+	orderedBit    = 1
+)
+
+var errRecord = errors.New("queue: a record does not decode")
+
+// Queue is safe for concurrent use.
+type Queue struct {
+	meta engine.Meta
+	now  func() time.Time
+	last atomic.Uint64
+
+	mu    sync.Mutex
+	woken map[Lane]struct{}
+	wake  chan struct{}
+
+	waiting atomic.Int64
+	dead    atomic.Int64
+}
+
+// Lane is where the deliveries to one target wait; of an ordered one, those of one shard of the keys.
+type Lane uint64
+
+// Ordered tells whether the deliveries of the lane are given one by one.
+func (l Lane) Ordered() bool { return l&orderedBit != 0 }
+
+func (l Lane) String() string { return fmt.Sprintf("%016x", uint64(l)) }
+
+// Config of a Queue.
+type Config struct {
+	// Meta keeps the records. Required.
+	Meta engine.Meta
+	// Now is the clock. Default time.Now.
+	Now func() time.Time
+}
+
+// Open continues the queue that meta holds.
+func Open(ctx context.Context, c Config) (*Queue, error) {
+	q := &Queue{meta: c.Meta, now: c.Now, woken: map[Lane]struct{}{}, wake: make(chan struct{}, 1)}
+	if q.now == nil {
+		q.now = time.Now
+	}
+	q.last.Store(uint64(q.now().UnixNano()))
+	it, err := q.meta.Scan(ctx, []byte(itemPrefix), engine.PrefixEnd([]byte(itemPrefix)))
+	if err != nil {
+		return nil, fmt.Errorf("queue: %w", err)
+	}
+	defer it.Close()
+	for it.Next() {
+		lane, err := laneOf(it.Key())
+		if err != nil {
+			return nil, err
+		}
+		q.waiting.Add(1)
+		q.woken[lane] = struct{}{}
+		if seq := binary.BigEndian.Uint64(it.Key()[keyLength-8:]); seq > q.last.Load() {
+			q.last.Store(seq)
+		}
+	}
+	if err := it.Err(); err != nil {
+		return nil, fmt.Errorf("queue: %w", err)
+	}
+	if len(q.woken) > 0 {
+		q.wake <- struct{}{}
+	}
+	return q, q.countDead(ctx)
+}
+
+// laneFor spreads targets by a hash: two that share a lane wait for each other and nothing else.
+func laneFor(d *Delivery) Lane {
+	h := fnv.New64a()
+	h.Write([]byte(d.Target))
+	if d.Order != "" {
+		o := fnv.New32a()
+		o.Write([]byte(d.Order))
+		h.Write([]byte{0, byte(o.Sum32() % orderedShards)})
+		return Lane(h.Sum64() | orderedBit)
+	}
+	return Lane(h.Sum64() &^ orderedBit)
+}
+
+func itemKey(l Lane, due time.Time, seq uint64) []byte {
+	key := append([]byte(itemPrefix), l.String()...)
+	key = binary.BigEndian.AppendUint64(append(key, '/'), uint64(due.UnixNano()))
+	return binary.BigEndian.AppendUint64(key, seq)
+}
+
+const keyLength = len(itemPrefix) + 16 + 1 + 16
+
+func laneOf(key []byte) (Lane, error) {
+	if len(key) != keyLength {
+		return 0, fmt.Errorf("%w: key of %d bytes", errRecord, len(key))
+	}
+	raw, err := hex.DecodeString(string(key[len(itemPrefix) : len(itemPrefix)+16]))
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", errRecord, err)
+	}
+	return Lane(binary.BigEndian.Uint64(raw)), nil
+}
+
+func dueOf(key []byte) time.Time {
+	return time.Unix(0, int64(binary.BigEndian.Uint64(key[keyLength-16:])))
+}
+
+// next gives ascending numbers, never the same twice.
+func (q *Queue) next() uint64 {
+	for {
+		old := q.last.Load()
+		n := max(old+1, uint64(q.now().UnixNano()))
+		if q.last.CompareAndSwap(old, n) {
+			return n
+		}
+	}
+}
+
+// Add writes deliveries with the commit of b. Call added once that commit has succeeded: their lanes
+// are awake from then on.
+func (q *Queue) Add(b *engine.Batch, deliveries ...*Delivery) (added func(), err error) {
+	lanes := make([]Lane, 0, len(deliveries))
+	for _, d := range deliveries {
+		if d.Created.IsZero() {
+			d.Created = q.now().UTC()
+		}
+		raw, err := encode(d)
+		if err != nil {
+			return nil, err
+		}
+		lane := laneFor(d)
+		due := q.now()
+		if lane.Ordered() {
+			due = time.Unix(0, 0) // the sequence alone keeps the order, whatever the clock does
+		}
+		b.Set(itemKey(lane, due, q.next()), raw)
+		lanes = append(lanes, lane)
+	}
+	return sync.OnceFunc(func() {
+		q.waiting.Add(int64(len(lanes)))
+		q.awake(lanes...)
+	}), nil
+}
+
+func encode(d *Delivery) ([]byte, error) {
+	raw, err := json.Marshal(d)
+	if err != nil {
+		return nil, fmt.Errorf("queue: %w", err)
+	}
+	return append([]byte{format}, raw...), nil
+}
+
+func decode(key, value []byte) (*Delivery, error) {
+	if len(value) < 1 || value[0] != format {
+		return nil, fmt.Errorf("%w: format", errRecord)
+	}
+	d := &Delivery{key: append([]byte(nil), key...)}
+	if err := json.Unmarshal(value[1:], d); err != nil {
+		return nil, fmt.Errorf("%w: %w", errRecord, err)
+	}
+	return d, nil
+}
+
+func (q *Queue) awake(lanes ...Lane) {
+	if len(lanes) == 0 {
+		return
+	}
+	q.mu.Lock()
+	for _, l := range lanes {
+		q.woken[l] = struct{}{}
+	}
+	q.mu.Unlock()
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Woken waits for lanes that got deliveries since it was last called; at first, all that have some.
+func (q *Queue) Woken(ctx context.Context) ([]Lane, error) {
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-q.wake:
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	lanes := make([]Lane, 0, len(q.woken))
+	for l := range q.woken {
+		lanes = append(lanes, l)
+	}
+	clear(q.woken)
+	return lanes, nil
+}
+
+// Due gives the oldest deliveries of a lane that are due, at most most. When none is due, it says when
+// the next one will be; zero when the lane is empty.
+func (q *Queue) Due(ctx context.Context, lane Lane, most int) (due []*Delivery, next time.Time, err error) {
+	lo := append([]byte(itemPrefix), lane.String()...)
+	it, err := q.meta.Scan(ctx, lo, engine.PrefixEnd(lo))
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	defer it.Close()
+	now := q.now()
+	for len(due) < most && it.Next() {
+		if at := dueOf(it.Key()); at.After(now) {
+			next = at
+			break
+		}
+		d, err := decode(it.Key(), it.Value())
+		if err != nil {
+			return nil, next, err
+		}
+		due = append(due, d)
+	}
+	return due, next, it.Err()
+}
+
+// Result is what became of a delivery. Exactly one of Again and Dead is set when it did not arrive.
+type Result struct {
+	Delivery *Delivery
+	// Err is why it did not arrive. Again is when it is tried next; zero: never.
+	Err   error
+	Again time.Time
+}
+
+// Done writes what became of deliveries that Due gave. Those of an ordered lane keep their place: the
+// carrier waits until Again by itself.
+func (q *Queue) Done(ctx context.Context, results ...Result) error {
+	var b engine.Batch
+	gone, dead := 0, 0
+	for _, r := range results {
+		d := r.Delivery
+		if r.Err == nil {
+			b.Delete(d.key)
+			gone++
+			continue
+		}
+		d.failed(q.now().UTC(), r.Err)
+		raw, err := encode(d)
+		if err != nil {
+			return err
+		}
+		lane := laneFor(d)
+		switch {
+		case r.Again.IsZero():
+			b.Delete(d.key)
+			b.Set(binary.BigEndian.AppendUint64([]byte(deadPrefix), q.next()), raw)
+			gone++
+			dead++
+		case lane.Ordered():
+			b.Set(d.key, raw)
+		default:
+			b.Delete(d.key)
+			b.Set(itemKey(lane, r.Again, q.next()), raw)
+		}
+	}
+	if err := q.meta.Commit(ctx, &b); err != nil {
+		return err
+	}
+	q.waiting.Add(-int64(gone))
+	q.dead.Add(int64(dead))
+	return q.trimDead(ctx)
+}
+
+func (d *Delivery) failed(at time.Time, err error) {
+	text := err.Error()
+	if len(text) > 300 {
+		text = text[:300]
+	}
+	d.Tries++
+	d.Attempts = append(d.Attempts, Attempt{at, text})
+	if n := len(d.Attempts); n > keptAttempts {
+		d.Attempts = d.Attempts[n-keptAttempts:]
+	}
+}
+
+// Waiting is the number of deliveries on their way, for metrics.
+func (q *Queue) Waiting() int64 { return q.waiting.Load() }
+
+// DeadLetters is the number of those that were given up and are kept.
+func (q *Queue) DeadLetters() int64 { return q.dead.Load() }
+
+func (q *Queue) countDead(ctx context.Context) error {
+	return q.eachDead(ctx, func([]byte, *Delivery) bool { q.dead.Add(1); return true })
+}
+
+// Dead calls fn for the deliveries that were given up, oldest first, until it returns false.
+func (q *Queue) Dead(ctx context.Context, fn func(*Delivery) bool) error {
+	return q.eachDead(ctx, func(_ []byte, d *Delivery) bool { return fn(d) })
+}
+
+func (q *Queue) eachDead(ctx context.Context, fn func(key []byte, d *Delivery) bool) error {
+	it, err := q.meta.Scan(ctx, []byte(deadPrefix), engine.PrefixEnd([]byte(deadPrefix)))
+	if err != nil {
+		return err
+	}
+	defer it.Close()
+	for it.Next() {
+		d, err := decode(it.Key(), it.Value())
+		if err != nil {
+			return err
+		}
+		if !fn(it.Key(), d) {
+			break
+		}
+	}
+	return it.Err()
+}
+
+// trimDead forgets the oldest tenth of the dead letters when there are too many.
+func (q *Queue) trimDead(ctx context.Context) error {
+	if q.dead.Load() <= keptDead {
+		return nil
+	}
+	var last []byte
+	n := 0
+	err := q.eachDead(ctx, func(key []byte, _ *Delivery) bool {
+		last = append(last[:0], key...)
+		n++
+		return n < keptDead/10
+	})
+	if err != nil {
+		return err
+	}
+	var b engine.Batch
+	b.DeleteRange([]byte(deadPrefix), append(last, 0))
+	if err := q.meta.Commit(ctx, &b); err != nil {
+		return err
+	}
+	q.dead.Add(-int64(n))
+	return nil
+}
