@@ -71,6 +71,9 @@ type Call struct {
 	inquiry   authz.Inquiry
 }
 
+// Inside tells a request that Kura itself makes from those of the network.
+func (c *Call) Inside() bool { return c.subject != nil }
+
 // NewCall begins a call. The Server makes one for each request; a test may, to look at what a
 // Responder writes.
 func NewCall(w http.ResponseWriter, r *http.Request) *Call {

@@ -397,6 +397,9 @@ func (s *Store) updateOnce(ctx context.Context, g authz.Grant, old *Bucket, chan
 	if err := checkLockChange(old.lock, &next); err != nil {
 		return nil, err
 	}
+	if err := checkReplicationChange(&next); err != nil {
+		return nil, err
+	}
 	raw, err := encodeBucket(&next)
 	if err != nil {
 		return nil, err

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/kura-s3/kura/internal/fault"
 )
 
 // Replication is a bucket's replication configuration, as Settings[SettingReplication] holds it in
@@ -161,6 +163,14 @@ func (c *Replication) Rule(id string) *ReplicationRule {
 		if c.Rules[i].ID == id && c.Rules[i].Enabled {
 			return &c.Rules[i]
 		}
+	}
+	return nil
+}
+
+// checkReplicationChange keeps the versions that replication is about.
+func checkReplicationChange(next *Bucket) error {
+	if len(next.Settings[SettingReplication]) > 0 && next.Versioning != VersioningEnabled {
+		return fault.New(InvalidBucketState, "A replication configuration is present on this bucket, so the versioning state cannot be changed.")
 	}
 	return nil
 }

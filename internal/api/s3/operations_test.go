@@ -60,6 +60,7 @@ var samples = map[string]sample{
 	"PutBucketRequestPayment":          {body: `<RequestPaymentConfiguration><Payer>BucketOwner</Payer></RequestPaymentConfiguration>`},
 	"PutBucketCors":                    {body: corsSample},
 	"PutBucketWebsite":                 {body: websiteSample},
+	"PutBucketReplication":             {body: replicationSample},
 
 	"PreflightRequest": {headers: []string{"Origin", "https://app.example", "Access-Control-Request-Method", "PUT"}},
 }
@@ -67,6 +68,10 @@ var samples = map[string]sample{
 const (
 	corsSample    = `<CORSConfiguration><CORSRule><AllowedMethod>PUT</AllowedMethod><AllowedOrigin>https://*.example</AllowedOrigin></CORSRule></CORSConfiguration>`
 	websiteSample = `<WebsiteConfiguration><IndexDocument><Suffix>key</Suffix></IndexDocument></WebsiteConfiguration>`
+
+	replicationSample = `<ReplicationConfiguration><Role>arn:aws:iam::111122223333:role/copier</Role><Rule><ID>all</ID><Priority>1</Priority>
+		<Filter><Prefix></Prefix></Filter><Status>Enabled</Status><DeleteMarkerReplication><Status>Enabled</Status></DeleteMarkerReplication>
+		<Destination><Bucket>arn:aws:s3:::copies</Bucket></Destination></Rule></ReplicationConfiguration>`
 
 	inventorySample = `<InventoryConfiguration><Id>x</Id><IsEnabled>true</IsEnabled><IncludedObjectVersions>All</IncludedObjectVersions>
 		<Destination><S3BucketDestination><Bucket>arn:aws:s3:::reports</Bucket><Format>CSV</Format></S3BucketDestination></Destination>
@@ -88,6 +93,9 @@ func (h *harness) send(u user, op *api.Op) *httptest.ResponseRecorder {
 	}
 	if op.Name() == "GetWebsite" {
 		return h.visit(op.Wire().Method, "bucket", "/")
+	}
+	if op == h.service.replicas[0] || op == h.service.replicas[1] {
+		return h.sendReplica(u, op)
 	}
 	w, s := op.Wire(), samples[op.Name()]
 	uri, _, _ := strings.Cut(w.URI, "?")

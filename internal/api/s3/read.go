@@ -265,6 +265,9 @@ func (o *readOutput) headers(c *api.Call) {
 	if info.Versioned {
 		set.put("X-Amz-Version-Id", info.VersionID)
 	}
+	if info.Replication != object.NotReplicated {
+		set.put("X-Amz-Replication-Status", info.Replication.String())
+	}
 	if o.object.Partial {
 		set.put("Content-Range", contentRange(o.object))
 	}

@@ -35,6 +35,9 @@ type Config struct {
 	// Control makes the service that shares S3's signing name, for requests below its path. Default:
 	// there is none.
 	Control func(*Service) Control
+	// Elsewhere tells whether a bucket that is not in this store is a destination of replication for an
+	// account. Default: there is none.
+	Elsewhere func(bucket, account string) bool
 	// DisplayName is the name of an account. Default: none has one.
 	DisplayName func(account string) string
 	// UseMFA uses up a code of the caller's own MFA device. Default: there are no devices.
@@ -68,6 +71,8 @@ type Service struct {
 	// post, preflight and the website's operation are in no API model.
 	post, preflight *api.Op
 	website         *site
+	// replicas are the operations of replication: to make one, and to read one for elsewhere.
+	replicas [2]*api.Op
 	// control is nil when there is none.
 	control Control
 }
@@ -79,6 +84,7 @@ func New(c Config) *Service {
 	}
 	s := &Service{config: c}
 	s.post, s.preflight = s.postObject(), s.preflightOp()
+	s.replicas[0], s.replicas[1] = s.replicaOps()
 	s.website = &site{Service: s}
 	s.website.op = s.website.declare()
 	s.ops = slices.Concat(
@@ -87,7 +93,7 @@ func New(c Config) *Service {
 		s.readOps(), s.writeOps(), s.deleteOps(), s.attributesOps(), s.objectTaggingOps(),
 		s.multipartOps(), s.listOps(),
 		s.corsOps(), s.websiteOps(), s.paymentOps(), s.storageConfigOps(), s.metricsOps(), s.inventoryOps(),
-		s.objectLockOps(),
+		s.objectLockOps(), s.replicationOps(),
 	)
 	s.router = newRouter(s.ops)
 	if c.Control != nil {
@@ -101,7 +107,7 @@ func (s *Service) Name() string { return "s3" }
 
 // Ops are all operations.
 func (s *Service) Ops() []*api.Op {
-	ops := append([]*api.Op{s.post, s.preflight, s.website.op}, s.ops...)
+	ops := append([]*api.Op{s.post, s.preflight, s.website.op, s.replicas[0], s.replicas[1]}, s.ops...)
 	if s.control != nil {
 		ops = append(ops, s.control.Ops()...)
 	}
@@ -110,6 +116,9 @@ func (s *Service) Ops() []*api.Op {
 
 // Route finds the operation.
 func (s *Service) Route(c *api.Call) (*api.Op, error) {
+	if r := replicaOf(c); r != nil {
+		return s.routeReplica(c, r), nil
+	}
 	if s.control != nil && s.control.Claims(c.R) {
 		c.Service = s.control
 		return s.control.Route(c)

@@ -41,7 +41,6 @@ func (s *Service) unconfiguredOps() []*api.Op {
 	no := false
 	return []*api.Op{
 		unconfigured[s3wire.GetBucketLifecycleConfigurationInput](s, &s3wire.GetBucketLifecycleConfiguration, "s3:GetLifecycleConfiguration", absent[s3wire.GetBucketLifecycleConfigurationOutput](noSuchLifecycle)),
-		unconfigured[s3wire.GetBucketReplicationInput](s, &s3wire.GetBucketReplication, "s3:GetReplicationConfiguration", absent[s3wire.GetBucketReplicationOutput](noSuchReplication)),
 		unconfigured[s3wire.GetBucketLoggingInput](s, &s3wire.GetBucketLogging, "s3:GetBucketLogging", fixed(s3wire.GetBucketLoggingOutput{})),
 		unconfigured[s3wire.GetBucketNotificationConfigurationInput](s, &s3wire.GetBucketNotificationConfiguration, "s3:GetBucketNotification", fixed(s3wire.GetBucketNotificationConfigurationOutput{})),
 
