@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/events"
 	"github.com/kura-s3/kura/internal/api/iam"
 	"github.com/kura-s3/kura/internal/api/organizations"
 	"github.com/kura-s3/kura/internal/api/s3"
@@ -28,7 +29,7 @@ func (s *server) openServices(ctx context.Context) error {
 	}
 	s.authn = authn.New(authn.Config{
 		Credentials: s.identities, Anonymous: identity.Anonymous(), Region: s.config.Region,
-		Services: []string{"s3", "iam", "sts", "organizations"},
+		Services: []string{"s3", "iam", "sts", "organizations", "events"},
 	})
 
 	var err error
@@ -40,6 +41,7 @@ func (s *server) openServices(ctx context.Context) error {
 			}),
 			iam.New(iam.Config{Identities: s.identities, Authn: s.authn, Log: s.log}),
 			organizations.New(organizations.Config{Identities: s.identities, Authn: s.authn, Log: s.log}),
+			events.New(events.Config{Events: s.events, Authn: s.authn, Log: s.log}),
 			sts.New(sts.Config{Identities: s.identities, Guard: s.guard, Authn: s.authn, Log: s.log}),
 		},
 		Guard:      s.guard,

@@ -153,7 +153,7 @@ func (s *Store) CreateArchive(ctx context.Context, g authz.Grant, account, name,
 	return a, s.commit(ctx, &e)
 }
 
-func newSlot() string { return strings.ReplaceAll(newID(), "-", "") }
+func newSlot() string { return strings.ReplaceAll(NewID(), "-", "") }
 
 // UpdateArchive needs events:UpdateArchive.
 func (s *Store) UpdateArchive(ctx context.Context, g authz.Grant, account, name string, in ArchiveSpec) (*Archive, error) {

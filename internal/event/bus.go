@@ -70,6 +70,22 @@ func (s *Store) bus(account, name string) (*BusInfo, error) {
 	return nil, refuse(NotFound, "Event bus %s does not exist.", name)
 }
 
+// BusExists tells whether there is a bus of that name or ARN.
+func (s *Store) BusExists(account, nameOrARN string) error {
+	account, name, err := s.BusName(account, nameOrARN)
+	if err != nil {
+		return err
+	}
+	_, err = s.bus(account, name)
+	return err
+}
+
+// Owner is the account in an ARN of this service.
+func (s *Store) Owner(arn string) (string, error) {
+	account, _, _, err := s.tagged(arn)
+	return account, err
+}
+
 // BusResource is a bus as what a demand is about, with its policy.
 func (s *Store) BusResource(account, name string) authz.Resource {
 	r := authz.Resource{ARN: s.BusARN(account, name), Account: account}

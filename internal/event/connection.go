@@ -156,7 +156,7 @@ func (s *Store) CreateConnection(ctx context.Context, g authz.Grant, account, na
 	}
 	now := s.moment()
 	c := &Connection{
-		Account: account, Name: name, ARN: s.arn(account, "connection/"+name+"/"+newID()), Type: in.Type,
+		Account: account, Name: name, ARN: s.arn(account, "connection/"+name+"/"+NewID()), Type: in.Type,
 		State: "AUTHORIZED", Created: now, Modified: now, Authorized: now,
 	}
 	if in.Description != nil {

@@ -90,7 +90,7 @@ func (s *Store) CreateApiDestination(ctx context.Context, g authz.Grant, account
 		return nil, refuse(LimitExceeded, "The requested resource exceeds the maximum number allowed.")
 	}
 	d := &Destination{
-		Account: account, Name: name, ARN: s.arn(account, "api-destination/"+name+"/"+newID()), Rate: defaultRate,
+		Account: account, Name: name, ARN: s.arn(account, "api-destination/"+name+"/"+NewID()), Rate: defaultRate,
 		Created: s.moment(), Modified: s.moment(),
 	}
 	if err := s.applyDestination(d, in); err != nil {

@@ -417,7 +417,7 @@ func BenchmarkPublish(b *testing.B) {
 	w := newBench(b)
 	arn := w.destinationTo("d", "https://example.com")
 	for i := range 100 {
-		w.rule("r"+newID(), DefaultBus, `{"source":["aws.config"],"detail":{"resourceId":["b`+string(rune('0'+i%10))+newID()+`",{"prefix":"only"}]}}`)
+		w.rule("r"+NewID(), DefaultBus, `{"source":["aws.config"],"detail":{"resourceId":["b`+string(rune('0'+i%10))+NewID()+`",{"prefix":"only"}]}}`)
 	}
 	w.rule("hit", DefaultBus, `{"source":["aws.config"],"detail":{"newEvaluationResult":{"complianceType":["NON_COMPLIANT"]}}}`, RuleTarget{ID: "x", ARN: arn})
 	bus, err := w.Publisher(w.all)

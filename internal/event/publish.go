@@ -73,7 +73,7 @@ type routed struct {
 // committed.
 func (s *Store) route(b *engine.Batch, account, bus string, e Event, only []string) (added func(), err error) {
 	if e.ID == "" {
-		e.ID = newID()
+		e.ID = NewID()
 	}
 	if e.Region == "" {
 		e.Region = s.config.Region
@@ -196,7 +196,7 @@ func (s *Store) PutEntry(ctx context.Context, g authz.Grant, in Entry) (id strin
 		return "", err
 	}
 	e := Event{
-		ID: newID(), Source: in.Source, DetailType: in.DetailType, Account: g.Principal().Account, Time: in.Time,
+		ID: NewID(), Source: in.Source, DetailType: in.DetailType, Account: g.Principal().Account, Time: in.Time,
 		Resources: in.Resources, Detail: json.RawMessage(in.Detail), hops: in.Hops,
 	}
 	return e.ID, s.publishOn(ctx, in.Account, in.Bus, e)
