@@ -60,7 +60,8 @@ type conn struct {
 	received      atomic.Int64
 	writing       atomic.Int64 // the watcher's round in which the running Write began, else 0
 
-	pace pace // of the watcher
+	pace   pace // of the watcher
+	answer gathered
 
 	// Of the registry, under its lock.
 	place  *list.Element // among the strangers
@@ -94,9 +95,17 @@ func (c *conn) Read(b []byte) (int, error) {
 
 // Write tells the watcher how long the client takes.
 func (c *conn) Write(b []byte) (int, error) {
+	all, more := c.answer.take(b)
+	if more {
+		return len(b), nil
+	}
 	c.writing.Store(c.registry.round.Load())
-	n, err := c.Conn.Write(b)
+	n, err := c.Conn.Write(all)
 	c.writing.Store(0)
+	if n > len(b) || err == nil {
+		n = len(b)
+	}
+	c.answer.done()
 	return n, err
 }
 

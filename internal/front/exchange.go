@@ -32,6 +32,7 @@ type exchange struct {
 	w       http.ResponseWriter
 	peer    Peer
 	conn    *conn
+	head    bool // the request is a HEAD: its answer has no body
 	started bool // the answer has begun
 	upload  bool // holds a place in the gate
 	body    body
@@ -56,8 +57,21 @@ func (x *exchange) Write(b []byte) (int, error) {
 func (x *exchange) WriteHeader(status int) {
 	if status >= 200 {
 		x.begin()
+		x.gather(status)
 	}
 	x.w.WriteHeader(status)
+}
+
+// gather lets header and body of a small answer leave in one write where net/http would make two.
+func (x *exchange) gather(status int) {
+	if x.head || x.peer.TLSVersion != "" || status != http.StatusOK && status != http.StatusPartialContent {
+		return
+	}
+	if v := x.w.Header()["Content-Length"]; len(v) == 1 {
+		if n, err := strconv.Atoi(v[0]); err == nil && n >= gatherFrom && n <= gatherTo {
+			x.conn.answer.expect(n)
+		}
+	}
 }
 
 // begin notes that the answer begins. What is left of the body is then read and thrown away by
@@ -139,7 +153,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "misdirected", http.StatusMisdirectedRequest)
 		return
 	}
-	x := &exchange{Context: r.Context(), w: w, conn: c}
+	x := &exchange{Context: r.Context(), w: w, conn: c, head: r.Method == http.MethodHead}
 	x.peer.Listener = c.listener
 	x.peer.RequestID, x.peer.HostID = s.newID()
 	if r.TLS != nil {
