@@ -32,8 +32,10 @@ const AccessDenied = "Access Denied"
 // its ARN is cited, as AWS does for explicit denies that are not the resource's own.
 func (d Decision) Message(req *Request) string {
 	p := &req.Principal
-	if sentence := d.stsSentence(req); sentence != "" {
-		return sentence
+	for _, sentence := range [...]string{d.stsSentence(req), d.kmsSentence(req)} {
+		if sentence != "" {
+			return sentence
+		}
 	}
 	if d.Allowed() || d.CrossAccount || !p.Type.hasAccount() {
 		return AccessDenied
@@ -59,6 +61,19 @@ func (d Decision) Message(req *Request) string {
 		b.WriteString(": " + d.Document.name)
 	}
 	return b.String()
+}
+
+// kmsSentence is what KMS says across accounts: the same of a key that does not exist.
+func (d Decision) kmsSentence(req *Request) string {
+	switch p := &req.Principal; {
+	case d.Allowed() || !d.CrossAccount || !p.Type.hasAccount() || !strings.HasPrefix(req.Action, "kms:"):
+		return ""
+	case strings.EqualFold(req.Action, "kms:Decrypt") || strings.EqualFold(req.Action, "kms:ReEncryptFrom"):
+		return "The ciphertext refers to a customer master key that does not exist, does not exist in this region, or you are not allowed to access."
+	default:
+		return "User: " + p.ARN + " is not authorized to perform: " + req.Action + " on resource: " + req.Resource +
+			" because the resource does not exist in this Region, no resource-based policies allow access, or a resource-based policy explicitly denies access"
+	}
 }
 
 // stsSentence is what STS says across accounts and to web identities.

@@ -126,7 +126,7 @@ func (s *server) close() error {
 func (s *server) open(ctx context.Context) error {
 	started := time.Now()
 	steps := []func(context.Context) error{
-		s.openEngines, s.openListeners, s.openStores, s.openServices, s.startScrub,
+		s.openEngines, s.openListeners, s.openStores, s.openServices, s.startScrub, s.startKeyTimes,
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {

@@ -2,7 +2,9 @@ package app
 
 import (
 	"context"
+	"time"
 
+	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/keys"
 	"github.com/kura-s3/kura/internal/kms"
 )
@@ -17,4 +19,40 @@ func (s *server) openKMS(ctx context.Context, ring *keys.Ring) (err error) {
 	}
 	s.onClose(s.kms.Close)
 	return nil
+}
+
+// keyTimes is how often is looked whether a key is to be erased or rotated. What must not be used any more
+// is refused to the second; this is when it goes.
+const keyTimes = time.Minute
+
+// startKeyTimes erases and rotates keys when their time has come.
+func (s *server) startKeyTimes(context.Context) error {
+	s.background(func(ctx context.Context) {
+		tick := time.NewTicker(keyTimes)
+		defer tick.Stop()
+		for {
+			if err := s.keepKeys(ctx); err != nil && ctx.Err() == nil {
+				s.log.Error("keys: what was due is not done", "err", err)
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+		}
+	})
+	return nil
+}
+
+func (s *server) keepKeys(ctx context.Context) error {
+	if !s.kms.Due() {
+		return nil
+	}
+	grant, err := s.guard.System(ctx, kms.Housekeeping, authz.Demand{
+		Action: kms.HousekeepingAction, Resource: authz.Resource{ARN: kms.HousekeepingARN},
+	})
+	if err != nil {
+		return err
+	}
+	return s.kms.Housekeep(ctx, grant)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/kura-s3/kura/internal/api"
 	"github.com/kura-s3/kura/internal/api/events"
 	"github.com/kura-s3/kura/internal/api/iam"
+	"github.com/kura-s3/kura/internal/api/kms"
 	"github.com/kura-s3/kura/internal/api/organizations"
 	"github.com/kura-s3/kura/internal/api/s3"
 	"github.com/kura-s3/kura/internal/api/sts"
@@ -29,7 +30,7 @@ func (s *server) openServices(ctx context.Context) error {
 	}
 	s.authn = authn.New(authn.Config{
 		Credentials: s.identities, Anonymous: identity.Anonymous(), Region: s.config.Region,
-		Services: []string{"s3", "iam", "sts", "organizations", "events"},
+		Services: []string{"s3", "iam", "sts", "organizations", "events", "kms"},
 	})
 
 	var err error
@@ -42,6 +43,7 @@ func (s *server) openServices(ctx context.Context) error {
 			iam.New(iam.Config{Identities: s.identities, Authn: s.authn, Log: s.log}),
 			organizations.New(organizations.Config{Identities: s.identities, Authn: s.authn, Log: s.log}),
 			events.New(events.Config{Events: s.events, Authn: s.authn, Log: s.log}),
+			kms.New(kms.Config{Keys: s.kms, Authn: s.authn, Log: s.log}),
 			sts.New(sts.Config{Identities: s.identities, Guard: s.guard, Authn: s.authn, Log: s.log}),
 		},
 		Guard:      s.guard,

@@ -25,6 +25,9 @@ type Use struct {
 	Alias string
 	// Granted: the operation itself gives the caller this right (who retires a grant).
 	Granted bool
+	// Passing is the grant that kms:CreateGrant is to make. Who may make grants by a grant alone may pass on
+	// no more than it has.
+	Passing *NewGrant
 	// Keys are condition keys of the action beside those of every use.
 	Keys authz.Keys
 }
@@ -45,7 +48,7 @@ func (s *Store) resource(u *Use) authz.Resource {
 	k := u.Key
 	return authz.Resource{
 		ARN: k.ARN, Account: k.Account, Policy: k.Policy, MustAllow: true,
-		Granted: u.Granted || k.granted(u.Action, u.Context, u.By),
+		Granted: u.Granted || u.granted(),
 	}
 }
 

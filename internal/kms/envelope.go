@@ -171,48 +171,104 @@ func (s *Store) dataKey(ctx context.Context, g authz.Grant, action string, k *Ke
 	return plain, wrapped, nil
 }
 
-// Encrypt encrypts up to 4,096 bytes under a symmetric key. It needs kms:Encrypt on k.
-func (s *Store) Encrypt(ctx context.Context, g authz.Grant, k *Key, plain []byte, context map[string]string) ([]byte, error) {
-	if err := s.ready(g, "kms:Encrypt", k, context); err != nil {
+// Sealing is how something is encrypted directly: by which key, and in what way.
+type Sealing struct {
+	Key *Key
+	// Context is the encryption context; of symmetric keys only.
+	Context map[string]string
+	// Algorithm is SYMMETRIC_DEFAULT ("") or one of RSA.
+	Algorithm string
+}
+
+func (u *Sealing) symmetric() bool {
+	return u.Algorithm == "" || u.Algorithm == string(SymmetricDefault)
+}
+
+// plainRSA refuses an encryption context where nothing would bind it.
+func (u *Sealing) plainRSA() error {
+	if len(u.Context) > 0 {
+		return refuse(Invalid, "EncryptionContext is not supported with asymmetric keys.")
+	}
+	return nil
+}
+
+// Encrypt encrypts up to 4,096 bytes. It needs kms:Encrypt on the key.
+func (s *Store) Encrypt(ctx context.Context, g authz.Grant, by Sealing, plain []byte) ([]byte, error) {
+	return s.encrypt(ctx, g, "Encrypt", by, plain)
+}
+
+func (s *Store) encrypt(ctx context.Context, g authz.Grant, operation string, by Sealing, plain []byte) ([]byte, error) {
+	if !by.symmetric() {
+		if err := by.plainRSA(); err != nil {
+			return nil, err
+		}
+		return s.encryptRSA(ctx, g, operation, by.Key, plain, by.Algorithm)
+	}
+	if err := s.ready(g, "kms:"+operation, by.Key, by.Context); err != nil {
 		return nil, err
 	}
-	if len(plain) > MaxPlaintext {
+	if len(plain) > MaxPlaintext && operation == "Encrypt" {
 		return nil, refuse(Invalid, "1 validation error detected: Value at 'plaintext' failed to satisfy constraint: Member must have length less than or equal to %d", MaxPlaintext)
 	}
-	blob, err := s.wrap(ctx, k, plain, context)
+	sealed, err := s.wrap(ctx, by.Key, plain, by.Context)
 	if err != nil {
 		return nil, err
 	}
-	s.note(g, "kms:Encrypt", k, context)
-	return blob, nil
+	s.note(g, "kms:"+operation, by.Key, by.Context)
+	return sealed, nil
+}
+
+// Open is Decrypt for ciphertexts of every kind, for callers that name the key. It tells the id of the
+// material too, for symmetric keys. It needs kms:Decrypt on the key.
+func (s *Store) Open(ctx context.Context, g authz.Grant, by Sealing, sealed []byte) (plain []byte, material string, err error) {
+	return s.decrypt(ctx, g, "Decrypt", by, sealed)
+}
+
+func (s *Store) decrypt(ctx context.Context, g authz.Grant, operation string, by Sealing, sealed []byte) (plain []byte, material string, err error) {
+	if !by.symmetric() {
+		if err := by.plainRSA(); err != nil {
+			return nil, "", err
+		}
+		plain, err = s.decryptRSA(ctx, g, operation, by.Key, sealed, by.Algorithm)
+		return plain, "", err
+	}
+	if err := s.ready(g, "kms:"+operation, by.Key, by.Context); err != nil {
+		return nil, "", err
+	}
+	of, err := s.KeyOf(sealed)
+	switch {
+	case err != nil && fault.Is(err, UnknownCiphertext), err == nil && of.ID != by.Key.ID:
+		return nil, "", refuse(IncorrectKey, "The key ID in the request does not identify a CMK that can perform this operation.")
+	case err != nil:
+		return nil, "", err
+	}
+	plain, m, err := s.unwrap(ctx, by.Key, sealed, by.Context)
+	if err != nil {
+		return nil, "", err
+	}
+	s.note(g, "kms:"+operation, by.Key, by.Context)
+	return plain, m.ID, nil
+}
+
+// ReEncrypt opens a ciphertext and encrypts what it holds anew; the plaintext stays here. It needs
+// kms:ReEncryptFrom on the one key and kms:ReEncryptTo on the other.
+func (s *Store) ReEncrypt(ctx context.Context, g authz.Grant, from, to Sealing, sealed []byte) (anew []byte, material string, err error) {
+	plain, material, err := s.decrypt(ctx, g, "ReEncryptFrom", from, sealed)
+	if err != nil {
+		return nil, "", err
+	}
+	anew, err = s.encrypt(ctx, g, "ReEncryptTo", to, plain)
+	return anew, material, err
 }
 
 // Decrypt opens a ciphertext of a symmetric key, which it names itself (KeyOf). It needs kms:Decrypt on
 // that key.
 func (s *Store) Decrypt(ctx context.Context, g authz.Grant, wrapped []byte, context map[string]string) (plain []byte, k *Key, err error) {
-	plain, k, _, err = s.open(ctx, g, "kms:Decrypt", wrapped, context)
+	if k, err = s.KeyOf(wrapped); err != nil {
+		return nil, nil, err
+	}
+	plain, _, err = s.decrypt(ctx, g, "Decrypt", Sealing{Key: k, Context: context}, wrapped)
 	return plain, k, err
-}
-
-// Open is Decrypt that tells the id of the material too.
-func (s *Store) Open(ctx context.Context, g authz.Grant, wrapped []byte, context map[string]string) (plain []byte, k *Key, material string, err error) {
-	return s.open(ctx, g, "kms:Decrypt", wrapped, context)
-}
-
-func (s *Store) open(ctx context.Context, g authz.Grant, action string, wrapped []byte, context map[string]string) ([]byte, *Key, string, error) {
-	k, err := s.KeyOf(wrapped)
-	if err != nil {
-		return nil, nil, "", err
-	}
-	if err := s.ready(g, action, k, context); err != nil {
-		return nil, nil, "", err
-	}
-	plain, m, err := s.unwrap(ctx, k, wrapped, context)
-	if err != nil {
-		return nil, nil, "", err
-	}
-	s.note(g, action, k, context)
-	return plain, k, m.ID, nil
 }
 
 // note puts a use on a caller's behalf into the record of the request that it is made for.

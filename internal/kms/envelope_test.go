@@ -56,7 +56,7 @@ func TestCanonicalContextsDiffer(t *testing.T) {
 	k := h.create(kms.NewKey{})
 	contexts := []map[string]string{{"ab": "c"}, {"a": "bc"}, {"abc": ""}, {"": "abc"}, {"a": "", "bc": ""}, {"a": "b", "c": ""}}
 	for i, c := range contexts {
-		blob, err := h.Encrypt(t.Context(), h.all(), k, []byte("x"), c)
+		blob, err := h.Encrypt(t.Context(), h.all(), kms.Sealing{Key: k, Context: c}, []byte("x"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -78,7 +78,7 @@ func TestEveryUseNeedsItsGrant(t *testing.T) {
 	} {
 		_, _, err := h.GenerateDataKey(ctx, g, k, nil, 32)
 		h.wants(err, authz.NotGranted, "")
-		_, err = h.Encrypt(ctx, g, k, []byte("x"), nil)
+		_, err = h.Encrypt(ctx, g, kms.Sealing{Key: k}, []byte("x"))
 		h.wants(err, authz.NotGranted, "")
 		_, _, err = h.Decrypt(ctx, g, wrapped, nil)
 		h.wants(err, authz.NotGranted, "")
@@ -94,13 +94,13 @@ func TestEveryUseNeedsItsGrant(t *testing.T) {
 func TestContextsAreBounded(t *testing.T) {
 	h := newHarness(t)
 	k := h.create(kms.NewKey{})
-	_, err := h.Encrypt(t.Context(), h.all(), k, []byte("x"), map[string]string{"a": strings.Repeat("x", 8193)})
+	_, err := h.Encrypt(t.Context(), h.all(), kms.Sealing{Key: k, Context: map[string]string{"a": strings.Repeat("x", 8193)}}, []byte("x"))
 	if err == nil {
 		t.Error("a context of more than 8 KiB was taken")
 	}
-	_, err = h.Encrypt(t.Context(), h.all(), k, []byte("x"), map[string]string{"Team": "red", "team": "blue"})
+	_, err = h.Encrypt(t.Context(), h.all(), kms.Sealing{Key: k, Context: map[string]string{"Team": "red", "team": "blue"}}, []byte("x"))
 	h.wants(err, kms.Invalid, "differ in case")
-	_, err = h.Encrypt(t.Context(), h.all(), k, make([]byte, 4097), nil)
+	_, err = h.Encrypt(t.Context(), h.all(), kms.Sealing{Key: k, Context: nil}, make([]byte, 4097))
 	h.wants(err, kms.Invalid, "4096")
 	for _, n := range []int{0, -1, 1025} {
 		_, _, err = h.GenerateDataKey(t.Context(), h.all(), k, nil, n)

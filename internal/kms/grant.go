@@ -2,6 +2,7 @@ package kms
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -104,12 +105,46 @@ func (s *grantSet) each(p *policy.Principal, owner string, fn func(*Grant) bool)
 	return false
 }
 
-// grants tells whether a grant lets the caller do action ("kms:Decrypt") in context.
-func (k *Key) granted(action string, context map[string]string, p *policy.Principal) bool {
-	operation, ok := strings.CutPrefix(action, "kms:")
-	return ok && k.grants.each(p, k.Account, func(g *Grant) bool {
-		return slices.Contains(g.Operations, operation) && g.admits(operation, context)
+// granted tells whether a grant lets the caller make this use.
+func (u *Use) granted() bool {
+	operation, ok := strings.CutPrefix(u.Action, "kms:")
+	if !ok || operation == createGrant && u.Passing == nil {
+		return false
+	}
+	return u.Key.grants.each(u.By, u.Key.Account, func(g *Grant) bool {
+		return slices.Contains(g.Operations, operation) && g.admits(operation, u.Context) &&
+			(operation != createGrant || g.contains(u.Passing))
 	})
+}
+
+// createGrant is the operation that a grantee may pass on only in part.
+const createGrant = "CreateGrant"
+
+// contains tells whether what g allows includes all that n allows: no operation more, and the
+// encryption context constrained at least as much.
+func (g *Grant) contains(n *NewGrant) bool {
+	for _, operation := range n.Operations {
+		if !slices.Contains(g.Operations, operation) {
+			return false
+		}
+	}
+	switch {
+	case len(g.Equals) > 0:
+		return maps.Equal(g.Equals, n.Equals)
+	case len(g.Subset) > 0:
+		return includes(n.Equals, g.Subset) || includes(n.Subset, g.Subset)
+	}
+	return true
+}
+
+// includes tells whether all pairs of part are in whole.
+func includes(whole, part map[string]string) bool {
+	for name, value := range part {
+		if got, ok := whole[name]; !ok || got != value {
+			return false
+		}
+	}
+	return true
 }
 
 // constrained are the operations that take an encryption context, which constraints speak of.
@@ -126,12 +161,5 @@ func (g *Grant) admits(operation string, context map[string]string) bool {
 	if len(g.Equals) > 0 && len(context) != len(g.Equals) {
 		return false
 	}
-	for _, want := range []map[string]string{g.Equals, g.Subset} {
-		for name, value := range want {
-			if got, ok := context[name]; !ok || got != value {
-				return false
-			}
-		}
-	}
-	return true
+	return includes(context, g.Equals) && includes(context, g.Subset)
 }

@@ -1,0 +1,182 @@
+package kms
+
+import (
+	"context"
+	"strings"
+
+	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/wire"
+	"github.com/kura-s3/kura/internal/audit"
+	"github.com/kura-s3/kura/internal/authz"
+	"github.com/kura-s3/kura/internal/fault"
+	"github.com/kura-s3/kura/internal/kms"
+	"github.com/kura-s3/kura/policy"
+)
+
+// deed says how an operation's input names its key, and what else decides.
+type deed[In any] struct {
+	// key is what names the key. Required.
+	key func(*In) *string
+	// context is the encryption context. Optional.
+	context func(*In) map[string]string
+	// tokens are the grant tokens. Optional.
+	tokens func(*In) []string
+	// keys are the condition keys of the operation's own. Optional.
+	keys func(*In) policy.Keys
+	// passing is the grant that is to be made. Optional.
+	passing func(*In) *kms.NewGrant
+}
+
+// asked is what an input asks for, as far as it decides.
+type asked struct {
+	use    kms.Use
+	tokens []string
+}
+
+func (d *deed[In]) use(in *In) asked {
+	var a asked
+	if d.keys != nil {
+		a.use.Keys = d.keys(in)
+	}
+	if d.context != nil {
+		a.use.Context = d.context(in)
+	}
+	if d.tokens != nil {
+		a.tokens = d.tokens(in)
+	}
+	if d.passing != nil {
+		a.use.Passing = d.passing(in)
+	}
+	return a
+}
+
+// target is the key that a request names.
+type target struct {
+	kms.Ref
+	key *kms.Key
+	// missing is why there is none.
+	missing error
+}
+
+func caller(c *api.Call) *policy.Principal { return &c.Caller.Subject.Principal }
+
+// find resolves what a request means by a key.
+func (e edge) find(c *api.Call, ref *string) (target, error) {
+	var t target
+	var err error
+	if t.Ref, err = kms.ParseRef(text(ref), caller(c).Account, e.keys.Region()); err != nil {
+		return t, err
+	}
+	t.key, t.missing = e.keys.Resolve(t.Ref)
+	return t, nil
+}
+
+// demand asks for action on the target. Of a key that does not exist only the caller's own policies say
+// whether the caller hears so.
+func (e edge) demand(t target, u kms.Use) authz.Demand {
+	if t.key == nil {
+		return authz.Demand{Action: u.Action, Resource: authz.Resource{ARN: t.ARN(), Account: t.Account}, Keys: u.Keys}
+	}
+	u.Key, u.Alias = t.key, t.Alias
+	return e.keys.DemandUse(u)
+}
+
+// demands of an operation on one key.
+func (e edge) demands(c *api.Call, action string, a asked, ref *string) ([]authz.Demand, error) {
+	t, err := e.find(c, ref)
+	if err == nil {
+		err = e.keys.CheckTokens(a.tokens)
+	}
+	if err != nil {
+		return nil, err
+	}
+	a.use.Action, a.use.By = action, caller(c)
+	return []authz.Demand{e.demand(t, a.use)}, nil
+}
+
+// onKey declares an operation on one key: it demands the action of its name on that key.
+func onKey[In, Out any](e edge, w *wire.Operation, access api.Access, d deed[In], do func(context.Context, authz.Grant, *kms.Key, *In) (*Out, error)) *api.Op {
+	action := "kms:" + w.Name
+	return api.Declare(api.Decl[In, Out]{
+		Wire: w, Class: audit.Management, Access: access,
+		Demands: func(c *api.Call, in *In) ([]authz.Demand, error) { return e.demands(c, action, d.use(in), d.key(in)) },
+		Do: func(ctx context.Context, g authz.Grant, c *api.Call, in *In) (*Out, error) {
+			t, err := e.find(c, d.key(in))
+			if err == nil {
+				err = t.missing
+			}
+			if err != nil {
+				return nil, err
+			}
+			// Some operations are answered here, without the domain; this is their check.
+			if err := g.Require(action, t.key.ARN); err != nil {
+				return nil, err
+			}
+			return do(ctx, g, t.key, in)
+		},
+	})
+}
+
+// act is onKey for operations whose output has no members.
+func act[In, Out any](e edge, w *wire.Operation, access api.Access, d deed[In], do func(context.Context, authz.Grant, *kms.Key, *In) error) *api.Op {
+	return onKey(e, w, access, d, func(ctx context.Context, g authz.Grant, k *kms.Key, in *In) (*Out, error) {
+		return new(Out), do(ctx, g, k, in)
+	})
+}
+
+// anywhere declares an operation without a key: it demands the action of its name on "*".
+func anywhere[In, Out any](w *wire.Operation, access api.Access, keys func(*In) policy.Keys, do func(context.Context, authz.Grant, string, *In) (*Out, error)) *api.Op {
+	action := "kms:" + w.Name
+	return api.Declare(api.Decl[In, Out]{
+		Wire: w, Class: audit.Management, Access: access,
+		Demands: func(c *api.Call, in *In) ([]authz.Demand, error) {
+			account := caller(c).Account
+			k := policy.Keys{"kms:calleraccount": {One: account}}
+			if keys != nil {
+				for name, v := range keys(in) {
+					k[name] = v
+				}
+			}
+			return c.Need(action, authz.Resource{ARN: "*", Account: account}, k), nil
+		},
+		Do: func(ctx context.Context, g authz.Grant, c *api.Call, in *In) (*Out, error) {
+			if err := g.Require(action, "*"); err != nil {
+				return nil, err
+			}
+			return do(ctx, g, caller(c).Account, in)
+		},
+	})
+}
+
+// absent refuses members that ask for what Kura does not have (attested enclaves, custom key stores).
+func absent(members ...bool) error {
+	for _, asked := range members {
+		if asked {
+			return fault.New(api.NotImplemented, "")
+		}
+	}
+	return nil
+}
+
+// one is a condition key with one value; none when it is empty.
+func one(k policy.Keys, key, value string) policy.Keys {
+	if value != "" {
+		k[strings.ToLower(key)] = policy.Values{One: value}
+	}
+	return k
+}
+
+func many(k policy.Keys, key string, values []string) policy.Keys {
+	if len(values) > 0 {
+		k[strings.ToLower(key)] = policy.Values{Many: values, Multi: true}
+	}
+	return k
+}
+
+// flag is "true" or "false".
+func flag(b bool) string {
+	if b {
+		return "true"
+	}
+	return "false"
+}
