@@ -134,7 +134,7 @@ func (s *Store) ready(g authz.Grant, action string, k *Key, context map[string]s
 		return err
 	}
 	if !k.symmetric() {
-		return refuse(InvalidKeyUsage, "%s is an asymmetric key, which is not valid for %s.", k.ARN, operation)
+		return refuse(InvalidKeyUsage, "Algorithm %s is incompatible with key spec %s.", SymmetricDefault, k.Spec)
 	}
 	if err := checkContext(context); err != nil {
 		return err
