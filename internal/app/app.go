@@ -127,6 +127,7 @@ func (s *server) open(ctx context.Context) error {
 	started := time.Now()
 	steps := []func(context.Context) error{
 		s.openEngines, s.openListeners, s.openStores, s.openServices, s.startScrub, s.startKeyTimes,
+		s.startInventory,
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {

@@ -88,3 +88,29 @@ func TestAnAnswerOnBehalfStreams(t *testing.T) {
 		t.Errorf("read after close: %v", err)
 	}
 }
+
+// TestADeliveryForTheOwnerNeedsPutObjectAlone: the policies that AWS documents for log delivery and
+// inventory ask for this ACL and allow no s3:PutObjectAcl.
+func TestADeliveryForTheOwnerNeedsPutObjectAlone(t *testing.T) {
+	h := newHarness(t)
+	h.must(admin, "PUT", "/bucket", "")
+	want(t, h.putPolicy(admin, `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"Service":"s3.amazonaws.com"},"Action":"s3:PutObject",
+		"Resource":"arn:aws:s3:::bucket/*","Condition":{"StringEquals":{"s3:x-amz-acl":"bucket-owner-full-control"}}}}`), 204, "")
+	for acl, status := range map[string]int{"bucket-owner-full-control": 200, "private": 403, "": 403} {
+		as := &authz.Subject{Principal: policy.Principal{Type: policy.Service, ARN: "s3.amazonaws.com"}}
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://s3.local/bucket/key", strings.NewReader("x"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if acl != "" {
+			r.Header.Set("X-Amz-Acl", acl)
+		}
+		answer, err := h.server.OnBehalf(t.Context(), as, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if answer.Body.Close(); answer.StatusCode != status {
+			t.Errorf("%q: %d", acl, answer.StatusCode)
+		}
+	}
+}

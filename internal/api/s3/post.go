@@ -242,11 +242,8 @@ func (o *postOutput) Respond(c *api.Call) error {
 	where := location(c, t)
 	c.W.Header().Set("Location", where)
 	if next := t.form.redirect(); next != nil {
-		q := next.Query()
-		q.Set("bucket", t.bucket)
-		q.Set("key", t.key)
-		q.Set("etag", quote(o.info.ETag))
-		next.RawQuery = q.Encode()
+		told := "bucket=" + url.QueryEscape(t.bucket) + "&key=" + url.QueryEscape(t.key) + "&etag=" + url.QueryEscape(quote(o.info.ETag))
+		next.RawQuery = strings.TrimPrefix(next.RawQuery+"&"+told, "&")
 		c.W.Header().Set("Location", next.String())
 		return c.W.Send(http.StatusSeeOther, "", nil)
 	}
