@@ -39,6 +39,7 @@ func (s *server) openServices(ctx context.Context) error {
 			s3.New(s3.Config{
 				Objects: s.objects, Authn: s.authn, Region: s.config.Region, Domains: s.config.Domains, Log: s.log,
 				DisplayName: s.accountName, Accounts: s3Accounts{s.identities}, Control: s.control, UseMFA: s.useMFA,
+				KMS: s.kms, AllowSSEC: s.config.AllowSSEC,
 			}),
 			iam.New(iam.Config{Identities: s.identities, Authn: s.authn, Log: s.log}),
 			organizations.New(organizations.Config{Identities: s.identities, Authn: s.authn, Log: s.log}),

@@ -53,6 +53,8 @@ type Config struct {
 	MaxConnectionsPerIP int
 	// MaxUnauthenticated bounds the connections on which nothing was authenticated yet.
 	MaxUnauthenticated int
+	// AllowSSEC lets new buckets take SSE-C.
+	AllowSSEC bool
 	// MaxUploads bounds the requests that are sending a body at the same time.
 	MaxUploads int
 	// StopTimeout is how long a stop waits for requests in flight.

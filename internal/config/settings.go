@@ -97,6 +97,9 @@ var settings = []Setting{
 	{"allow-target", List, "", "network that outbound requests may reach beside public addresses (repeatable)", func(c *Config, v string) error {
 		return network(&c.AllowTargets, v)
 	}},
+	{"allow-sse-c", Switch, "false", "new buckets take SSE-C; otherwise, as at AWS, each must be told to (BlockedEncryptionTypes)", func(c *Config, v string) error {
+		return truth(&c.AllowSSEC, v)
+	}},
 	{"log-format", Text, "text", "text or json", func(c *Config, v string) error {
 		c.LogJSON = v == "json"
 		return match(logFormat, v, "text or json")

@@ -23,29 +23,29 @@ const (
 func SealForCustomer(key []byte) (*Sealing, error) {
 	salt := make([]byte, saltSize)
 	rand.Read(salt)
-	w, check, err := fromCustomer(key, salt)
+	k, check, err := fromCustomer(key, salt)
 	if err != nil {
 		return nil, err
 	}
-	return &Sealing{Key: w, Sealed: Sealed{Encryption: SSEC, Wrapped: salt, Check: check}}, nil
+	return &Sealing{Key: k, Sealed: Sealed{Encryption: SSEC, Wrapped: salt, Check: check}}, nil
 }
 
 // ErrOtherKey says that a customer's key is not the one that an object was sealed under.
 var ErrOtherKey = errors.New("object: another customer key")
 
 // OpenForCustomer gives the key of what was sealed under a customer's key.
-func (s *Sealed) OpenForCustomer(key []byte) (*seal.Wrapper, error) {
-	w, check, err := fromCustomer(key, s.Wrapped)
+func (s *Sealed) OpenForCustomer(key []byte) (*Key, error) {
+	k, check, err := fromCustomer(key, s.Wrapped)
 	if err != nil {
 		return nil, err
 	}
 	if s.Encryption != SSEC || subtle.ConstantTimeCompare(check, s.Check) != 1 {
 		return nil, ErrOtherKey
 	}
-	return w, nil
+	return k, nil
 }
 
-func fromCustomer(key, salt []byte) (w *seal.Wrapper, check []byte, err error) {
+func fromCustomer(key, salt []byte) (k *Key, check []byte, err error) {
 	secret, err := hkdf.Extract(sha256.New, key, salt)
 	if err != nil {
 		return nil, nil, err
@@ -55,5 +55,5 @@ func fromCustomer(key, salt []byte) (w *seal.Wrapper, check []byte, err error) {
 		return nil, nil, err
 	}
 	check, err = hkdf.Expand(sha256.New, secret, customerCheck, sha256.Size)
-	return seal.NewWrapper(seal.Key(raw)), check, err
+	return &Key{seal.NewWrapper(seal.Key(raw))}, check, err
 }

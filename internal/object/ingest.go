@@ -148,7 +148,7 @@ func (i *ingested) hide(in *bodyInput) {
 		return
 	}
 	rand.Read(i.md5[:])
-	i.sum = sealChecksum(in.seal.Key, in.bucket, &i.body, &i.checksum)
+	i.sum = sealChecksum(in.seal.Key.wrapper, in.bucket, &i.body, &i.checksum)
 }
 
 // verify compares what was computed with what the client said.

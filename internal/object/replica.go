@@ -330,7 +330,7 @@ func (t *txn) insertReplica(ctx context.Context, to target, next *record, copied
 	}
 	if copied.seal != nil {
 		next.sealed = &copied.seal.Sealed
-		next.sum = sealChecksum(copied.seal.Key, to.bucket.ID, &next.body, &next.checksum)
+		next.sum = sealChecksum(copied.seal.Key.wrapper, to.bucket.ID, &next.body, &next.checksum)
 	}
 	origin := next.replication.origin
 	if !c.exists || next.modified >= c.modified {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"fmt"
 	"io"
 
 	"github.com/kura-s3/kura/internal/engine"
@@ -50,17 +51,31 @@ type Sealed struct {
 	BucketKey bool // Wrapped is a key that the bucket uses for many objects
 }
 
+// KeySize is the length of an object's key.
+const KeySize = len(seal.Key{})
+
+// Key is the key of one object, or one that a bucket uses for many. It never shows itself.
+type Key struct{ wrapper *seal.Wrapper }
+
+// NewKey makes a Key of KeySize bytes, which the caller forgets.
+func NewKey(raw []byte) (*Key, error) {
+	if len(raw) != KeySize {
+		return nil, fmt.Errorf("object: a key of %d bytes", len(raw))
+	}
+	return &Key{seal.NewWrapper(seal.Key(raw))}, nil
+}
+
 // Sealing is what a write that is not SSE-S3 seals with.
 type Sealing struct {
 	Sealed
 	// Key wraps the data keys of the object's bodies. It is never stored.
-	Key *seal.Wrapper
+	Key *Key
 }
 
 // Unsealer gives the key of an object that the store alone cannot open. It asks whoever has to
 // allow that; its errors come back unchanged.
 type Unsealer interface {
-	Unseal(ctx context.Context, s *Sealed) (*seal.Wrapper, error)
+	Unseal(ctx context.Context, s *Sealed) (*Key, error)
 }
 
 // unseal gives the key of what s tells of; nil is SSE-S3's.
@@ -71,7 +86,11 @@ func unseal(ctx context.Context, u Unsealer, s *Sealed) (*seal.Wrapper, error) {
 	if u == nil {
 		return nil, fault.New(KeyRequired, "")
 	}
-	return u.Unseal(ctx, s)
+	k, err := u.Unseal(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	return k.wrapper, nil
 }
 
 // errLocked says that a body is sealed under a key that was not given.
@@ -134,7 +153,7 @@ func (s *Store) newKeys(ctx context.Context, bucket uint64, with *Sealing, b *bo
 		return k, err
 	}
 	k.inner = seal.NewKey()
-	b.wrapped = with.Key.Wrap(nil, aboutBody(bucket, b.id), k.inner[:])
+	b.wrapped = with.Key.wrapper.Wrap(nil, aboutBody(bucket, b.id), k.inner[:])
 	if b.sealing == sealedTwice {
 		k.outer, b.outer, err = s.keys.NewDataKey(ctx, about(outerPrefix, bucket, b.id))
 	}

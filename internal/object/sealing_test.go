@@ -15,7 +15,7 @@ import (
 
 // strongbox gives the keys of the sealings that it made, as a key management service does.
 type strongbox struct {
-	keys  map[string]*seal.Wrapper
+	keys  map[string]*Key
 	asked int
 }
 
@@ -23,16 +23,16 @@ var errRefused = errors.New("refused")
 
 func (b *strongbox) sealing(e Encryption) *Sealing {
 	if b.keys == nil {
-		b.keys = map[string]*seal.Wrapper{}
+		b.keys = map[string]*Key{}
 	}
 	name := fmt.Sprintf("wrapped %d", len(b.keys))
-	w := seal.NewWrapper(seal.NewKey())
+	w := &Key{seal.NewWrapper(seal.NewKey())}
 	b.keys[name] = w
 	return &Sealing{Key: w, Sealed: Sealed{Encryption: e, KeyARN: "arn:aws:kms:us-east-1:111122223333:key/k", Wrapped: []byte(name)}}
 }
 
 // Unseal implements Unsealer.
-func (b *strongbox) Unseal(_ context.Context, s *Sealed) (*seal.Wrapper, error) {
+func (b *strongbox) Unseal(_ context.Context, s *Sealed) (*Key, error) {
 	b.asked++
 	if w := b.keys[string(s.Wrapped)]; w != nil {
 		return w, nil
@@ -43,7 +43,7 @@ func (b *strongbox) Unseal(_ context.Context, s *Sealed) (*seal.Wrapper, error) 
 // customer has one key.
 type customer struct{ key []byte }
 
-func (c *customer) Unseal(_ context.Context, s *Sealed) (*seal.Wrapper, error) {
+func (c *customer) Unseal(_ context.Context, s *Sealed) (*Key, error) {
 	if c.key == nil {
 		return nil, fault.New(KeyRequired, "")
 	}

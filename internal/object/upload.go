@@ -232,7 +232,7 @@ func (s *Store) PutPart(ctx context.Context, g authz.Grant, in *PartInput) (*Par
 		return nil, err
 	}
 	if up.sealed != nil {
-		input.seal = &Sealing{Sealed: *up.sealed, Key: key}
+		input.seal = &Sealing{Sealed: *up.sealed, Key: &Key{key}}
 	}
 	if in.Source != nil {
 		src, err := s.openSource(ctx, g, in.Source, in.Check)

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/s3/sse"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/fault"
 	"github.com/kura-s3/kura/internal/object"
@@ -35,6 +36,8 @@ type access struct {
 	block     publicBlock
 	acl       acl
 	web       web
+	// encryption is the default of new objects.
+	encryption *sse.Config
 }
 
 // accessOf gives the compiled settings of a bucket.
@@ -55,6 +58,9 @@ func (a *access) compile(settings map[string][]byte) error {
 		return err
 	}
 	if a.block, err = decodeBlock(settings[settingBlock], allBlocked); err != nil {
+		return err
+	}
+	if a.encryption, err = sse.Decode(settings[sse.Setting]); err != nil {
 		return err
 	}
 	if raw := settings[settingACL]; raw != nil {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/s3/sse"
 	"github.com/kura-s3/kura/internal/api/wire/s3wire"
 	"github.com/kura-s3/kura/internal/audit"
 	"github.com/kura-s3/kura/internal/authz"
@@ -36,6 +37,7 @@ type attributesInput struct {
 	object.GetInput
 	wanted     map[string]bool
 	after, max int
+	unsealer   unsealer
 }
 
 var knownAttributes = map[string]bool{
@@ -46,7 +48,8 @@ func decodeAttributes(c *api.Call, in *attributesInput) error {
 	in.GetInput = *addressed(c)
 	in.wanted = map[string]bool{}
 	h := c.R.Header
-	if err := refuseCustomerKeys(h); err != nil {
+	var err error
+	if in.unsealer.customer, err = sse.ParseCustomer(h, c.Peer.Secure); err != nil {
 		return err
 	}
 	for _, value := range h["X-Amz-Object-Attributes"] {
@@ -60,7 +63,6 @@ func decodeAttributes(c *api.Call, in *attributesInput) error {
 	if len(in.wanted) == 0 {
 		return badArgument("The x-amz-object-attributes header specifying the attributes to be retrieved is either missing or empty", "x-amz-object-attributes", "")
 	}
-	var err error
 	if in.after, err = boundedHeader(h, "X-Amz-Part-Number-Marker", 0); err != nil {
 		return err
 	}
@@ -92,9 +94,14 @@ func (s *Service) getAttributes(ctx context.Context, g authz.Grant, c *api.Call,
 	if err := at(c).undecided(); err != nil {
 		return nil, err
 	}
+	in.Unsealer = in.unsealer.begin(s, g, c, at(c).found, in.Key)
+	in.Checksum = in.wanted["Checksum"] || in.wanted["ObjectParts"]
 	found, err := s.config.Objects.Stat(ctx, g, &in.GetInput)
 	if err != nil {
 		return nil, s.hide(g, at(c).found, in.Key, err)
+	}
+	if err := in.unsealer.admit(&found.Info); err != nil {
+		return nil, err
 	}
 	info := &found.Info
 	modified := info.Modified

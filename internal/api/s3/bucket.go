@@ -175,6 +175,9 @@ func refuseNewBucketOptions(in *s3wire.CreateBucketInput) error {
 // Access is on for it, so that the ACL cannot be a public one.
 func (s *Service) newBucketSettings(h http.Header, in *s3wire.CreateBucketInput, owner string) (map[string][]byte, error) {
 	settings := map[string][]byte{}
+	if err := s.beginEncryption(settings); err != nil {
+		return nil, err
+	}
 	o := ownerEnforced
 	if in.ObjectOwnership != "" {
 		if o = ownership(in.ObjectOwnership); !configurable[o] {

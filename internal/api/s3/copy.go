@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/s3/sse"
 	"github.com/kura-s3/kura/internal/api/wire/s3wire"
 	"github.com/kura-s3/kura/internal/audit"
 	"github.com/kura-s3/kura/internal/authz"
@@ -23,6 +24,7 @@ type copyInput struct {
 	conditions readConditions
 	source     *object.Bucket
 	redirect   bool // the request itself names attributes
+	unsealer   unsealer
 }
 
 func (s *Service) copyObject() *api.Op {
@@ -94,7 +96,14 @@ func (s *Service) decodeCopy(c *api.Call, in *copyInput) error {
 			return err
 		}
 	}
-	in.redirect = dest.Attributes.WebsiteRedirect != "" || dest.Attributes.StorageClass != "" || first(h, "X-Amz-Server-Side-Encryption") != ""
+	in.redirect = dest.Attributes.WebsiteRedirect != "" || dest.Attributes.StorageClass != ""
+	if err := readEncryption(c); err != nil {
+		return err
+	}
+	in.redirect = in.redirect || t.sse != nil
+	if in.unsealer.customer, err = sse.ParseSource(h, c.Peer.Secure); err != nil {
+		return err
+	}
 	return refuseUploadHeaders(h)
 }
 
@@ -165,7 +174,16 @@ func (s *Service) copy(ctx context.Context, g authz.Grant, c *api.Call, in *copy
 	if in.Dest.Owner, in.Dest.ACL, err = s.newACL(caller(c), t.found, t.key, c.R.Header, "s3:PutObject"); err != nil {
 		return nil, err
 	}
-	in.Check = func(info *object.Info) error { return in.conditions.check(info, object.PreconditionFailed) }
+	in.Source.Unsealer = in.unsealer.begin(s, g, c, in.source, in.Source.Key)
+	if in.Dest.Seal, err = s.seal(ctx, g, c, t.key); err != nil {
+		return nil, err
+	}
+	in.Check = func(info *object.Info) error {
+		if err := in.unsealer.admit(info); err != nil {
+			return err
+		}
+		return in.conditions.check(info, object.PreconditionFailed)
+	}
 	info, source, err := s.config.Objects.Copy(ctx, g, &in.CopyInput)
 	if err != nil {
 		return nil, s.sourceError(g, in.source, &in.Source, err)
@@ -175,6 +193,7 @@ func (s *Service) copy(ctx context.Context, g authz.Grant, c *api.Call, in *copy
 		h.Set("X-Amz-Copy-Source-Version-Id", source.VersionID)
 	}
 	out := &s3wire.CopyObjectOutput{VersionId: newVersionOf(info), ServerSideEncryption: s3wire.ServerSideEncryption(info.Encryption)}
+	sealedFields{&out.SSEKMSKeyId, &out.SSECustomerAlgorithm, &out.SSECustomerKeyMD5, &out.BucketKeyEnabled}.tell(info.Sealed, t.sse.CustomerKey())
 	etag, modified := quote(info.ETag), info.Modified.Truncate(time.Second)
 	out.CopyObjectResult = &s3wire.CopyObjectResult{ETag: &etag, LastModified: &modified}
 	if info.Checksum.Value != nil {

@@ -38,7 +38,6 @@ const (
 	malformedPost       fault.Kind = "s3.MalformedPOSTRequest"
 	fieldMissing        fault.Kind = "s3.UserKeyMustBeSpecified"
 	invalidOwnerID      fault.Kind = "s3.InvalidBucketOwnerAWSAccountID"
-	invalidEncryption   fault.Kind = "s3.InvalidEncryptionAlgorithm"
 	wrongEnclosure      fault.Kind = "s3.WrongEnclosure"
 	noSuchBucketPolicy  fault.Kind = "s3.NoSuchBucketPolicy"
 	noSuchCORS          fault.Kind = "s3.NoSuchCORSConfiguration"
@@ -151,7 +150,6 @@ var answers = map[fault.Kind]answer{
 	malformedPost:       {"MalformedPOSTRequest", 400, "The body of your POST request is not well-formed multipart/form-data."},
 	fieldMissing:        {"UserKeyMustBeSpecified", 400, "The bucket POST must contain the specified field name.  If it is specified, please check the order of the fields."},
 	invalidOwnerID:      {"InvalidBucketOwnerAWSAccountID", 400, "The value of the expected bucket owner parameter must be an AWS Account ID..."},
-	invalidEncryption:   {"InvalidEncryptionAlgorithmError", 400, "The Encryption request you specified is not valid. Supported value: AES256."},
 	wrongEnclosure:      {"PreconditionFailed", 412, "At least one of the pre-conditions you specified did not hold"},
 	noSuchBucketPolicy:  {"NoSuchBucketPolicy", 404, "The bucket policy does not exist"},
 	noSuchCORS:          {"NoSuchCORSConfiguration", 404, "The CORS configuration does not exist"},
@@ -234,6 +232,9 @@ func explain(err error) (*fault.Error, answer) {
 			return f, a
 		}
 		if a, ok := authnAnswers[f.Kind]; ok {
+			return f, a
+		}
+		if a, ok := kmsAnswers[f.Kind]; ok {
 			return f, a
 		}
 	}

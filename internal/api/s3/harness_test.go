@@ -29,6 +29,7 @@ import (
 	"github.com/kura-s3/kura/internal/engine/memory"
 	"github.com/kura-s3/kura/internal/fault"
 	"github.com/kura-s3/kura/internal/keys"
+	"github.com/kura-s3/kura/internal/kms"
 	"github.com/kura-s3/kura/internal/object"
 	"github.com/kura-s3/kura/policy"
 )
@@ -43,6 +44,7 @@ type harness struct {
 	meta     *countingMeta
 	recorder *testRecorder
 	users    testUsers
+	kms      *kms.Store
 	peer     api.Peer
 }
 
@@ -140,7 +142,13 @@ func newHarness(t testing.TB) *harness {
 	t.Cleanup(func() { _ = h.objects.Close(ctx) })
 	h.addUser(admin, "admin", `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}`)
 	h.addUser(stranger, "stranger", "")
+	h.kms, err = kms.Open(ctx, kms.Config{Meta: h.meta, Secrets: ring, Principals: h, Region: testRegion})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = h.kms.Close() })
 	h.service = New(Config{
+		KMS: h.kms, AllowSSEC: true,
 		Accounts: h, Objects: h.objects, Region: testRegion, Domains: []string{"s3.test"}, Log: log,
 		Authn: authn.New(authn.Config{
 			Credentials: h.users, Region: testRegion,
@@ -324,6 +332,9 @@ func (h *harness) ARNOf(id string) (string, bool) {
 	}
 	return "", false
 }
+
+// PrincipalExists is what KMS asks beside.
+func (h *harness) PrincipalExists(account string) bool { return account == testAccount }
 
 func (h *harness) AccountOf(canonical string) (string, bool) {
 	for _, c := range h.users {

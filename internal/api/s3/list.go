@@ -278,7 +278,7 @@ func (x *xmlPage) object(o *object.Info, in *listInput) {
 	x.raw("</LastModified><ETag>&quot;")
 	x.raw(o.ETag)
 	x.raw("&quot;</ETag>")
-	if o.Checksum.Value != nil {
+	if o.Checksum.Algorithm != object.NoChecksum {
 		x.raw("<ChecksumAlgorithm>")
 		x.raw(o.Checksum.Algorithm.String())
 		x.raw("</ChecksumAlgorithm><ChecksumType>")
@@ -455,7 +455,7 @@ func (s *Service) wireVersion(v *object.Info, url bool) s3wire.ObjectVersion {
 		ETag: &etag, Size: &v.Size, Owner: s.wireOwner(v.Owner),
 		StorageClass: s3wire.ObjectVersionStorageClass(storageClass(v)),
 	}
-	if v.Checksum.Value != nil {
+	if v.Checksum.Algorithm != object.NoChecksum {
 		out.ChecksumAlgorithm = []s3wire.ChecksumAlgorithm{s3wire.ChecksumAlgorithm(v.Checksum.Algorithm.String())}
 		out.ChecksumType = s3wire.ChecksumType(checksumType(v.Checksum))
 	}

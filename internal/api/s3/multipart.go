@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/s3/sse"
 	"github.com/kura-s3/kura/internal/api/wire/s3wire"
 	"github.com/kura-s3/kura/internal/audit"
 	"github.com/kura-s3/kura/internal/authz"
@@ -26,16 +27,13 @@ func (s *Service) multipartOps() []*api.Op {
 			},
 			Do: s.createUpload,
 		}),
-		api.Declare(api.Decl[object.PartInput, partOutput]{
+		api.Declare(api.Decl[partInput, partOutput]{
 			Wire: &s3wire.UploadPart, Class: audit.Data, Access: api.Write, Unsigned: true,
 			Decode: decodePart,
-			Demands: func(c *api.Call, _ *object.PartInput) ([]authz.Demand, error) {
+			Demands: func(c *api.Call, _ *partInput) ([]authz.Demand, error) {
 				return s.partDemands(c)
 			},
-			Do: func(ctx context.Context, g authz.Grant, _ *api.Call, in *object.PartInput) (*partOutput, error) {
-				part, err := s.config.Objects.PutPart(ctx, g, in)
-				return &partOutput{part}, err
-			},
+			Do: s.putPart,
 		}),
 		s.uploadPartCopy(),
 		api.Declare(api.Decl[s3wire.CompleteMultipartUploadInput, s3wire.CompleteMultipartUploadOutput]{
@@ -85,6 +83,9 @@ func (s *Service) decodeUpload(c *api.Call, in *object.UploadInput) error {
 	if in.Lock, err = headerLock(h); err != nil {
 		return err
 	}
+	if err := readEncryption(c); err != nil {
+		return err
+	}
 	return refuseUploadHeaders(h)
 }
 
@@ -122,13 +123,17 @@ func (s *Service) createUpload(ctx context.Context, g authz.Grant, c *api.Call, 
 		return nil, err
 	}
 	in.Initiator = object.Initiator{ID: who.ARN, DisplayName: who.Name}
+	if in.Seal, err = s.seal(ctx, g, c, in.Key); err != nil {
+		return nil, err
+	}
 	up, err := s.config.Objects.CreateUpload(ctx, g, in)
 	if err != nil {
 		return nil, err
 	}
 	out := &s3wire.CreateMultipartUploadOutput{
-		Bucket: &up.Bucket, Key: &up.Key, UploadId: &up.UploadID, ServerSideEncryption: "AES256",
+		Bucket: &up.Bucket, Key: &up.Key, UploadId: &up.UploadID, ServerSideEncryption: encryptionName(up.Sealed),
 	}
+	sealedFields{&out.SSEKMSKeyId, &out.SSECustomerAlgorithm, &out.SSECustomerKeyMD5, &out.BucketKeyEnabled}.tell(up.Sealed, at(c).sse.CustomerKey())
 	if up.Checksum != object.NoChecksum && first(c.R.Header, "X-Amz-Checksum-Algorithm") != "" {
 		out.ChecksumAlgorithm = s3wire.ChecksumAlgorithm(up.Checksum.String())
 		out.ChecksumType = s3wire.ChecksumType(checksumType(object.Checksum{Composite: !up.FullObject}))
@@ -154,8 +159,48 @@ func (s *Service) partDemands(c *api.Call) ([]authz.Demand, error) {
 	return c.Need("s3:PutObject", s.newKeyResource(caller(c), b, at(c).key), partKeys{}), nil
 }
 
-func decodePart(c *api.Call, in *object.PartInput) error {
-	if err := addressPart(c, in); err != nil {
+// partInput is a decoded UploadPart.
+type partInput struct {
+	object.PartInput
+	unsealer unsealer
+}
+
+// encryptionName is the value of x-amz-server-side-encryption.
+func encryptionName(sealed *object.Sealed) s3wire.ServerSideEncryption {
+	if sealed == nil {
+		return s3wire.ServerSideEncryption(object.SSES3.String())
+	}
+	return s3wire.ServerSideEncryption(sealed.Encryption.String())
+}
+
+// uploadUnsealer is how the requests of an upload under way come to its key.
+func (s *Service) uploadUnsealer(ctx context.Context, g authz.Grant, c *api.Call, u *unsealer) (object.Unsealer, error) {
+	t := at(c)
+	u.begin(s, g, c, t.found, t.key).upload = true
+	if u.customer == nil {
+		return u, nil
+	}
+	up, err := s.config.Objects.Upload(ctx, g, t.bucket, t.key, t.query.get("uploadId"))
+	if err != nil {
+		return nil, err
+	}
+	if up.Sealed == nil || up.Sealed.Encryption != object.SSEC {
+		return nil, u.notApplicable()
+	}
+	return u, nil
+}
+
+func (s *Service) putPart(ctx context.Context, g authz.Grant, c *api.Call, in *partInput) (*partOutput, error) {
+	var err error
+	if in.Unsealer, err = s.uploadUnsealer(ctx, g, c, &in.unsealer); err != nil {
+		return nil, err
+	}
+	part, err := s.config.Objects.PutPart(ctx, g, &in.PartInput)
+	return &partOutput{part, in.unsealer.customer}, err
+}
+
+func decodePart(c *api.Call, in *partInput) error {
+	if err := addressPart(c, &in.PartInput); err != nil {
 		return err
 	}
 	var err error
@@ -166,7 +211,11 @@ func decodePart(c *api.Call, in *object.PartInput) error {
 		return err
 	}
 	in.Body = c.Caller.Body
-	return refuseCustomerKeys(c.R.Header)
+	if err := sse.ForbidOn(c.R.Header); err != nil {
+		return err
+	}
+	in.unsealer.customer, err = sse.ParseCustomer(c.R.Header, c.Peer.Secure)
+	return err
 }
 
 func addressPart(c *api.Call, in *object.PartInput) error {
@@ -178,13 +227,16 @@ func addressPart(c *api.Call, in *object.PartInput) error {
 }
 
 // partOutput is the answer of UploadPart: headers only.
-type partOutput struct{ part *object.Part }
+type partOutput struct {
+	part     *object.Part
+	customer *sse.Customer
+}
 
 // Respond sends ETag and checksum.
 func (o *partOutput) Respond(c *api.Call) error {
 	set := setter{h: c.W.Header(), values: make([]string, 0, 3)}
 	set.put("ETag", quote(o.part.ETag))
-	set.put("X-Amz-Server-Side-Encryption", "AES256")
+	set.encryption(string(encryptionName(o.part.Sealed)), o.part.Sealed, o.customer)
 	for _, a := range algorithmHeaders {
 		if o.part.Checksum.Value != nil && a.algorithm == o.part.Checksum.Algorithm {
 			set.put(a.header, base64.StdEncoding.EncodeToString(o.part.Checksum.Value))
@@ -196,8 +248,10 @@ func (o *partOutput) Respond(c *api.Call) error {
 // partCopyInput is a decoded UploadPartCopy.
 type partCopyInput struct {
 	object.PartInput
-	conditions readConditions
-	source     *object.Bucket
+	conditions   readConditions
+	source       *object.Bucket
+	unsealer     unsealer // of the upload
+	fromUnsealer unsealer // of the source
 }
 
 func (s *Service) uploadPartCopy() *api.Op {
@@ -225,7 +279,14 @@ func decodePartCopy(c *api.Call, in *partCopyInput) error {
 	}
 	in.Source = &source
 	in.conditions.read(h, &sourceConditions)
-	return refuseCustomerKeys(h)
+	if err := sse.ForbidOn(h); err != nil {
+		return err
+	}
+	if in.unsealer.customer, err = sse.ParseCustomer(h, c.Peer.Secure); err != nil {
+		return err
+	}
+	in.fromUnsealer.customer, err = sse.ParseSource(h, c.Peer.Secure)
+	return err
 }
 
 func (s *Service) partCopyDemands(c *api.Call, in *partCopyInput) ([]authz.Demand, error) {
@@ -242,8 +303,16 @@ func (s *Service) copyPart(ctx context.Context, g authz.Grant, c *api.Call, in *
 	if err := at(c).undecided(); err != nil {
 		return nil, err
 	}
+	var err error
+	if in.Unsealer, err = s.uploadUnsealer(ctx, g, c, &in.unsealer); err != nil {
+		return nil, err
+	}
+	in.Source.Unsealer = in.fromUnsealer.begin(s, g, c, in.source, in.Source.Key)
 	var size int64
 	in.Check = func(info *object.Info) error {
+		if err := in.fromUnsealer.admit(info); err != nil {
+			return err
+		}
 		size = info.Size
 		if r := in.Source.Range; r != nil && r.Last >= info.Size {
 			return badArgument("Range specified is not valid for source object of size: "+strconv.FormatInt(size, 10), "x-amz-copy-source-range", r.Header)
@@ -260,8 +329,9 @@ func (s *Service) copyPart(ctx context.Context, g authz.Grant, c *api.Call, in *
 	etag := quote(part.ETag)
 	out := &s3wire.UploadPartCopyOutput{
 		CopyPartResult:       &s3wire.CopyPartResult{ETag: &etag, LastModified: wholeSecond(part.Modified)},
-		ServerSideEncryption: "AES256",
+		ServerSideEncryption: encryptionName(part.Sealed),
 	}
+	sealedFields{&out.SSEKMSKeyId, &out.SSECustomerAlgorithm, &out.SSECustomerKeyMD5, &out.BucketKeyEnabled}.tell(part.Sealed, in.unsealer.customer)
 	if part.Checksum.Value != nil {
 		r, text := out.CopyPartResult, base64.StdEncoding.EncodeToString(part.Checksum.Value)
 		*checksumField(part.Checksum.Algorithm, checksumFields{
@@ -287,6 +357,12 @@ func (s *Service) completeUpload(ctx context.Context, g authz.Grant, c *api.Call
 	if complete.Expect, err = completeChecksum(h); err != nil {
 		return nil, err
 	}
+	u := &unsealer{}
+	if u.customer, err = sse.ParseCustomer(h, c.Peer.Secure); err != nil {
+		return nil, err
+	}
+	complete.Unsealer = u.begin(s, g, c, t.found, t.key)
+	u.upload = true
 	info, err := s.config.Objects.CompleteUpload(ctx, g, complete)
 	if err != nil {
 		return nil, err
@@ -296,6 +372,9 @@ func (s *Service) completeUpload(ctx context.Context, g authz.Grant, c *api.Call
 	out := &s3wire.CompleteMultipartUploadOutput{
 		Location: &location, Bucket: &t.bucket, Key: &t.key, ETag: &etag,
 		ServerSideEncryption: s3wire.ServerSideEncryption(info.Encryption), VersionId: newVersionOf(info),
+	}
+	if info.Sealed != nil && info.Sealed.Encryption.KMS() {
+		out.SSEKMSKeyId, out.BucketKeyEnabled = &info.Sealed.KeyARN, &info.Sealed.BucketKey
 	}
 	if info.Checksum.Value != nil {
 		text := checksumText(info.Checksum, info.Parts)
@@ -385,7 +464,11 @@ func (s *Service) listParts(ctx context.Context, g authz.Grant, c *api.Call, _ *
 		}
 	}
 	id := t.query.get("uploadId")
-	page, err := s.config.Objects.ListParts(ctx, g, nil, t.bucket, t.key, id, after, min(limit, object.MaxList))
+	u := &unsealer{upload: true}
+	if u.customer, err = sse.ParseCustomer(c.R.Header, c.Peer.Secure); err != nil {
+		return nil, err
+	}
+	page, err := s.config.Objects.ListParts(ctx, g, u.begin(s, g, c, t.found, t.key), t.bucket, t.key, id, after, min(limit, object.MaxList))
 	if err != nil {
 		return nil, err
 	}

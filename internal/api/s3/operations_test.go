@@ -30,6 +30,7 @@ var samples = map[string]sample{
 	"PutObjectTagging":        {body: `<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>`},
 	"GetObjectAttributes":     {headers: []string{"X-Amz-Object-Attributes", "ETag"}},
 	"PutObject":               {body: "hello"},
+	"PutBucketEncryption":     {body: `<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256</SSEAlgorithm></ApplyServerSideEncryptionByDefault></Rule></ServerSideEncryptionConfiguration>`},
 	"PutBucketPolicy":         {body: `{"Version":"2012-10-17","Statement":{"Effect":"Deny","Principal":"*","Action":"s3:GetObjectTorrent","Resource":"arn:aws:s3:::bucket/*"}}`},
 	"PutPublicAccessBlock":    {body: `<PublicAccessBlockConfiguration><BlockPublicAcls>true</BlockPublicAcls></PublicAccessBlockConfiguration>`},
 	"PutBucketAcl":            {headers: []string{"X-Amz-Acl", "private"}},

@@ -181,6 +181,9 @@ func (s *Service) decodePost(c *api.Call, in *object.PutInput) error {
 	}
 	in.Size, in.MaxSize = -1, min(f.most, object.MaxSingle)
 	in.Body = formBody{f.policy.Limit(f.file)}
+	if err := readEncryption(c); err != nil {
+		return err
+	}
 	return refuseUploadHeaders(h)
 }
 
@@ -224,6 +227,9 @@ func (s *Service) postPut(ctx context.Context, g authz.Grant, c *api.Call, in *o
 	if in.Owner, in.ACL, err = s.newACL(caller(c), t.found, in.Key, t.form.headers(), "s3:PutObject"); err != nil {
 		return nil, err
 	}
+	if in.Seal, err = s.seal(ctx, g, c, in.Key); err != nil {
+		return nil, err
+	}
 	info, err := s.config.Objects.Put(ctx, g, in)
 	if err != nil {
 		return nil, err
@@ -238,7 +244,7 @@ type postOutput struct{ writeOutput }
 // Respond sends it.
 func (o *postOutput) Respond(c *api.Call) error {
 	t := at(c)
-	o.headers(c.W.Header())
+	o.headers(c)
 	where := location(c, t)
 	c.W.Header().Set("Location", where)
 	if next := t.form.redirect(); next != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/s3/sse"
 	"github.com/kura-s3/kura/internal/api/wire/s3wire"
 	"github.com/kura-s3/kura/internal/audit"
 	"github.com/kura-s3/kura/internal/authn"
@@ -45,6 +46,7 @@ type readInput struct {
 	object.GetInput
 	conditions readConditions
 	checksums  bool // x-amz-checksum-mode: ENABLED
+	unsealer   unsealer
 }
 
 // readOutput is an opened object on its way out.
@@ -58,11 +60,12 @@ type readOutput struct {
 func decodeRead(c *api.Call, in *readInput) error {
 	t, h := at(c), c.R.Header
 	in.Bucket, in.Key = t.bucket, t.key
-	if err := refuseCustomerKeys(h); err != nil {
+	var err error
+	if in.unsealer.customer, err = sse.ParseCustomer(h, c.Peer.Secure); err != nil {
 		return err
 	}
-	if sse := first(h, "X-Amz-Server-Side-Encryption"); sse != "" {
-		return badArgument("x-amz-server-side-encryption header is not supported for this operation.", "x-amz-server-side-encryption", sse)
+	if err := sse.ForbidOn(h); err != nil {
+		return err
 	}
 	if len(t.query) > 0 {
 		if err := decodeReadQuery(c, in); err != nil {
@@ -160,13 +163,17 @@ func (s *Service) read(ctx context.Context, g authz.Grant, c *api.Call, in *read
 	if err := at(c).undecided(); err != nil {
 		return nil, err
 	}
+	in.Unsealer, in.Checksum = in.unsealer.begin(s, g, c, at(c).found, in.Key), in.checksums
 	// A failed condition is told before an unsatisfiable range.
 	if in.conditions.any && (in.Range != nil || in.PartNumber != 0) {
 		whole := in.GetInput
-		whole.Range, whole.PartNumber = nil, 0
+		whole.Range, whole.PartNumber, whole.Checksum = nil, 0, false
 		found, err := s.config.Objects.Stat(ctx, g, &whole)
 		if err != nil {
 			return nil, s.hide(g, at(c).found, in.Key, err)
+		}
+		if err := in.unsealer.admit(&found.Info); err != nil {
+			return nil, err
 		}
 		if err := in.conditions.check(&found.Info, notModified); err != nil {
 			return nil, withValidators(c, &found.Info, err)
@@ -180,6 +187,10 @@ func (s *Service) read(ctx context.Context, g authz.Grant, c *api.Call, in *read
 		return nil, err
 	}
 	out := &readOutput{object: found, in: in}
+	if err := in.unsealer.admit(&found.Info); err != nil {
+		out.close()
+		return nil, err
+	}
 	if err := in.conditions.check(&found.Info, notModified); err != nil {
 		out.close()
 		return nil, withValidators(c, &found.Info, err)
@@ -259,9 +270,7 @@ func (o *readOutput) headers(c *api.Call) {
 	set.put("Last-Modified", info.Modified.UTC().Format(http.TimeFormat))
 	set.put("Content-Length", strconv.FormatInt(o.object.Length, 10))
 	set.attributes(&info.Attributes)
-	if info.Encryption != "" {
-		set.put("X-Amz-Server-Side-Encryption", info.Encryption)
-	}
+	set.encryption(info.Encryption, info.Sealed, o.in.unsealer.customer)
 	if info.Versioned {
 		set.put("X-Amz-Version-Id", info.VersionID)
 	}

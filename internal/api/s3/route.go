@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/s3/sse"
 	"github.com/kura-s3/kura/internal/api/wire"
 	"github.com/kura-s3/kura/internal/api/wire/s3wire"
 	"github.com/kura-s3/kura/internal/fault"
@@ -36,6 +37,8 @@ type target struct {
 	// hoisted are headers that a presigned URL carries in its query. The signature covers them there;
 	// once it is verified they stand for the headers of their names.
 	hoisted query
+	// sse is what a write asks of encryption, nil when nothing.
+	sse *sse.Request
 }
 
 func at(c *api.Call) *target { return c.Target.(*target) }
@@ -110,6 +113,9 @@ var signatureParameters = map[string]bool{
 // hoist makes headers of the hoisted parameters. One that also came as a header must say the same.
 func (t *target) hoist(h http.Header) error {
 	for _, p := range t.hoisted {
+		if p.name == sse.HeaderCustomerKey || strings.HasPrefix(p.name, "X-Amz-Copy-Source-Server-Side-Encryption-") {
+			return badArgument("A customer's key travels in a header, never in a URL.", strings.ToLower(p.name), "")
+		}
 		if sent := h[p.name]; len(sent) > 0 && (len(sent) > 1 || sent[0] != p.value) {
 			return badArgument("A header and a query parameter of the same name differ.", strings.ToLower(p.name), p.value)
 		}

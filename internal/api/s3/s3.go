@@ -13,9 +13,11 @@ import (
 	"strings"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/s3/sse"
 	"github.com/kura-s3/kura/internal/api/wire"
 	"github.com/kura-s3/kura/internal/authn"
 	"github.com/kura-s3/kura/internal/authz"
+	"github.com/kura-s3/kura/internal/kms"
 	"github.com/kura-s3/kura/internal/object"
 	"github.com/kura-s3/kura/policy"
 )
@@ -32,6 +34,11 @@ type Config struct {
 	Domains []string
 	// Accounts tells of principals that policies and ACLs name. Required.
 	Accounts Accounts
+	// KMS keeps the keys of SSE-KMS. Nil: there are none, and what needs one is not implemented.
+	KMS *kms.Store
+	// AllowSSEC lets new buckets take SSE-C. As at AWS since April 2026, a bucket takes it otherwise once
+	// its encryption configuration says so.
+	AllowSSEC bool
 	// Control makes the service that shares S3's signing name, for requests below its path. Default:
 	// there is none.
 	Control func(*Service) Control
@@ -73,6 +80,8 @@ type Service struct {
 	website         *site
 	// replicas are the operations of replication: to make one, and to read one for elsewhere.
 	replicas [2]*api.Op
+	// keys is nil when there is no KMS.
+	keys *sse.Keys
 	// control is nil when there is none.
 	control Control
 }
@@ -83,13 +92,16 @@ func New(c Config) *Service {
 		c.DisplayName = func(string) string { return "" }
 	}
 	s := &Service{config: c}
+	if c.KMS != nil {
+		s.keys = sse.NewKeys(c.KMS, c.Region, nil)
+	}
 	s.post, s.preflight = s.postObject(), s.preflightOp()
 	s.replicas[0], s.replicas[1] = s.replicaOps()
 	s.website = &site{Service: s}
 	s.website.op = s.website.declare()
 	s.ops = slices.Concat(
 		s.bucketOps(), s.versioningOps(), s.bucketTaggingOps(), s.unconfiguredOps(),
-		s.policyOps(), s.publicAccessOps(), s.ownershipOps(), s.aclOps(),
+		s.encryptionOps(), s.policyOps(), s.publicAccessOps(), s.ownershipOps(), s.aclOps(),
 		s.readOps(), s.writeOps(), s.deleteOps(), s.attributesOps(), s.objectTaggingOps(),
 		s.multipartOps(), s.listOps(),
 		s.corsOps(), s.websiteOps(), s.paymentOps(), s.storageConfigOps(), s.metricsOps(), s.inventoryOps(),

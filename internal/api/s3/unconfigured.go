@@ -38,18 +38,10 @@ func fixed[Out any](value Out) func(*object.Bucket) (*Out, error) {
 }
 
 func (s *Service) unconfiguredOps() []*api.Op {
-	no := false
 	return []*api.Op{
 		unconfigured[s3wire.GetBucketLifecycleConfigurationInput](s, &s3wire.GetBucketLifecycleConfiguration, "s3:GetLifecycleConfiguration", absent[s3wire.GetBucketLifecycleConfigurationOutput](noSuchLifecycle)),
 		unconfigured[s3wire.GetBucketLoggingInput](s, &s3wire.GetBucketLogging, "s3:GetBucketLogging", fixed(s3wire.GetBucketLoggingOutput{})),
 		unconfigured[s3wire.GetBucketNotificationConfigurationInput](s, &s3wire.GetBucketNotificationConfiguration, "s3:GetBucketNotification", fixed(s3wire.GetBucketNotificationConfigurationOutput{})),
-
-		// What is switched on for every bucket and cannot be switched off yet.
-		unconfigured[s3wire.GetBucketEncryptionInput](s, &s3wire.GetBucketEncryption, "s3:GetEncryptionConfiguration", fixed(s3wire.GetBucketEncryptionOutput{
-			ServerSideEncryptionConfiguration: &s3wire.ServerSideEncryptionConfiguration{Rules: []s3wire.ServerSideEncryptionRule{{
-				ApplyServerSideEncryptionByDefault: &s3wire.ServerSideEncryptionByDefault{SSEAlgorithm: "AES256"}, BucketKeyEnabled: &no,
-			}}},
-		})),
 	}
 }
 

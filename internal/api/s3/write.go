@@ -51,6 +51,9 @@ func (s *Service) decodePut(c *api.Call, in *object.PutInput) error {
 		return err
 	}
 	in.Body = c.Caller.Body
+	if err := readEncryption(c); err != nil {
+		return err
+	}
 	return refuseUploadHeaders(h)
 }
 
@@ -143,6 +146,9 @@ func (s *Service) put(ctx context.Context, g authz.Grant, c *api.Call, in *objec
 	if in.Owner, in.ACL, err = s.newACL(caller(c), at(c).found, in.Key, c.R.Header, "s3:PutObject"); err != nil {
 		return nil, err
 	}
+	if in.Seal, err = s.seal(ctx, g, c, in.Key); err != nil {
+		return nil, err
+	}
 	info, err := s.config.Objects.Put(ctx, g, in)
 	if err != nil {
 		return nil, err
@@ -156,16 +162,15 @@ type writeOutput struct{ info *object.Info }
 
 // Respond sends ETag, version and checksum.
 func (o *writeOutput) Respond(c *api.Call) error {
-	o.headers(c.W.Header())
+	o.headers(c)
 	return c.W.Send(http.StatusOK, "", nil)
 }
 
-func (o *writeOutput) headers(h http.Header) {
+func (o *writeOutput) headers(c *api.Call) {
+	h := c.W.Header()
 	set := setter{h: h, values: make([]string, 0, 6)}
 	set.put("ETag", quote(o.info.ETag))
-	if o.info.Encryption != "" {
-		set.put("X-Amz-Server-Side-Encryption", o.info.Encryption)
-	}
+	set.encryption(o.info.Encryption, o.info.Sealed, at(c).sse.CustomerKey())
 	if id := newVersionOf(o.info); id != nil {
 		set.put("X-Amz-Version-Id", *id)
 	}
@@ -290,15 +295,6 @@ func writeCondition(h http.Header) (object.Precondition, error) {
 
 // refuseUploadHeaders names what Kura does not do yet, instead of storing less than was asked for.
 func refuseUploadHeaders(h http.Header) error {
-	if err := refuseCustomerKeys(h); err != nil {
-		return err
-	}
-	if sse := first(h, "X-Amz-Server-Side-Encryption"); sse != "" && sse != "AES256" {
-		if strings.HasPrefix(sse, "aws:") {
-			return unsupported("x-amz-server-side-encryption")
-		}
-		return fault.New(invalidEncryption, "", "ArgumentName", "x-amz-server-side-encryption", "ArgumentValue", sse)
-	}
 	for _, name := range notYet {
 		if len(h[name]) > 0 {
 			return unsupported(strings.ToLower(name))
@@ -308,23 +304,7 @@ func refuseUploadHeaders(h http.Header) error {
 }
 
 var notYet = []string{
-	"X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id", "X-Amz-Server-Side-Encryption-Context",
-	"X-Amz-Server-Side-Encryption-Bucket-Key-Enabled", "X-Amz-Write-Offset-Bytes",
-}
-
-// refuseCustomerKeys refuses SSE-C: storing or reading something else in its place would be worse.
-func refuseCustomerKeys(h http.Header) error {
-	for _, name := range customerKeyHeaders {
-		if len(h[name]) > 0 {
-			return unsupported(strings.ToLower(name))
-		}
-	}
-	return nil
-}
-
-var customerKeyHeaders = []string{
-	"X-Amz-Server-Side-Encryption-Customer-Algorithm", "X-Amz-Server-Side-Encryption-Customer-Key",
-	"X-Amz-Server-Side-Encryption-Customer-Key-Md5", "X-Amz-Copy-Source-Server-Side-Encryption-Customer-Algorithm",
+	"X-Amz-Write-Offset-Bytes",
 }
 
 // headerTags reads x-amz-tagging, a URL-encoded query.
