@@ -203,8 +203,9 @@ func (s *Store) AliasTarget(account, name string) *Key {
 	return nil
 }
 
-// Aliases are the account's aliases in the region by name, all or those of one key. It needs
-// kms:ListAliases on "*".
+// Aliases are the account's aliases in the region by name, all or those of one key. Those of keys that AWS
+// manages are among all even before their key is made; they have no target then. It needs kms:ListAliases
+// on "*".
 func (s *Store) Aliases(g authz.Grant, account, id string) ([]*Alias, error) {
 	if err := g.Require("kms:ListAliases", "*"); err != nil {
 		return nil, err
@@ -221,6 +222,11 @@ func (s *Store) Aliases(g authz.Grant, account, id string) ([]*Alias, error) {
 		}
 		return true
 	})
+	for name := range serviceDescriptions {
+		if _, ok := s.alias(account, s.region, reservedPrefix+name); !ok && id == "" {
+			list = append(list, &Alias{Name: reservedPrefix + name, Account: account, Region: s.region})
+		}
+	}
 	sort.Slice(list, func(i, j int) bool { return list[i].Name < list[j].Name })
 	return list, nil
 }

@@ -105,11 +105,14 @@ func (e edge) listAliases(_ context.Context, g authz.Grant, account string, in *
 		return nil, err
 	}
 	return &kmswire.ListAliasesOutput{
-		Aliases: every(p.items, func(a *kms.Alias) kmswire.AliasListEntry {
-			return kmswire.AliasListEntry{
-				AliasName: &a.Name, AliasArn: new(a.ARN()), TargetKeyId: &a.Target, CreationDate: &a.Created, LastUpdatedDate: &a.Updated,
-			}
-		}),
-		Truncated: p.more, NextMarker: p.next,
+		Aliases: every(p.items, showAlias), Truncated: p.more, NextMarker: p.next,
 	}, nil
+}
+
+func showAlias(a *kms.Alias) kmswire.AliasListEntry {
+	shown := kmswire.AliasListEntry{AliasName: &a.Name, AliasArn: new(a.ARN())}
+	if a.Target != "" {
+		shown.TargetKeyId, shown.CreationDate, shown.LastUpdatedDate = &a.Target, &a.Created, &a.Updated
+	}
+	return shown
 }
