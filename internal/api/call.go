@@ -64,11 +64,13 @@ type Call struct {
 	// subject on whose behalf Kura itself makes the request; nil for those of the network.
 	subject   *authz.Subject
 	completed bool
-	body      []byte
-	bodyRead  bool
-	demands   [3]authz.Demand
-	needed    int
-	inquiry   authz.Inquiry
+	// input and output are what the record shows of the operation's.
+	input, output any
+	body          []byte
+	bodyRead      bool
+	demands       [3]authz.Demand
+	needed        int
+	inquiry       authz.Inquiry
 }
 
 // Inside tells a request that Kura itself makes from those of the network.

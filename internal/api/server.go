@@ -164,6 +164,7 @@ func (s *Server) descend(c *Call) (any, error) {
 	c.Op = op
 	if op != nil {
 		c.Event.Operation, c.Event.Class, c.Event.ReadOnly = op.Name(), op.class, op.access.ReadOnly()
+		c.Event.API = op.wire.Service
 	}
 	// 2. authenticate
 	caller, err := s.authenticate(c)
@@ -185,6 +186,7 @@ func (s *Server) descend(c *Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.input = in
 	// 4. authorize
 	ctx := c.R.Context()
 	demands, err := op.demands(c, in)
@@ -244,7 +246,7 @@ func (s *Server) introduce(c *Call, caller *authn.Caller) {
 // answer is stage 6. A management write is on record, durably, before its first byte goes out.
 func (s *Server) answer(c *Call, out any) error {
 	if c.Op.class == audit.Management && !c.Op.access.ReadOnly() {
-		c.Event.Status = c.Op.wire.Status
+		c.Event.Status, c.output = c.Op.wire.Status, out
 		if err := s.complete(c); err != nil {
 			return &fault.Error{Kind: authz.Unrecorded, Cause: err}
 		}
@@ -327,6 +329,7 @@ func (s *Server) complete(c *Call) error {
 		c.Event.SourceIP = c.Peer.IP.String()
 	}
 	c.Event.URI = auditURI(c.R, c.Event.Service)
+	detail(c)
 	ctx := context.WithoutCancel(c.R.Context())
 	return s.config.Recorder.Complete(ctx, &c.Event)
 }
@@ -337,6 +340,7 @@ type Response struct {
 	status  int
 	written int64
 	started bool
+	first   time.Time // when the answer began
 }
 
 // Header of the answer.
@@ -347,7 +351,7 @@ func (w *Response) WriteHeader(status int) {
 	if w.started {
 		return
 	}
-	w.status, w.started = status, true
+	w.status, w.started, w.first = status, true, time.Now()
 	w.next.WriteHeader(status)
 }
 

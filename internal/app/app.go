@@ -10,7 +10,6 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"path/filepath"
@@ -89,7 +88,7 @@ type server struct {
 	objects    *object.Store
 	authn      *authn.Authenticator
 	guard      *authz.Guard
-	journal    *audit.Journal
+	record     *audit.Log
 	front      *front.Server
 	listeners  []*bound
 }
@@ -184,12 +183,7 @@ func (s *server) openStores(ctx context.Context) error {
 		defer cancel()
 		return s.objects.Close(ctx)
 	})
-	s.journal, err = audit.OpenJournal(audit.JournalConfig{Dir: filepath.Join(s.config.Data, "audit")})
-	if err != nil {
-		return fmt.Errorf("audit journal: %w", err)
-	}
-	s.onClose(s.journal.Close)
-	return nil
+	return s.openRecord(ctx, ring)
 }
 
 // told is the feed, or nil while nobody reads it.

@@ -24,7 +24,7 @@ import (
 func (s *server) openServices(ctx context.Context) error {
 	registry := prometheus.NewRegistry()
 	counters := metrics.New(registry)
-	s.guard = authz.New(authz.Config{Recorder: s.journal, Count: counters.Decision})
+	s.guard = authz.New(authz.Config{Recorder: s.record, Count: counters.Decision})
 	if err := s.startEvents(ctx); err != nil {
 		return err
 	}
@@ -48,7 +48,7 @@ func (s *server) openServices(ctx context.Context) error {
 			sts.New(sts.Config{Identities: s.identities, Guard: s.guard, Authn: s.authn, Log: s.log}),
 		},
 		Guard:      s.guard,
-		Recorder:   s.journal,
+		Recorder:   s.record,
 		Peer:       s.peers(),
 		Introduced: s.introduced,
 		Meter:      counters,

@@ -238,6 +238,7 @@ var dependencies = map[string]struct {
 	"github.com/aws/aws-sdk-go-v2":        {"Apache-2.0", false, "the current AWS SDK as a client and signer"},
 	"github.com/aws/smithy-go":            {"Apache-2.0", false, "errors of the AWS SDK"},
 	"github.com/cockroachdb/pebble/v2":    {"BSD-3-Clause", true, "the embedded metadata engine"},
+	"github.com/klauspost/compress":       {"Apache-2.0", true, "zstd, for the sealed segments of the audit journal"},
 	"github.com/coreos/go-oidc/v3":        {"Apache-2.0", true, "OIDC discovery and tokens, for web identities"},
 	"github.com/go-jose/go-jose/v4":       {"Apache-2.0", true, "signed tokens, for web identities"},
 	"github.com/google/go-cmp":            {"BSD-3-Clause", false, "differences in tests"},

@@ -7,6 +7,7 @@ package audit
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"github.com/kura-s3/kura/policy"
@@ -57,6 +58,22 @@ type Event struct {
 	TurnAround time.Duration
 	// KMS are the uses of keys that the service made on the caller's behalf, with the caller's permission.
 	KMS []KeyUse `json:",omitempty"`
+
+	// What follows is filled in when a Recorder wants the event.
+
+	// API is the model that the operation belongs to, where it is not Service ("s3control").
+	API              string
+	HostID           string
+	Referer          string
+	Cipher           string // name of the TLS cipher suite
+	SignatureVersion string // "", "SigV4"
+	Session          Session
+	InvokedBy        string // the service that made the request on the caller's behalf
+	// ACLRequired: an ACL gave what no policy did.
+	ACLRequired bool
+	// Parameters are those of the request as a JSON object, Response the elements of the answer to a
+	// write, in CloudTrail's form; nil for none. Secrets are not in them.
+	Parameters, Response json.RawMessage
 }
 
 // KeyUse is one use of a KMS key by another service on behalf of its caller: a call of KMS of its own.
@@ -69,10 +86,19 @@ type KeyUse struct {
 	ViaService string            // "s3.us-east-1.amazonaws.com"
 }
 
+// Session is what an event tells of temporary credentials. The zero Session is of long-term ones.
+type Session struct {
+	Issued         time.Time
+	MFA            bool
+	SourceIdentity string
+	Provider       string // of a web identity
+}
+
 // Decision is one question that the Guard answered for the request.
 type Decision struct {
 	Action   string
 	Resource string
+	Account  string // that owns the resource; "" where nobody does
 	Allowed  bool
 	Reason   string // AWS's words
 }

@@ -1,252 +1,564 @@
 package audit
 
 import (
-	"context"
-	"encoding/json"
+	"crypto/ed25519"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
-	"sort"
 	"sync"
 	"time"
-
-	"github.com/kura-s3/kura/policy"
 )
 
 // JournalConfig of a Journal.
 type JournalConfig struct {
 	// Dir holds the journal's files; made with mode 0700 when it is not there. Required.
 	Dir string
-	// FileBytes is the size at which a new file is begun. Default 64 MiB.
-	FileBytes int64
-	// Files kept; the oldest is removed when there are more. Default 16.
-	Files int
+	// Stream is the journal's name among those of Dir. Required.
+	Stream string
+	// Node names this node, for journals that are brought together.
+	Node string
+	// Key signs checkpoints. Required.
+	Key ed25519.PrivateKey
+	// Head is the newest checkpoint that was kept elsewhere, zero for none; Keep gets every new one.
+	Head Checkpoint
+	Keep func(Checkpoint)
+	// SegmentBytes is the size at which a new segment is begun. Default 32 MiB.
+	SegmentBytes int64
+	// MaxBytes and MaxAge bound what is kept; the oldest segments go first. 0: no bound.
+	MaxBytes int64
+	MaxAge   time.Duration
+	// SyncEvery bounds how long a line that nobody waits for stays without fsync. Default 250 ms.
+	SyncEvery time.Duration
+	// CheckpointEvery bounds how long lines stay without a checkpoint. Default 10 s.
+	CheckpointEvery time.Duration
+	// Log is required.
+	Log *slog.Logger
+	// Now is the clock. Default time.Now.
+	Now func() time.Time
 }
 
-// Journal is the Recorder of a running server: management events as JSON lines in files, each write
-// among them synced to disk before its request is answered. Requests that finish together share
-// one sync.
+// maxWaiting bounds the lines that wait for the disk. What nobody waits for is lost beyond that, and
+// the loss is a line of the journal.
+const maxWaiting = 16 << 20
+
+// checkpointLines is after how many lines a checkpoint is made without waiting for its time.
+const checkpointLines = 4096
+
+// ErrJournal says that a journal cannot be written.
+var ErrJournal = errors.New("audit: the journal cannot be written")
+
+// Journal is one chain of lines in files. One goroutine writes; whoever appends waits for the disk
+// only where it must, and all who wait at the same time share one fsync. Safe for concurrent use.
 type Journal struct {
 	config JournalConfig
+	wake   chan struct{}
+	seals  chan *segment
+	done   chan struct{}
+	sealed chan struct{}
 
 	mu      sync.Mutex
-	file    *os.File
-	size    int64
-	written uint64 // lines
-	failed  error  // sticky: after a failed write nothing is promised any more
+	waiting []Line
+	size    int
+	flight  *flight // of waiting
+	hurry   bool    // somebody waits for waiting to be durable
+	lost    loss
+	failed  error
+	broken  bool // failed for good
+	closed  bool
+	durable uint64 // number of the newest line that a crash does not take back
+	changed chan struct{}
 
-	syncing sync.Mutex
-	synced  uint64
+	// What follows is the writer's own.
+	file     *os.File
+	segment  *segment
+	written  int64
+	seq      uint64 // of the newest line
+	head     hash
+	covered  uint64 // by a checkpoint
+	checked  time.Time
+	synced   time.Time
+	dirty    bool
+	out      []byte
+	tidied   time.Time
+	segments []*segment
 }
 
-// OpenJournal opens the journal in c.Dir, beginning a new file.
+// flight is what one write takes along; done is closed when it is durable or failed.
+type flight struct {
+	done chan struct{}
+	err  error
+}
+
+// OpenJournal continues the journal in c.Dir with a new segment. What a crash left unfinished at the
+// end of the last one is cut off, and the new segment's header says so.
 func OpenJournal(c JournalConfig) (*Journal, error) {
-	if c.FileBytes <= 0 {
-		c.FileBytes = 64 << 20
+	if c.Now == nil {
+		c.Now = time.Now
 	}
-	if c.Files <= 0 {
-		c.Files = 16
+	for _, d := range []struct {
+		value *time.Duration
+		def   time.Duration
+	}{{&c.SyncEvery, 250 * time.Millisecond}, {&c.CheckpointEvery, 10 * time.Second}} {
+		if *d.value <= 0 {
+			*d.value = d.def
+		}
+	}
+	if c.SegmentBytes <= 0 {
+		c.SegmentBytes = 32 << 20
+	}
+	if c.Keep == nil {
+		c.Keep = func(Checkpoint) {}
 	}
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
-	j := &Journal{config: c}
-	if err := j.rotate(); err != nil {
+	j := &Journal{
+		config: c, wake: make(chan struct{}, 1), seals: make(chan *segment, 1024), done: make(chan struct{}), sealed: make(chan struct{}),
+		flight: newFlight(), changed: make(chan struct{}),
+	}
+	if err := j.recover(); err != nil {
 		return nil, err
 	}
+	go j.write()
+	go j.sealAll()
 	return j, nil
 }
 
-// Wants management events of callers that it knows. Requests that fail authentication or name no
-// operation are not kept, as in CloudTrail: a stranger must not be able to flood the record out.
-func (j *Journal) Wants(ev *Event) bool {
-	return ev.Class == Management && ev.Principal.Type != policy.Nobody
+func newFlight() *flight { return &flight{done: make(chan struct{})} }
+
+// recover finds the end of the chain and begins the next segment.
+func (j *Journal) recover() error {
+	var err error
+	if j.segments, err = segments(j.config.Dir, j.config.Stream); err != nil {
+		return err
+	}
+	h := header{Format: journalFormat, Stream: j.config.Stream, Node: j.config.Node, Opened: j.config.Now().UTC()}
+	if n := len(j.segments); n > 0 {
+		if h.Torn, err = j.findEnd(j.segments[n-1]); err != nil {
+			return err
+		}
+		for _, s := range j.segments {
+			if !s.sealed {
+				j.seals <- s
+			}
+		}
+	}
+	if last := j.config.Head.Seq; last > j.seq {
+		h.Missing = last - j.seq
+		j.config.Log.Error("audit: the journal ends before its last checkpoint: lines were removed", "stream", j.config.Stream,
+			"checkpoint", last, "last", j.seq)
+		// Numbers are not used again.
+		j.seq = last
+	}
+	return j.begin(h)
 }
 
-// Begin refuses when the journal has failed: what can't be recorded is not done.
-func (j *Journal) Begin(_ context.Context, ev *Event) error {
-	if !j.Wants(ev) {
-		return nil
+// findEnd reads the last segment up to its last whole line.
+func (j *Journal) findEnd(s *segment) (torn int64, err error) {
+	r, err := s.open()
+	if err != nil {
+		return 0, fmt.Errorf("audit: %w", err)
 	}
+	defer r.Close()
+	lines := newLines(r)
+	j.seq = s.first - 1
+	for lines.next() {
+		p, err := parseLine(lines.line)
+		if err != nil {
+			return 0, fmt.Errorf("audit: %s, line %d: %w; kura audit verify tells more. Move the file away to go on", s.path(), j.seq+1, err)
+		}
+		j.seq++
+		j.head = p.hash
+	}
+	if lines.err != nil {
+		return 0, fmt.Errorf("audit: %s: %w", s.path(), lines.err)
+	}
+	if lines.rest > 0 && !s.sealed {
+		if err := os.Truncate(s.path(), lines.size); err != nil {
+			return 0, fmt.Errorf("audit: %w", err)
+		}
+		torn = lines.rest
+	}
+	return torn, nil
+}
+
+// begin opens a segment whose header is h.
+func (j *Journal) begin(h header) error {
+	h.First, h.Previous = j.seq+1, j.head.text()
+	public, _ := j.config.Key.Public().(ed25519.PublicKey)
+	h.Key = base64.StdEncoding.EncodeToString(public)
+	s := &segment{dir: j.config.Dir, stream: j.config.Stream, first: h.First}
+	file, err := os.OpenFile(s.name(openSuffix), os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return fmt.Errorf("audit: %w", err)
+	}
+	line, head := appendLine(nil, j.head, kindHeader, mustJSON(h), []byte("{}"))
+	_, err = file.Write(line)
+	if err := errors.Join(err, file.Sync(), syncDir(j.config.Dir)); err != nil {
+		file.Close()
+		return fmt.Errorf("audit: %w", err)
+	}
+	j.file, j.segment, j.written = file, s, int64(len(line))
+	j.seq, j.head = h.First, head
+	j.segments = append(j.segments, s)
+	j.synced = j.config.Now()
+	if j.checked.IsZero() {
+		j.checked = j.synced
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.tell(j.seq)
+	return nil
+}
+
+// tell says that lines up to seq are durable. Under mu.
+func (j *Journal) tell(seq uint64) {
+	j.durable = seq
+	close(j.changed)
+	j.changed = make(chan struct{})
+}
+
+// Err is why the journal cannot be written now, or nil.
+func (j *Journal) Err() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.failed
 }
 
-// Complete writes the event.
-func (j *Journal) Complete(_ context.Context, ev *Event) error {
-	if !j.Wants(ev) {
+// Append adds lines, together. With durable it returns when they are on disk; without, at once, and
+// what the disk is too slow for is lost on the record.
+func (j *Journal) Append(durable bool, lines ...Line) error {
+	j.mu.Lock()
+	if j.closed || j.broken {
+		err := j.failed
+		j.mu.Unlock()
+		return errors.Join(ErrJournal, err)
+	}
+	if !durable && j.size > maxWaiting {
+		j.lose(uint64(len(lines)), "the disk was too slow")
+		j.mu.Unlock()
+		return ErrJournal
+	}
+	for i := range lines {
+		j.size += len(lines[i].Record) + len(lines[i].Note)
+	}
+	j.waiting = append(j.waiting, lines...)
+	j.hurry = j.hurry || durable
+	f := j.flight
+	j.mu.Unlock()
+	select {
+	case j.wake <- struct{}{}:
+	default:
+	}
+	if !durable {
 		return nil
 	}
-	line, err := json.Marshal(lineOf(ev))
-	if err != nil {
-		return fmt.Errorf("audit: %w", err)
-	}
-	ticket, err := j.append(append(line, '\n'))
-	if err != nil || ev.ReadOnly {
-		return err
-	}
-	return j.sync(ticket)
+	<-f.done
+	return f.err
 }
 
-func (j *Journal) append(line []byte) (ticket uint64, err error) {
+// lose counts events that are not recorded. Under mu.
+func (j *Journal) lose(n uint64, reason string) {
+	if j.lost.Events == 0 {
+		j.lost.Since, j.lost.Reason = j.config.Now().UTC(), reason
+	}
+	j.lost.Events += n
+}
+
+// write is the writer.
+func (j *Journal) write() {
+	defer close(j.done)
+	tick := time.NewTicker(j.config.SyncEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-j.wake:
+		case <-tick.C:
+		}
+		if !j.writeOnce() {
+			return
+		}
+	}
+}
+
+func (j *Journal) writeOnce() (more bool) {
+	j.mu.Lock()
+	lines, f, hurry, closed, lost := j.waiting, j.flight, j.hurry, j.closed, j.lost
+	j.waiting, j.size, j.hurry, j.lost = nil, 0, false, loss{}
+	j.flight = newFlight()
+	broken := j.broken
+	j.mu.Unlock()
+	err := ErrJournal
+	if !broken {
+		err = j.store(lines, lost, hurry || closed)
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.failed != nil {
-		return 0, j.failed
+	if !broken {
+		if err != nil && j.failed == nil {
+			j.config.Log.Error("audit: the journal cannot be written", "stream", j.config.Stream, "err", err)
+		}
+		j.failed = err
 	}
-	if j.size > 0 && j.size+int64(len(line)) > j.config.FileBytes {
-		if err := j.rotate(); err != nil {
-			j.failed = err
-			return 0, err
+	if err != nil {
+		if lost.Events > 0 {
+			j.lose(lost.Events, lost.Reason)
+		}
+		if len(lines) > 0 {
+			j.lose(uint64(len(lines)), err.Error())
 		}
 	}
-	n, err := j.file.Write(line)
-	j.size += int64(n)
-	if err != nil {
-		j.failed = fmt.Errorf("audit: %w", err)
-		return 0, j.failed
-	}
-	j.written++
-	return j.written, nil
+	f.err = err
+	close(f.done)
+	return !closed
 }
 
-// sync returns once the line with this ticket is durable. Whoever comes first syncs for all lines
-// written so far.
-func (j *Journal) sync(ticket uint64) error {
-	j.syncing.Lock()
-	defer j.syncing.Unlock()
-	if j.synced >= ticket {
-		return nil
+// store writes lines, and everything that is due.
+func (j *Journal) store(lines []Line, lost loss, sync bool) error {
+	now := j.config.Now()
+	if lost.Events > 0 {
+		if err := j.put(kindLost, mustJSON(lost)); err != nil {
+			return err
+		}
+		sync = true
 	}
-	j.mu.Lock()
-	file, upTo, failed := j.file, j.written, j.failed
-	j.mu.Unlock()
-	if failed != nil {
-		return failed
-	}
-	if err := file.Sync(); err != nil && !errors.Is(err, os.ErrClosed) {
-		j.mu.Lock()
-		j.failed = fmt.Errorf("audit: %w", err)
-		j.mu.Unlock()
+	if err := j.putEvents(lines); err != nil {
 		return err
 	}
-	j.synced = upTo
-	return nil
-}
-
-// rotate begins a new file and lets the oldest go. The old file is synced before it is closed.
-func (j *Journal) rotate() error {
-	if j.file != nil {
-		if err := j.file.Sync(); err != nil {
-			return fmt.Errorf("audit: %w", err)
+	if j.dirty && (sync || now.Sub(j.synced) >= j.config.SyncEvery) {
+		if err := j.sync(now); err != nil {
+			return err
 		}
-		if err := j.file.Close(); err != nil {
-			return fmt.Errorf("audit: %w", err)
+		if fresh := j.seq - j.covered; fresh >= checkpointLines || fresh > 0 && now.Sub(j.checked) >= j.config.CheckpointEvery {
+			if err := j.checkpoint(now); err != nil {
+				return err
+			}
 		}
 	}
-	name := filepath.Join(j.config.Dir, "events-"+time.Now().UTC().Format("20060102T150405.000000000Z")+".jsonl")
-	file, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		return fmt.Errorf("audit: %w", err)
-	}
-	j.file, j.size = file, 0
-	names, err := filepath.Glob(filepath.Join(j.config.Dir, "events-*.jsonl"))
-	if err != nil {
-		return fmt.Errorf("audit: %w", err)
-	}
-	sort.Strings(names)
-	for len(names) > j.config.Files {
-		if err := os.Remove(names[0]); err != nil {
-			return fmt.Errorf("audit: %w", err)
+	if !j.dirty && j.seq > j.covered && now.Sub(j.checked) >= j.config.CheckpointEvery {
+		if err := j.checkpoint(now); err != nil {
+			return err
 		}
-		names = names[1:]
 	}
-	return syncDir(j.config.Dir)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("audit: %w", err)
+	if j.written >= j.config.SegmentBytes {
+		if err := j.rotate(now); err != nil {
+			return err
+		}
 	}
-	defer d.Close()
-	if err := d.Sync(); err != nil {
-		return fmt.Errorf("audit: %w", err)
+	if now.Sub(j.tidied) >= time.Minute {
+		j.tidied = now
+		return j.expire(now)
 	}
 	return nil
 }
 
-// Close syncs and closes the journal.
+func (j *Journal) putEvents(lines []Line) error {
+	if len(lines) == 0 {
+		return nil
+	}
+	head := j.head
+	j.out = j.out[:0]
+	for i := range lines {
+		j.out, head = appendLine(j.out, head, kindEvent, lines[i].Record, lines[i].Note)
+	}
+	return j.emit(head, uint64(len(lines)))
+}
+
+func (j *Journal) put(kind byte, record []byte) error {
+	var head hash
+	j.out, head = appendLine(j.out[:0], j.head, kind, record, []byte("{}"))
+	return j.emit(head, 1)
+}
+
+// emit writes j.out; what was written in part is taken back, so that the chain stays whole.
+func (j *Journal) emit(head hash, lines uint64) error {
+	n, err := j.file.Write(j.out)
+	if err != nil {
+		if n > 0 {
+			if terr := j.file.Truncate(j.written); terr != nil {
+				j.breakDown(terr)
+				return errors.Join(err, terr)
+			}
+		}
+		return fmt.Errorf("audit: %w", err)
+	}
+	j.written += int64(n)
+	j.seq += lines
+	j.head = head
+	j.dirty = true
+	if cap(j.out) > 4<<20 {
+		j.out = nil
+	}
+	return nil
+}
+
+// breakDown ends writing for good: after a failed fsync nobody knows what is on disk.
+func (j *Journal) breakDown(err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.broken, j.failed = true, err
+	j.config.Log.Error("audit: the journal is broken until the next start", "stream", j.config.Stream, "err", err)
+}
+
+func (j *Journal) sync(now time.Time) error {
+	if err := j.file.Sync(); err != nil {
+		j.breakDown(err)
+		return fmt.Errorf("audit: %w", err)
+	}
+	j.dirty, j.synced = false, now
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.tell(j.seq)
+	return nil
+}
+
+// checkpoint signs what is durable.
+func (j *Journal) checkpoint(now time.Time) error {
+	c := Checkpoint{Stream: j.config.Stream, Node: j.config.Node, Seq: j.seq, Hash: j.head.text(), Time: now.UTC()}
+	c.sign(j.config.Key)
+	if err := j.put(kindCheckpoint, mustJSON(c)); err != nil {
+		return err
+	}
+	j.covered, j.checked = j.seq, now // the line itself needs no other
+	if err := writeFile(HeadFile(j.config.Dir, j.config.Stream), mustJSON(c)); err != nil {
+		return fmt.Errorf("audit: %w", err)
+	}
+	j.config.Keep(c)
+	return nil
+}
+
+// HeadFile holds the newest checkpoint of a stream.
+func HeadFile(dir, stream string) string { return filepath.Join(dir, stream+".head") }
+
+// rotate ends the segment with a checkpoint and begins the next.
+func (j *Journal) rotate(now time.Time) error {
+	if err := j.end(now); err != nil {
+		return err
+	}
+	old := j.segment
+	if err := j.begin(header{Format: journalFormat, Stream: j.config.Stream, Node: j.config.Node, Opened: now.UTC()}); err != nil {
+		j.breakDown(err)
+		return err
+	}
+	select {
+	case j.seals <- old:
+	default: // it is sealed at the next start
+	}
+	return nil
+}
+
+func (j *Journal) end(now time.Time) error {
+	if j.dirty {
+		if err := j.sync(now); err != nil {
+			return err
+		}
+	}
+	if j.seq > j.covered {
+		if err := j.checkpoint(now); err != nil {
+			return err
+		}
+	}
+	if err := j.sync(now); err != nil {
+		return err
+	}
+	return j.file.Close()
+}
+
+// expire removes the oldest segments where the rules of retention say so.
+func (j *Journal) expire(now time.Time) error {
+	total := int64(0)
+	for _, s := range j.segments {
+		for _, name := range []string{s.name(openSuffix), s.name(sealedSuffix)} {
+			if info, err := os.Stat(name); err == nil {
+				s.size, s.sealed = info.Size(), name == s.name(sealedSuffix)
+			}
+		}
+		total += s.size
+	}
+	for len(j.segments) > 1 && j.segments[0].sealed {
+		reason := ""
+		info, err := os.Stat(j.segments[0].path())
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			reason = "it was gone"
+		case err != nil:
+			return err
+		case j.config.MaxBytes > 0 && total > j.config.MaxBytes:
+			reason = "space"
+		case j.config.MaxAge > 0 && now.Sub(info.ModTime()) > j.config.MaxAge:
+			reason = "age"
+		}
+		if reason == "" || reason == "it was gone" {
+			return nil
+		}
+		if err := j.remove(now, reason); err != nil {
+			return err
+		}
+		total -= j.segments[0].size
+		j.segments = j.segments[1:]
+	}
+	return nil
+}
+
+// remove puts the removal on record, durably, before it happens.
+func (j *Journal) remove(now time.Time, reason string) error {
+	next, err := j.segments[1].header()
+	if err != nil {
+		return err
+	}
+	if err := j.put(kindExpired, mustJSON(expiry{UpTo: next.First - 1, Hash: next.Previous, Reason: reason})); err != nil {
+		return err
+	}
+	if err := j.sync(now); err != nil {
+		return err
+	}
+	old := j.segments[0]
+	return errors.Join(os.Remove(old.path()), os.Remove(old.name(indexSuffix)))
+}
+
+// sealAll seals closed segments, one after the other.
+func (j *Journal) sealAll() {
+	defer close(j.sealed)
+	for s := range j.seals {
+		if err := s.seal(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			j.config.Log.Error("audit: a segment could not be sealed", "segment", s.path(), "err", err)
+		}
+	}
+}
+
+// Close writes what waits, signs the end, and closes the journal.
 func (j *Journal) Close() error {
 	j.mu.Lock()
+	if j.closed {
+		j.mu.Unlock()
+		return nil
+	}
+	j.closed = true
+	j.mu.Unlock()
+	select {
+	case j.wake <- struct{}{}:
+	default:
+	}
+	<-j.done
+	close(j.seals)
+	<-j.sealed
+	j.mu.Lock()
+	broken := j.broken
+	j.mu.Unlock()
+	if broken {
+		return j.file.Close()
+	}
+	return j.end(j.config.Now())
+}
+
+// Durable is the number of the newest line that is on disk for sure, and a channel that is closed
+// when there is a newer one.
+func (j *Journal) Durable() (uint64, <-chan struct{}) {
+	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.failed = os.ErrClosed
-	return errors.Join(j.file.Sync(), j.file.Close())
-}
-
-// line is the stored form of an Event; format 1.
-type line struct {
-	Format    int        `json:"format"`
-	ID        string     `json:"id"`
-	RequestID string     `json:"requestId,omitempty"`
-	Time      time.Time  `json:"time"`
-	Service   string     `json:"service"`
-	Operation string     `json:"operation"`
-	ReadOnly  bool       `json:"readOnly,omitempty"`
-	Caller    caller     `json:"caller"`
-	SourceIP  string     `json:"sourceIp,omitempty"`
-	TLS       string     `json:"tls,omitempty"`
-	UserAgent string     `json:"userAgent,omitempty"`
-	Region    string     `json:"region,omitempty"`
-	Method    string     `json:"method,omitempty"`
-	URI       string     `json:"uri,omitempty"`
-	Host      string     `json:"host,omitempty"`
-	Bucket    string     `json:"bucket,omitempty"`
-	Key       string     `json:"key,omitempty"`
-	Decisions []decision `json:"decisions,omitempty"`
-	Status    int        `json:"status,omitempty"`
-	ErrorCode string     `json:"errorCode,omitempty"`
-	ErrorText string     `json:"errorMessage,omitempty"`
-	Millis    float64    `json:"ms,omitempty"`
-}
-
-type caller struct {
-	Type      string `json:"type"`
-	Account   string `json:"account,omitempty"`
-	ARN       string `json:"arn,omitempty"`
-	ID        string `json:"id,omitempty"`
-	AccessKey string `json:"accessKeyId,omitempty"`
-	Auth      string `json:"auth,omitempty"`
-}
-
-type decision struct {
-	Action   string `json:"action"`
-	Resource string `json:"resource"`
-	Allowed  bool   `json:"allowed"`
-	Reason   string `json:"reason,omitempty"`
-}
-
-func lineOf(ev *Event) line {
-	l := line{
-		Format: 1, ID: ev.ID, RequestID: ev.RequestID, Time: ev.Time.UTC(), Service: ev.Service, Operation: ev.Operation,
-		ReadOnly: ev.ReadOnly, SourceIP: ev.SourceIP, TLS: ev.TLS, UserAgent: ev.UserAgent, Region: ev.Region,
-		Method: ev.Method, URI: ev.URI, Host: ev.Host, Bucket: ev.Bucket, Key: ev.Key, Status: ev.Status,
-		ErrorCode: ev.ErrorCode, ErrorText: ev.ErrorText, Millis: float64(ev.Duration.Microseconds()) / 1000,
-		Caller: caller{
-			Type: callerTypes[ev.Principal.Type], Account: ev.Principal.Account, ARN: ev.Principal.ARN,
-			ID: ev.Principal.UserID, AccessKey: ev.AccessKey, Auth: ev.AuthType,
-		},
-	}
-	for _, d := range ev.Decisions {
-		l.Decisions = append(l.Decisions, decision(d))
-	}
-	return l
-}
-
-// callerTypes are userIdentity.type of CloudTrail.
-var callerTypes = map[policy.PrincipalType]string{
-	policy.Nobody: "Unknown", policy.Anonymous: "Anonymous", policy.RootUser: "Root", policy.IAMUser: "IAMUser",
-	policy.AssumedRole: "AssumedRole", policy.FederatedUser: "FederatedUser", policy.Service: "AWSService",
+	return j.durable, j.changed
 }

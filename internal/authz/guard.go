@@ -132,12 +132,15 @@ func (s *sheet) decideOne(d *Demand) error {
 	decision, req, inputs := s.evaluate(d)
 	allowed := decision.Allowed()
 	s.guard.count(allowed)
-	record := audit.Decision{Action: d.Action, Resource: d.Resource.ARN, Allowed: allowed}
+	record := audit.Decision{Action: d.Action, Resource: d.Resource.ARN, Account: d.Resource.Account, Allowed: allowed}
 	if !allowed {
 		record.Reason = decision.Message(&req)
 		s.explain(d, &req, &inputs)
 	}
 	s.inquiry.Event.Decisions = append(s.inquiry.Event.Decisions, record)
+	if allowed && d.Resource.Granted && decision.Layer == policy.LayerResource && decision.Statement < 0 {
+		s.inquiry.Event.ACLRequired = true
+	}
 	if !allowed {
 		return fault.New(Denied, record.Reason)
 	}

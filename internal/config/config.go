@@ -61,6 +61,14 @@ type Config struct {
 	StopTimeout time.Duration
 	// ScrubInterval is the time in which every stored byte is read again once; 0 is never.
 	ScrubInterval time.Duration
+	// AuditStrict refuses every request that is to be recorded while it cannot be.
+	AuditStrict bool
+	// AuditRetention and AuditMaxSize bound the record of management events, AuditDataRetention and
+	// AuditDataMaxSize that of data events; 0 does not.
+	AuditRetention, AuditDataRetention time.Duration
+	AuditMaxSize, AuditDataMaxSize     int64
+	// LogInterval and DigestInterval are how often logs and CloudTrail digests are delivered.
+	LogInterval, DigestInterval time.Duration
 	// File is the configuration file that was read, "" for none.
 	File string
 	// UnknownVariables are KURA_ variables that mean nothing, to be warned of at start.

@@ -125,12 +125,35 @@ var settings = []Setting{
 	{"scrub-interval", Text, "168h", "time in which every stored byte is read again and checked; 0: never", func(c *Config, v string) error {
 		return duration(&c.ScrubInterval, v)
 	}},
+	{"audit", Text, "on", "on: what changes something is refused while it cannot be recorded; strict: so is all that is to be recorded", func(c *Config, v string) error {
+		c.AuditStrict = v == "strict"
+		return match(auditMode, v, "on or strict")
+	}},
+	{"audit-retention", Text, "9600h", "how long the record of management events is kept; 0: for ever", func(c *Config, v string) error {
+		return duration(&c.AuditRetention, v)
+	}},
+	{"audit-max-size", Text, "16GiB", "space for it; the oldest goes first. 0: no bound", func(c *Config, v string) error {
+		return size(&c.AuditMaxSize, v)
+	}},
+	{"audit-data-retention", Text, "2160h", "how long the record of data events is kept; 0: for ever", func(c *Config, v string) error {
+		return duration(&c.AuditDataRetention, v)
+	}},
+	{"audit-data-max-size", Text, "16GiB", "space for it; the oldest goes first. 0: no bound", func(c *Config, v string) error {
+		return size(&c.AuditDataMaxSize, v)
+	}},
+	{"log-interval", Text, "15s", "how often CloudTrail files and server access logs are delivered, while there is something to deliver", func(c *Config, v string) error {
+		return interval(&c.LogInterval, v)
+	}},
+	{"digest-interval", Text, "1h", "how often CloudTrail digest files are delivered", func(c *Config, v string) error {
+		return interval(&c.DigestInterval, v)
+	}},
 }
 
 var (
 	regionName    = regexp.MustCompile(`^[a-z]{2,}(-[a-z0-9]+)+-[0-9]{1,2}$`)
 	accountNumber = regexp.MustCompile(`^[0-9]{12}$`)
 	domainName    = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`)
+	auditMode     = regexp.MustCompile(`^(on|strict)$`)
 	logFormat     = regexp.MustCompile(`^(text|json)$`)
 )
 
@@ -229,6 +252,37 @@ func duration(to *time.Duration, v string) error {
 		return fmt.Errorf("%q is not a duration, such as 30s, 15m or 24h", v)
 	}
 	*to = d
+	return nil
+}
+
+// interval is a duration of at least 100 ms.
+func interval(to *time.Duration, v string) error {
+	if err := duration(to, v); err != nil {
+		return err
+	}
+	if *to < 100*time.Millisecond {
+		return fmt.Errorf("%q is shorter than 100ms", v)
+	}
+	return nil
+}
+
+var sizes = regexp.MustCompile(`^([0-9]{1,9})(|KiB|MiB|GiB|TiB)$`)
+
+// size accepts a number of bytes, with a unit or without.
+func size(to *int64, v string) error {
+	m := sizes.FindStringSubmatch(v)
+	if m == nil {
+		return fmt.Errorf("%q is not a size, such as 512MiB or 16GiB", v)
+	}
+	n, err := strconv.ParseInt(m[1], 10, 64)
+	if err != nil {
+		return err
+	}
+	shift := map[string]uint{"": 0, "KiB": 10, "MiB": 20, "GiB": 30, "TiB": 40}[m[2]]
+	if n > 1<<(62-shift) {
+		return fmt.Errorf("%q is too large", v)
+	}
+	*to = n << shift
 	return nil
 }
 

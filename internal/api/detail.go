@@ -1,0 +1,126 @@
+package api
+
+import (
+	"crypto/tls"
+	"encoding/json"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/kura-s3/kura/internal/api/wire"
+	"github.com/kura-s3/kura/internal/audit"
+)
+
+// detail fills in what only those need who keep the event.
+func detail(c *Call) {
+	ev := &c.Event
+	ev.HostID, ev.Referer = c.Peer.HostID, c.R.Referer()
+	if c.R.TLS != nil {
+		ev.Cipher = tls.CipherSuiteName(c.R.TLS.CipherSuite)
+	}
+	if !c.W.first.IsZero() {
+		ev.TurnAround = c.W.first.Sub(c.Started)
+	} else {
+		ev.TurnAround = ev.Duration
+	}
+	if c.Caller != nil {
+		if ev.AuthType != "anonymous" {
+			ev.SignatureVersion = signatureVersions[c.Caller.SignatureVersion]
+		}
+		ev.Session = sessionOf(c)
+	}
+	if c.Op == nil || c.input == nil {
+		return
+	}
+	ev.Parameters = parameters(c)
+	if ev.Class == audit.Management && !ev.ReadOnly && ev.Service != "s3" && c.output != nil {
+		if _, own := c.output.(Responder); !own {
+			ev.Response, _ = wire.Elements(c.Op.wire, c.output)
+		}
+	}
+}
+
+var signatureVersions = map[string]string{"AWS4-HMAC-SHA256": "SigV4", "AWS": "SigV2"}
+
+// sessionOf reads what the keys of the caller's session say.
+func sessionOf(c *Call) audit.Session {
+	var s audit.Session
+	keys := c.Caller.Subject.Keys
+	if keys == nil {
+		return s
+	}
+	issued, ok := keys.Lookup("aws:tokenissuetime")
+	if !ok {
+		return s
+	}
+	s.Issued, _ = time.Parse(time.RFC3339, issued.One)
+	mfa, _ := keys.Lookup("aws:multifactorauthpresent")
+	s.MFA = mfa.One == "true"
+	source, _ := keys.Lookup("aws:sourceidentity")
+	provider, _ := keys.Lookup("aws:federatedprovider")
+	s.SourceIdentity, s.Provider = source.One, provider.One
+	return s
+}
+
+// parameters are those of the request in CloudTrail's form. Operations that decode themselves, and
+// data operations, are told by their request line and headers, which is all that CloudTrail has of
+// them too.
+func parameters(c *Call) json.RawMessage {
+	if c.Event.Service != "s3" {
+		p, _ := wire.Parameters(c.Op.wire, c.input)
+		return p
+	}
+	m := map[string]any{"Host": c.R.Host}
+	if c.Event.Bucket != "" {
+		m["bucketName"] = c.Event.Bucket
+	}
+	if c.Event.Key != "" {
+		m["key"] = c.Event.Key
+	}
+	for _, pair := range strings.Split(c.R.URL.RawQuery, "&") {
+		name, value, _ := strings.Cut(pair, "=")
+		plain, err := url.QueryUnescape(name)
+		if err != nil || plain == "" || hidden(strings.ToLower(plain)) {
+			continue
+		}
+		if value, err = url.QueryUnescape(value); err == nil {
+			m[plain] = value
+		}
+	}
+	for name, values := range c.R.Header {
+		if !strings.HasPrefix(name, "X-Amz-") || len(values) == 0 {
+			continue
+		}
+		if name = strings.ToLower(name); !hidden(name) {
+			m[name] = strings.Join(values, ",")
+		}
+	}
+	if c.Event.Class == audit.Management {
+		if name, body, err := wire.Payload(c.Op.wire, c.input); err == nil && body != nil {
+			if other := payloadNames[name]; other != "" {
+				name = other
+			}
+			m[name] = json.RawMessage(body)
+		}
+	}
+	p, err := json.Marshal(m)
+	if err != nil {
+		return nil
+	}
+	return p
+}
+
+// payloadNames are the bodies that CloudTrail calls otherwise.
+var payloadNames = map[string]string{"Policy": "bucketPolicy"}
+
+// hidden are parameters and headers that prove who somebody is, or are a customer's key.
+func hidden(name string) bool {
+	return strings.Contains(name, "customer-key") || secretHeaders[name]
+}
+
+var secretHeaders = map[string]bool{
+	"x-amz-signature": true, "x-amz-security-token": true, "signature": true, "x-amz-credential": true, "x-amz-mfa": true,
+	"x-amz-date": true, "x-amz-content-sha256": true, "x-amz-algorithm": true, "x-amz-signedheaders": true,
+	"awsaccesskeyid": true, "x-amz-decoded-content-length": true, "x-amz-sdk-checksum-algorithm": true,
+	"x-amz-trailer": true, "x-id": true,
+}

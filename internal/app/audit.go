@@ -1,0 +1,54 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/kura-s3/kura/internal/audit"
+)
+
+// auditDir holds the journals of the record.
+func auditDir(data string) string { return filepath.Join(data, "audit") }
+
+// openRecord opens the journals of what is asked of this server.
+func (s *server) openRecord(ctx context.Context, secrets audit.Secrets) error {
+	anchor, err := audit.OpenAnchor(ctx, s.engines.Meta, secrets)
+	if err != nil {
+		return err
+	}
+	if err := anchor.Export(auditDir(s.config.Data)); err != nil {
+		return err
+	}
+	management, err := s.openJournal(ctx, anchor, audit.StreamManagement, s.config.AuditRetention, s.config.AuditMaxSize)
+	if err != nil {
+		return err
+	}
+	data, err := s.openJournal(ctx, anchor, audit.StreamData, s.config.AuditDataRetention, s.config.AuditDataMaxSize)
+	if err != nil {
+		return err
+	}
+	s.record = audit.NewLog(audit.LogConfig{Management: management, Data: data, Strict: s.config.AuditStrict})
+	return nil
+}
+
+func (s *server) openJournal(ctx context.Context, anchor *audit.Anchor, stream string, retention time.Duration, size int64) (*audit.Journal, error) {
+	head, err := anchor.Head(ctx, stream)
+	if err != nil {
+		return nil, err
+	}
+	j, err := audit.OpenJournal(audit.JournalConfig{
+		Dir: auditDir(s.config.Data), Stream: stream, Node: "local", Key: anchor.Key(), Head: head, MaxAge: retention, MaxBytes: size, Log: s.log,
+		Keep: func(c audit.Checkpoint) {
+			if err := anchor.Keep(context.Background(), c); err != nil {
+				s.log.Error("audit checkpoint not kept", "stream", stream, "err", err)
+			}
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("audit journal: %w", err)
+	}
+	s.onClose(j.Close)
+	return j, nil
+}

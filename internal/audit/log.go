@@ -1,0 +1,137 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+
+	"github.com/kura-s3/kura/policy"
+)
+
+// Streams of a Log.
+const (
+	StreamManagement = "management"
+	StreamData       = "data"
+)
+
+// Streams are all of them.
+var Streams = []string{StreamManagement, StreamData}
+
+// LogConfig of a Log.
+type LogConfig struct {
+	// Management and Data are the two journals. They are apart so that a flood of data events never
+	// pushes the record of changes out. Required.
+	Management, Data *Journal
+	// Strict refuses every request that is to be recorded while its journal cannot be written. Without
+	// it only management requests are refused then.
+	Strict bool
+}
+
+// Log is the Recorder of a running server. Management events of callers that it knows are always kept,
+// and writes among them are durable when Complete returns. Data events are kept where somebody wants
+// them. What a stranger is refused stands among the data events, whatever it was.
+type Log struct {
+	config LogConfig
+	wanted atomic.Pointer[func(*Event) bool]
+	taps   atomic.Pointer[[]Tap]
+}
+
+// Tap is told of finished requests beside the journals: a server access log.
+type Tap interface {
+	// Wants is asked for every request; it must cost next to nothing.
+	Wants(*Event) bool
+	// Take gets what it wanted. It must not block, and keeps nothing of the event itself.
+	Take(*Event)
+}
+
+// NewLog makes a Log.
+func NewLog(c LogConfig) *Log {
+	l := &Log{config: c}
+	l.WantData(func(*Event) bool { return false })
+	l.taps.Store(&[]Tap{})
+	return l
+}
+
+// WantData sets who decides which data events are kept. It must cost next to nothing.
+func (l *Log) WantData(f func(*Event) bool) { l.wanted.Store(&f) }
+
+// AddTap adds a Tap.
+func (l *Log) AddTap(t Tap) {
+	taps := append(append([]Tap{}, *l.taps.Load()...), t)
+	l.taps.Store(&taps)
+}
+
+// Management and Data are the journals.
+func (l *Log) Management() *Journal { return l.config.Management }
+
+// Data is the journal of data events.
+func (l *Log) Data() *Journal { return l.config.Data }
+
+// destination of an event: nil for none.
+func (l *Log) destination(ev *Event) *Journal {
+	switch {
+	case ev.Principal.Type == policy.Nobody || ev.Operation == "":
+		// As in CloudTrail: requests that fail authentication are not kept, so that a stranger cannot
+		// flood the record out.
+		return nil
+	case ev.Class == Management:
+		if ev.Principal.Type == policy.Anonymous && ev.ErrorCode != "" {
+			return l.config.Data
+		}
+		return l.config.Management
+	case (*l.wanted.Load())(ev):
+		return l.config.Data
+	}
+	return nil
+}
+
+// Wants tells whether anybody keeps the event.
+func (l *Log) Wants(ev *Event) bool {
+	if l.destination(ev) != nil || usesKeys(ev) {
+		return true
+	}
+	for _, t := range *l.taps.Load() {
+		if t.Wants(ev) {
+			return true
+		}
+	}
+	return false
+}
+
+// Begin refuses what cannot be recorded.
+func (l *Log) Begin(_ context.Context, ev *Event) error {
+	j := l.destination(ev)
+	if j == nil || j == l.config.Data && !l.config.Strict {
+		return nil
+	}
+	return j.Err()
+}
+
+// Complete writes the event.
+func (l *Log) Complete(_ context.Context, ev *Event) error {
+	for _, t := range *l.taps.Load() {
+		if t.Wants(ev) {
+			t.Take(ev)
+		}
+	}
+	if usesKeys(ev) {
+		if err := l.config.Management.Append(false, KeyLines(ev)...); err != nil && l.config.Strict {
+			return err
+		}
+	}
+	j := l.destination(ev)
+	if j == nil {
+		return nil
+	}
+	category := CategoryManagement
+	if ev.Class == Data {
+		category = CategoryData
+	}
+	durable := j == l.config.Management && !ev.ReadOnly
+	return j.Append(durable, Lines(ev, category)...)
+}
+
+// Close closes the journals.
+func (l *Log) Close() error {
+	return errors.Join(l.config.Management.Close(), l.config.Data.Close())
+}
