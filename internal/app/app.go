@@ -26,6 +26,7 @@ import (
 	"github.com/kura-s3/kura/internal/feed"
 	"github.com/kura-s3/kura/internal/front"
 	"github.com/kura-s3/kura/internal/identity"
+	"github.com/kura-s3/kura/internal/job/trail"
 	"github.com/kura-s3/kura/internal/keys"
 	"github.com/kura-s3/kura/internal/kms"
 	"github.com/kura-s3/kura/internal/object"
@@ -89,6 +90,7 @@ type server struct {
 	authn      *authn.Authenticator
 	guard      *authz.Guard
 	record     *audit.Log
+	trails     *trail.Store
 	front      *front.Server
 	listeners  []*bound
 }
@@ -126,7 +128,7 @@ func (s *server) open(ctx context.Context) error {
 	started := time.Now()
 	steps := []func(context.Context) error{
 		s.openEngines, s.openListeners, s.openStores, s.openServices, s.startScrub, s.startKeyTimes,
-		s.startInventory,
+		s.startInventory, s.startTrails,
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {

@@ -3,10 +3,15 @@ package app
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"path/filepath"
 	"time"
 
+	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/cloudtrail"
 	"github.com/kura-s3/kura/internal/audit"
+	"github.com/kura-s3/kura/internal/authz"
+	"github.com/kura-s3/kura/internal/job/trail"
 )
 
 // auditDir holds the journals of the record.
@@ -30,6 +35,25 @@ func (s *server) openRecord(ctx context.Context, secrets audit.Secrets) error {
 		return err
 	}
 	s.record = audit.NewLog(audit.LogConfig{Management: management, Data: data, Strict: s.config.AuditStrict})
+	s.trails, err = trail.Open(ctx, trail.Config{
+		Meta: s.engines.Meta, Secrets: secrets, Record: s.record, Feed: s.told(), S3: s.onBehalf, Region: s.config.Region,
+		LogInterval: s.config.LogInterval, DigestInterval: s.config.DigestInterval, Log: s.log,
+	})
+	return err
+}
+
+// onBehalf makes a request in somebody's name, once there is a pipeline.
+func (s *server) onBehalf(ctx context.Context, as *authz.Subject, r *http.Request) (*http.Response, error) {
+	return s.pipeline.OnBehalf(ctx, as, r)
+}
+
+func (s *server) cloudtrail() api.Service {
+	return cloudtrail.New(cloudtrail.Config{Trails: s.trails, AuditDir: auditDir(s.config.Data), Region: s.config.Region, Authn: s.authn, Log: s.log})
+}
+
+// startTrails delivers log files.
+func (s *server) startTrails(context.Context) error {
+	s.background(s.trails.Run)
 	return nil
 }
 

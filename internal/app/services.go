@@ -30,7 +30,7 @@ func (s *server) openServices(ctx context.Context) error {
 	}
 	s.authn = authn.New(authn.Config{
 		Credentials: s.identities, Anonymous: identity.Anonymous(), Region: s.config.Region,
-		Services: []string{"s3", "iam", "sts", "organizations", "events", "kms"},
+		Services: []string{"s3", "iam", "sts", "organizations", "events", "kms", "cloudtrail"},
 	})
 
 	var err error
@@ -45,6 +45,7 @@ func (s *server) openServices(ctx context.Context) error {
 			organizations.New(organizations.Config{Identities: s.identities, Authn: s.authn, Log: s.log}),
 			events.New(events.Config{Events: s.events, Authn: s.authn, Log: s.log}),
 			kms.New(kms.Config{Keys: s.kms, Authn: s.authn, Log: s.log}),
+			s.cloudtrail(),
 			sts.New(sts.Config{Identities: s.identities, Guard: s.guard, Authn: s.authn, Log: s.log}),
 		},
 		Guard:      s.guard,

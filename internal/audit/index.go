@@ -68,6 +68,7 @@ const (
 	fieldEvent    = 'v'
 	fieldRead     = 'x'
 	fieldType     = 't'
+	fieldResource = 'm'
 )
 
 func (n *Note) tokens() []uint64 {
@@ -78,7 +79,7 @@ func (n *Note) tokens() []uint64 {
 	}{
 		{fieldAccount, n.Account}, {fieldCategory, n.Category}, {fieldSource, n.Source}, {fieldName, n.Name}, {fieldUser, n.User},
 		{fieldUserName, n.UserName}, {fieldKeyID, n.KeyID}, {fieldIP, n.IP}, {fieldBucket, n.Bucket}, {fieldKey, n.Key},
-		{fieldARN, n.ARN}, {fieldType, n.Type}, {fieldError, n.Error}, {fieldID, n.ID}, {fieldEvent, n.Event}, {fieldRead, readText(n.ReadOnly)},
+		{fieldARN, n.ARN}, {fieldResource, n.Resource()}, {fieldType, n.Type}, {fieldError, n.Error}, {fieldID, n.ID}, {fieldEvent, n.Event}, {fieldRead, readText(n.ReadOnly)},
 	} {
 		if f.value != "" {
 			t = append(t, tokenOf(f.field, f.value))

@@ -27,9 +27,11 @@ type Query struct {
 	IP           string
 	Bucket, Key  string
 	// Prefix of the key.
-	Prefix   string
-	ARN      string
-	Type     string
+	Prefix string
+	ARN    string
+	Type   string
+	// Resource is the ARN or name of the first resource.
+	Resource string
 	Error    string
 	ID       string // decision id, request id
 	Event    string // eventID
@@ -78,6 +80,13 @@ func (q *Query) conditions() []condition {
 		c = append(c, condition{
 			tokens: []uint64{tokenOf(fieldUser, q.User), tokenOf(fieldUserName, q.User)}, text: [][]byte{appendQuoted(nil, q.User)},
 			match: func(n *Note) bool { return n.User == q.User || n.UserName == q.User },
+		})
+	}
+	if q.Resource != "" {
+		quoted := appendQuoted(nil, q.Resource)
+		c = append(c, condition{
+			tokens: []uint64{tokenOf(fieldARN, q.Resource), tokenOf(fieldResource, q.Resource)}, text: [][]byte{quoted[1 : len(quoted)-1]},
+			match: func(n *Note) bool { return n.ARN == q.Resource || n.ARN != "" && n.Resource() == q.Resource },
 		})
 	}
 	if q.ReadOnly != nil {

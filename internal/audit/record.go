@@ -50,6 +50,18 @@ type Note struct {
 // Time of the event.
 func (n *Note) Time() time.Time { return time.UnixMilli(n.Millis).UTC() }
 
+// Resource is the name of the first resource, as LookupEvents tells it: of a bucket its name, of a
+// key its ARN, of others what stands last in the ARN.
+func (n *Note) Resource() string {
+	switch {
+	case n.Type == "AWS::S3::Bucket":
+		return n.Bucket
+	case strings.HasPrefix(n.Type, "AWS::S3::"), strings.HasPrefix(n.Type, "AWS::KMS::"), strings.HasPrefix(n.Type, "AWS::CloudTrail::"):
+		return n.ARN
+	}
+	return n.ARN[strings.LastIndexAny(n.ARN, "/:")+1:]
+}
+
 // Decision is the verdict of a Note in one word.
 func (n *Note) Decision() string {
 	for i := range n.Verdicts {
@@ -446,15 +458,20 @@ func typeOf(arn string) string {
 	return resourceTypes[parts[2]+":"+parts[5][:end]]
 }
 
-func noteOf(ev *Event, category, account string) *Note {
+// EventName is what CloudTrail calls the event's operation.
+func EventName(ev *Event) string {
 	api := ev.API
 	if api == "" {
 		api = ev.Service
 	}
-	name := ev.Operation
-	if other := eventNames[api+":"+name]; other != "" {
-		name = other
+	if other := eventNames[api+":"+ev.Operation]; other != "" {
+		return other
 	}
+	return ev.Operation
+}
+
+func noteOf(ev *Event, category, account string) *Note {
+	name := EventName(ev)
 	n := &Note{
 		ID: ev.ID, Event: newUUID(), Millis: ev.Time.UnixMilli(), Account: account, Category: category, ReadOnly: ev.ReadOnly,
 		Source: ev.Service + ".amazonaws.com", Name: name, User: ev.Principal.ARN, UserName: userName(&ev.Principal),

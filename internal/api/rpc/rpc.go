@@ -104,8 +104,7 @@ func (s *Service) Claims(r *http.Request) bool {
 
 func (s *Service) targetPrefix() string {
 	for _, op := range s.config.Model {
-		prefix, _, _ := strings.Cut(op.Target, ".")
-		return prefix + "."
+		return op.Target[:strings.LastIndexByte(op.Target, '.')+1]
 	}
 	return "\x00"
 }

@@ -1,0 +1,354 @@
+package trail
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+
+	"github.com/kura-s3/kura/internal/audit"
+	"github.com/kura-s3/kura/internal/engine"
+)
+
+// Bounds of a log file.
+const (
+	maxRecords = 20_000
+	maxFile    = 16 << 20 // before compression
+	readAtOnce = 1_000
+	maxError   = 1_000
+)
+
+// delivery is the work on one trail: where it reads.
+type delivery struct {
+	management, data *audit.Reader
+}
+
+func (d *delivery) close() {
+	d.management.Close()
+	d.data.Close()
+}
+
+// lock keeps deliveries of a trail apart.
+func (s *Store) lock(arn string) (unlock func()) {
+	s.mu.Lock()
+	l := s.locks[arn]
+	if l == nil {
+		l = &sync.Mutex{}
+		s.locks[arn] = l
+	}
+	s.mu.Unlock()
+	l.Lock()
+	return l.Unlock
+}
+
+// forget gives up the readers of a trail. Under mu and the trail's lock, or when nobody delivers.
+func (s *Store) forget(arn string) {
+	if w := s.work[arn]; w != nil {
+		w.close()
+		delete(s.work, arn)
+	}
+}
+
+// Run delivers until ctx ends. What is left then is delivered after the next start.
+func (s *Store) Run(ctx context.Context) {
+	tick := time.NewTicker(s.config.LogInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		for _, t := range *s.trails.Load() {
+			if t.Logging && ctx.Err() == nil {
+				s.deliver(ctx, t, false)
+			}
+		}
+	}
+}
+
+// last delivers what there is, and a last digest.
+func (s *Store) last(ctx context.Context, t *Trail) {
+	s.deliver(context.WithoutCancel(ctx), t, true)
+}
+
+// deliver brings a trail up to date. With final the digest is due whatever the time.
+func (s *Store) deliver(ctx context.Context, t *Trail, final bool) {
+	arn := t.ARN()
+	unlock := s.lock(arn)
+	defer unlock()
+	t, err := s.Find(arn)
+	if err != nil || !t.Logging {
+		return
+	}
+	s.mu.Lock()
+	st := s.states[arn]
+	if st == nil {
+		st = &State{Format: format}
+	}
+	next := *st
+	s.mu.Unlock()
+	err = s.files(ctx, t, &next)
+	if err == nil && t.Validation {
+		err = s.digest(ctx, t, &next, final)
+	}
+	if err != nil && ctx.Err() == nil {
+		s.failed(ctx, t, &next, err)
+	}
+}
+
+// failed notes why a delivery did not succeed.
+func (s *Store) failed(ctx context.Context, t *Trail, st *State, err error) {
+	s.config.Log.Warn("trail: log files are not delivered", "trail", t.ARN(), "bucket", t.Bucket, "err", err)
+	s.mu.Lock()
+	if kept := s.states[t.ARN()]; kept != nil {
+		*st = *kept
+	}
+	s.mu.Unlock()
+	st.Attempted = s.config.Now().UTC()
+	st.Error = clip(err.Error(), maxError)
+	if err := s.keep(ctx, t, st); err != nil {
+		s.config.Log.Error("trail: state not stored", "trail", t.ARN(), "err", err)
+	}
+}
+
+func clip(s string, most int) string {
+	if len(s) > most {
+		return strings.ToValidUTF8(s[:most], "")
+	}
+	return s
+}
+
+// keep stores how far the delivery is.
+func (s *Store) keep(ctx context.Context, t *Trail, st *State) error {
+	st.Format = format
+	raw, err := json.Marshal(st)
+	if err != nil {
+		return err
+	}
+	kept := *st
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if (*s.trails.Load())[t.ARN()] == nil {
+		return nil
+	}
+	var b engine.Batch
+	b.Set([]byte(statePrefix+t.ARN()), raw)
+	if err := s.config.Meta.Commit(ctx, &b); err != nil {
+		return err
+	}
+	s.states[t.ARN()] = &kept
+	return nil
+}
+
+// files delivers log files until nothing is left. After each the state is stored; a crash before
+// that makes the same file again under the same name, or a longer one in its place.
+func (s *Store) files(ctx context.Context, t *Trail, st *State) error {
+	for {
+		f := newFile()
+		management, data, err := s.collect(t, st, f)
+		if err != nil {
+			s.reopen(t)
+			return err
+		}
+		if management == st.Management && data == st.Data {
+			return nil
+		}
+		if f.records > 0 {
+			if err := s.putFile(ctx, t, st, f); err != nil {
+				s.reopen(t)
+				return err
+			}
+		}
+		st.Management, st.Data = management, data
+		if f.records == 0 {
+			// What nobody wants is read again after a restart: that is cheaper than to store it.
+			s.remember(t, st)
+			if !f.full {
+				return nil
+			}
+			continue
+		}
+		if err := s.keep(ctx, t, st); err != nil {
+			s.reopen(t)
+			return err
+		}
+		if !f.full {
+			return nil
+		}
+	}
+}
+
+func (s *Store) remember(t *Trail, st *State) {
+	kept := *st
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.states[t.ARN()] != nil {
+		s.states[t.ARN()] = &kept
+	}
+}
+
+// reopen lets the next delivery read from the stored places.
+func (s *Store) reopen(t *Trail) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forget(t.ARN())
+}
+
+// collect reads what t wants of both journals into f, and tells how far it came.
+func (s *Store) collect(t *Trail, st *State, f *file) (management, data uint64, err error) {
+	s.mu.Lock()
+	w := s.work[t.ARN()]
+	if w == nil {
+		w = &delivery{s.config.Record.Management().Reader(st.Management), s.config.Record.Data().Reader(st.Data)}
+		s.work[t.ARN()] = w
+	}
+	s.mu.Unlock()
+	management, data = st.Management, st.Data
+	for _, from := range []struct {
+		r  *audit.Reader
+		at *uint64
+	}{{w.management, &management}, {w.data, &data}} {
+		for !f.full {
+			entries, err := from.r.Ready(readAtOnce)
+			if err != nil {
+				return 0, 0, err
+			}
+			*from.at = max(*from.at, from.r.Position())
+			if len(entries) == 0 {
+				break
+			}
+			for i := range entries {
+				if t.takes(&entries[i].Note) {
+					f.add(&entries[i])
+				}
+			}
+		}
+	}
+	return management, data, f.end()
+}
+
+// file is a log file in the making.
+type file struct {
+	packed         bytes.Buffer
+	z              *gzip.Writer
+	sum            [sha256.Size]byte
+	hash           interface{ Write([]byte) (int, error) }
+	raw            int
+	records        int
+	oldest, newest time.Time
+	full           bool
+	total          func() []byte
+}
+
+func newFile() *file {
+	f := &file{}
+	f.z, _ = gzip.NewWriterLevel(&f.packed, gzip.BestSpeed)
+	h := sha256.New()
+	f.hash, f.total = h, func() []byte { return h.Sum(nil) }
+	return f
+}
+
+func (f *file) write(b []byte) {
+	f.hash.Write(b)
+	f.z.Write(b) // into memory: it cannot fail
+	f.raw += len(b)
+}
+
+func (f *file) add(e *audit.Entry) {
+	if f.records == 0 {
+		f.write([]byte(`{"Records":[`))
+		f.oldest, f.newest = e.Time(), e.Time()
+	} else {
+		f.write([]byte{','})
+	}
+	f.write(e.Record)
+	f.records++
+	if at := e.Time(); at.Before(f.oldest) {
+		f.oldest = at
+	} else if at.After(f.newest) {
+		f.newest = at
+	}
+	f.full = f.full || f.records >= maxRecords || f.raw >= maxFile
+}
+
+func (f *file) end() error {
+	if f.records > 0 {
+		f.write([]byte(`]}`))
+	}
+	return f.z.Close()
+}
+
+// folder is where a trail's account has its files.
+func (t *Trail) folder() string {
+	prefix := t.Prefix
+	if prefix != "" && !strings.HasSuffix(prefix, "/") {
+		prefix += "/"
+	}
+	return prefix + "AWSLogs/" + t.Account + "/"
+}
+
+// headers of every delivery.
+func (t *Trail) headers() http.Header {
+	h := http.Header{"X-Amz-Acl": {"bucket-owner-full-control"}}
+	if t.KMSKey != "" {
+		h.Set("X-Amz-Server-Side-Encryption", "aws:kms")
+		h.Set("X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id", t.KMSKey)
+	}
+	return h
+}
+
+// unique is the part of a file's name that follows from where it begins in the journals.
+func unique(parts ...any) string {
+	h := sha256.New()
+	for _, p := range parts {
+		switch p := p.(type) {
+		case string:
+			h.Write([]byte(p))
+		case uint64:
+			h.Write(binary.BigEndian.AppendUint64(nil, p))
+		}
+		h.Write([]byte{0})
+	}
+	return base32.StdEncoding.EncodeToString(h.Sum(nil))[:16]
+}
+
+func (s *Store) putFile(ctx context.Context, t *Trail, st *State, f *file) error {
+	// The time in the name is stored before the file is, so that a repeated delivery has the same name.
+	if st.Begun.IsZero() {
+		st.Begun = s.config.Now().UTC()
+		if err := s.keep(ctx, t, st); err != nil {
+			return err
+		}
+	}
+	at := st.Begun
+	key := fmt.Sprintf("%sCloudTrail/%s/%s/%s_CloudTrail_%s_%s_%s.json.gz", t.folder(), t.Region, at.Format("2006/01/02"),
+		t.Account, t.Region, at.Format("20060102T1504Z"), unique(t.ARN(), t.Started.String(), st.Management, st.Data))
+	h := t.headers()
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Encoding", "gzip")
+	if err := agentOf(t).Put(ctx, s.config.S3, t.Bucket, key, h, f.packed.Bytes()); err != nil {
+		return err
+	}
+	now := s.config.Now().UTC()
+	st.Delivered, st.Attempted, st.Succeeded, st.Error = now, now, now, ""
+	st.Begun = time.Time{}
+	if t.Validation {
+		st.Digest.Files = append(st.Digest.Files, LogFile{
+			Bucket: t.Bucket, Object: key, Hash: hex.EncodeToString(f.total()), Algorithm: "SHA-256", Newest: stamp(f.newest), Oldest: stamp(f.oldest),
+		})
+	}
+	return nil
+}
+
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }
