@@ -40,6 +40,7 @@ func (s *server) openServices(ctx context.Context) error {
 				Objects: s.objects, Authn: s.authn, Region: s.config.Region, Domains: s.config.Domains, Log: s.log,
 				DisplayName: s.accountName, Accounts: s3Accounts{s.identities}, Control: s.control, UseMFA: s.useMFA,
 				KMS: s.kms, AllowSSEC: s.config.AllowSSEC,
+				LifecycleDay: s.config.LifecycleDay,
 			}),
 			iam.New(iam.Config{Identities: s.identities, Authn: s.authn, Log: s.log}),
 			organizations.New(organizations.Config{Identities: s.identities, Authn: s.authn, Log: s.log}),
@@ -59,6 +60,7 @@ func (s *server) openServices(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.startLifecycle(counters)
 	limits := front.DefaultLimits()
 	limits.Connections = s.config.MaxConnections
 	limits.ConnectionsPerIP = s.config.MaxConnectionsPerIP

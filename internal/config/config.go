@@ -69,6 +69,8 @@ type Config struct {
 	AuditMaxSize, AuditDataMaxSize     int64
 	// LogInterval and DigestInterval are how often logs and CloudTrail digests are delivered.
 	LogInterval, DigestInterval time.Duration
+	// LifecycleDay is how long a day of lifecycle rules is.
+	LifecycleDay time.Duration
 	// File is the configuration file that was read, "" for none.
 	File string
 	// UnknownVariables are KURA_ variables that mean nothing, to be warned of at start.

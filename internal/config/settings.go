@@ -122,6 +122,9 @@ var settings = []Setting{
 	{"stop-timeout", Text, "30s", "how long a stop waits for requests in flight", func(c *Config, v string) error {
 		return duration(&c.StopTimeout, v)
 	}},
+	{"lifecycle-day", Text, "24h", "how long a day of lifecycle rules is, for tests", func(c *Config, v string) error {
+		return interval(&c.LifecycleDay, v)
+	}},
 	{"scrub-interval", Text, "168h", "time in which every stored byte is read again and checked; 0: never", func(c *Config, v string) error {
 		return duration(&c.ScrubInterval, v)
 	}},

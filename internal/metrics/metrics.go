@@ -33,6 +33,7 @@ type Metrics struct {
 	durations *prometheus.HistogramVec
 	received  prometheus.Counter
 	sent      prometheus.Counter
+	jobs      *prometheus.CounterVec
 	allowed   prometheus.Counter
 	denied    prometheus.Counter
 
@@ -63,6 +64,10 @@ func New(registry prometheus.Registerer) *Metrics {
 		Name: "kura_decisions_total", Help: "Answers of the policy engine.",
 	}, []string{"decision"})
 	m.allowed, m.denied = decisions.WithLabelValues("allow"), decisions.WithLabelValues("deny")
+	m.jobs = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "kura_job_actions_total", Help: "What background jobs did.",
+	}, []string{"job", "action"})
+	registry.MustRegister(m.jobs)
 	m.operations.Store(&map[string]*operation{})
 	registry.MustRegister(m.requests, m.durations, m.received, m.sent, decisions)
 	return m
@@ -91,6 +96,11 @@ func (m *Metrics) Decision(allowed bool) {
 	} else {
 		m.denied.Inc()
 	}
+}
+
+// Job counts what a background job did. Both names are from closed sets.
+func (m *Metrics) Job(job, action string, n int) {
+	m.jobs.WithLabelValues(job, action).Add(float64(n))
 }
 
 // resolve makes the counters of an operation that is seen for the first time.

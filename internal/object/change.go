@@ -53,12 +53,15 @@ const (
 	wasGivenACL
 	wasLocked        // its retention or legal hold changed
 	wasNotReplicated // a replica could not be made
+	wasTransitioned
+	wasRetrieved // from the archive
 )
 
 var happenings = [...]string{
 	wasCreated: "ObjectCreated:Put", wasRemoved: "ObjectRemoved:Delete", wasMarked: "ObjectRemoved:DeleteMarkerCreated",
 	wasTagged: "ObjectTagging:Put", wasUntagged: "ObjectTagging:Delete", wasGivenACL: "ObjectAcl:Put", wasLocked: "ObjectLock:Put",
 	wasNotReplicated: "Replication:OperationFailedReplication",
+	wasTransitioned:  "LifecycleTransition", wasRetrieved: "ObjectRestore:Completed",
 }
 
 // LifecycleJob is the name under which expiry works: what it removes is told as its doing.

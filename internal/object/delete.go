@@ -56,6 +56,9 @@ func (s *Store) deleteIn(ctx context.Context, g authz.Grant, t *txn, to target, 
 	if err := in.If.check(in.Key, &c); err != nil {
 		return nil, err
 	}
+	if err := in.Still.still(&c.record); err != nil {
+		return nil, err
+	}
 	if to.bucket.Versioning == Unversioned {
 		if !c.exists {
 			return &DeleteResult{}, nil
@@ -85,6 +88,9 @@ func (t *txn) deleteVersion(ctx context.Context, g authz.Grant, to target, c *cu
 		if err := in.If.checkVersion(in.Key, &c.record); err != nil {
 			return nil, err
 		}
+		if err := in.Still.still(&c.record); err != nil {
+			return nil, err
+		}
 		if err := t.s.mayRemove(&c.record, in.BypassGovernance); err != nil {
 			return nil, err
 		}
@@ -100,6 +106,9 @@ func (t *txn) deleteVersion(ctx context.Context, g authz.Grant, to target, c *cu
 	}
 	if old == nil {
 		return result, nil
+	}
+	if err := in.Still.still(old); err != nil {
+		return nil, err
 	}
 	if err := t.s.mayRemove(old, in.BypassGovernance); err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ const (
 	fieldRetention   = 2
 	fieldLegalHold   = 3
 	fieldSealed      = 4
+	fieldRestored    = 5
 )
 
 // field reads and writes one of them. Present tells whether the version has it.
@@ -26,6 +27,7 @@ var fields = [...]field{
 	{fieldRetention, (*record).hasRetention, (*record).appendRetention, (*record).decodeRetention},
 	{fieldLegalHold, (*record).hasHold, (*record).appendHold, (*record).decodeHold},
 	{fieldSealed, (*record).isSealed, (*record).appendSealed, (*record).decodeSealed},
+	{fieldRestored, (*record).wasRestored, (*record).appendRestored, (*record).decodeRestored},
 }
 
 func (r *record) hasFields() bool {

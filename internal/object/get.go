@@ -26,6 +26,9 @@ func (s *Store) Get(ctx context.Context, g authz.Grant, in *GetInput) (*Object, 
 		if err != nil {
 			return f.markerObject(in), err
 		}
+		if err := f.readable(s.now()); err != nil {
+			return nil, err
+		}
 		o, err := s.open(ctx, in, f)
 		if !errors.Is(err, errGone) {
 			return o, err

@@ -252,7 +252,9 @@ func (l *versionLister) versions(src *versionSource) error {
 			}
 			info := infoOf(l.bucket, string(l.key), &r)
 			info.Latest = !src.escaped
-			info.Attributes, info.Tags = Attributes{StorageClass: r.class}, nil
+			if !l.in.Whole {
+				info.Attributes, info.Tags = Attributes{StorageClass: r.class}, nil
+			}
 			l.page.Versions = append(l.page.Versions, *info)
 			// The null version's name tells no place; an id of the same form does.
 			l.page.NextKeyMarker, l.page.NextVersionIDMarker = info.Key, versionID(r.seq, &r.nonce)

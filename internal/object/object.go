@@ -166,6 +166,9 @@ type Info struct {
 	Encryption string
 	Sealed     *Sealed
 	Lock       Lock
+	// Restored: an archived version can be read until then; zero: never restored.
+	Restored time.Time
+	seq      uint64
 	// Replication is what became of the version's replicas, or that it is one.
 	Replication ReplicationStatus
 }
@@ -242,6 +245,9 @@ type DeleteInput struct {
 	If          Precondition
 	// BypassGovernance overrules a governance retention and needs s3:BypassGovernanceRetention.
 	BypassGovernance bool
+	// Still, when not nil, is the version that is to go, or to be current: where it is not any more,
+	// nothing is deleted (MovedOn).
+	Still *Info
 	// MFA: the caller has shown a valid code, for buckets with MFA delete.
 	MFA bool
 }
@@ -346,6 +352,8 @@ type ListVersionsInput struct {
 	Bucket, Prefix, Delimiter  string
 	KeyMarker, VersionIDMarker string
 	Max                        int
+	// Whole fills in attributes and tags, which S3's listings do not show.
+	Whole bool
 }
 
 // VersionsPage is a page of versions and delete markers.

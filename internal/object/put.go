@@ -112,7 +112,7 @@ func infoOf(b *Bucket, key string, r *record) *Info {
 	info := &Info{
 		Bucket: b.Name, Key: key, VersionID: r.versionID(), Versioned: b.Versioning != Unversioned,
 		DeleteMarker: r.marker, Size: r.size, Modified: r.time(), Owner: b.Owner,
-		Parts: r.parts, Attributes: r.attrs, Tags: r.tags, Checksum: r.checksum, Replication: r.replication.status, Lock: r.lock,
+		Parts: r.parts, Attributes: r.attrs, Tags: r.tags, Checksum: r.checksum, Replication: r.replication.status, Lock: r.lock, Restored: r.restored, seq: r.seq,
 	}
 	info.Attributes.StorageClass = r.class
 	info.Checksum.Value, info.ACL = slices.Clone(r.checksum.Value), slices.Clone(r.acl)

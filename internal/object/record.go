@@ -62,6 +62,7 @@ type record struct {
 	// What few versions have: see fields.go.
 	replication replication
 	lock        Lock
+	restored    time.Time
 	sealed      *Sealed // nil: SSE-S3
 	rawSealed   []byte  // as it was read
 }

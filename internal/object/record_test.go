@@ -40,6 +40,8 @@ func specimens() map[string][]byte {
 	uploadACL.acl = []byte("acl")
 	locked := multi
 	locked.lock = Lock{Mode: Compliance, Until: time.UnixMilli(1800000000456).UTC(), Hold: HoldOn}
+	restored := bare
+	restored.class, restored.restored = "GLACIER", time.UnixMilli(1800000000456).UTC()
 	held := bare
 	held.lock.Hold = HoldOff
 	uploadLock := upload
@@ -55,7 +57,7 @@ func specimens() map[string][]byte {
 	return map[string][]byte{
 		"version-1-object": object.append(nil), "version-1-null": bare.append(nil), "version-1-multipart": multi.append(nil),
 		"version-1-marker": marker.append(nil),
-		"version-2-locked": locked.append(nil), "version-2-held": held.append(nil),
+		"version-2-locked": locked.append(nil), "version-2-held": held.append(nil), "version-2-restored": restored.append(nil),
 		"version-2-replica": replica.append(nil), "version-2-marker": copied.append(nil), "part-1": encodePart(&part, 4), "page-1": encodePage([]partRecord{part, {number: 10001, body: inline}}),
 		"version-2-sealed": kms.append(nil), "part-1-sealed": encodePart(&sealedPart, 4), "upload-3-sealed": uploadSealed.encode(),
 		"upload-1": upload.encode(), "upload-2": uploadACL.encode(), "upload-3": uploadLock.encode(), "finished-1": finished.encode(), "intent-1": encodeIntent("segment 7"),

@@ -9,6 +9,7 @@ import (
 	"github.com/kura-s3/kura/internal/api/s3/sse"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/fault"
+	"github.com/kura-s3/kura/internal/job/lifecycle"
 	"github.com/kura-s3/kura/internal/object"
 	"github.com/kura-s3/kura/policy"
 )
@@ -35,6 +36,7 @@ type access struct {
 	ownership ownership
 	block     publicBlock
 	acl       acl
+	lifecycle *lifecycle.Judge // nil: nothing expires
 	web       web
 	// encryption is the default of new objects.
 	encryption *sse.Config
@@ -48,7 +50,7 @@ func compileAccess(b *object.Bucket) any {
 	if a.broken = a.compile(b.Settings); a.broken != nil {
 		return &access{broken: a.broken}
 	}
-	a.web = compileWeb(b.Settings)
+	a.web, a.lifecycle = compileWeb(b.Settings), compileLifecycle(b.Settings)
 	return a
 }
 

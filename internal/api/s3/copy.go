@@ -194,6 +194,7 @@ func (s *Service) copy(ctx context.Context, g authz.Grant, c *api.Call, in *copy
 	}
 	out := &s3wire.CopyObjectOutput{VersionId: newVersionOf(info), ServerSideEncryption: s3wire.ServerSideEncryption(info.Encryption)}
 	sealedFields{&out.SSEKMSKeyId, &out.SSECustomerAlgorithm, &out.SSECustomerKeyMD5, &out.BucketKeyEnabled}.tell(info.Sealed, t.sse.CustomerKey())
+	s.tellExpiration(c, info)
 	etag, modified := quote(info.ETag), info.Modified.Truncate(time.Second)
 	out.CopyObjectResult = &s3wire.CopyObjectResult{ETag: &etag, LastModified: &modified}
 	if info.Checksum.Value != nil {

@@ -122,6 +122,8 @@ var answers = map[fault.Kind]answer{
 	object.Protected:           {"AccessDenied", 403, errProtected},
 	object.Governed:            {"AccessDenied", 403, errProtected},
 	object.MFARequired:         {"AccessDenied", 403, "Mfa Authentication must be used for this request"},
+	object.InvalidObjectState:  {"InvalidObjectState", 403, "The operation is not valid for the object's storage class"},
+	object.MovedOn:             {"OperationAborted", 409, "A conflicting conditional operation is currently in progress against this resource. Please try again."},
 	object.InvalidRetention:    {"InvalidArgument", 400, "Invalid Argument"},
 	object.OutOfSpace:          {"ServiceUnavailable", 503, "The server is out of storage space."},
 	object.Damaged:             {"InternalError", 500, errInternal},

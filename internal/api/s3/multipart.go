@@ -376,6 +376,7 @@ func (s *Service) completeUpload(ctx context.Context, g authz.Grant, c *api.Call
 	if info.Sealed != nil && info.Sealed.Encryption.KMS() {
 		out.SSEKMSKeyId, out.BucketKeyEnabled = &info.Sealed.KeyARN, &info.Sealed.BucketKey
 	}
+	s.tellExpiration(c, info)
 	if info.Checksum.Value != nil {
 		text := checksumText(info.Checksum, info.Parts)
 		out.ChecksumType = s3wire.ChecksumType(checksumType(info.Checksum))

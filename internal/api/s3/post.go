@@ -234,6 +234,7 @@ func (s *Service) postPut(ctx context.Context, g authz.Grant, c *api.Call, in *o
 	if err != nil {
 		return nil, err
 	}
+	s.tellExpiration(c, info)
 	c.Event.ObjectSize, c.Event.BytesIn = info.Size, info.Size
 	return &postOutput{writeOutput{info}}, nil
 }

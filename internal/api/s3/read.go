@@ -199,6 +199,10 @@ func (s *Service) read(ctx context.Context, g authz.Grant, c *api.Call, in *read
 		d, err := s.keyDemand(c, at(c).found, addressed(c), versioned(c, "s3:GetObjectTagging", "s3:GetObjectVersionTagging"), nil)
 		out.tagsShown = err == nil && g.May(d)
 	}
+	s.tellExpiration(c, &found.Info)
+	if object.Archived(found.Attributes.StorageClass) {
+		tellRestore(c.W.Header(), &found.Info)
+	}
 	if found.Lock != (object.Lock{}) {
 		s.tellLock(g, c, &found.Lock, c.W.Header())
 	}

@@ -197,7 +197,7 @@ func TestReplicationConfigurations(t *testing.T) {
 		"time without metrics": {with("</Destination>", "<ReplicationTime><Status>Enabled</Status><Time><Minutes>15</Minutes></Time></ReplicationTime></Destination>"), "InvalidRequest", ""},
 		"status":               {with("<Status>Enabled</Status><Del", "<Status>On</Status><Del"), "MalformedXML", ""},
 		"no rules":             {`<ReplicationConfiguration><Role>arn:aws:iam::111122223333:role/copier</Role></ReplicationConfiguration>`, "MalformedXML", ""},
-		"archive":              {with("</Destination>", "<StorageClass>GLACIER</StorageClass></Destination>"), "InvalidStorageClass", ""},
+		"another service":      {with("</Destination>", "<StorageClass>OUTPOSTS</StorageClass></Destination>"), "InvalidStorageClass", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := h.configureReplication(c.body)

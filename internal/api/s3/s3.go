@@ -11,12 +11,14 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/kura-s3/kura/internal/api"
 	"github.com/kura-s3/kura/internal/api/s3/sse"
 	"github.com/kura-s3/kura/internal/api/wire"
 	"github.com/kura-s3/kura/internal/authn"
 	"github.com/kura-s3/kura/internal/authz"
+	"github.com/kura-s3/kura/internal/job/lifecycle"
 	"github.com/kura-s3/kura/internal/kms"
 	"github.com/kura-s3/kura/internal/object"
 	"github.com/kura-s3/kura/policy"
@@ -49,7 +51,9 @@ type Config struct {
 	DisplayName func(account string) string
 	// UseMFA uses up a code of the caller's own MFA device. Default: there are no devices.
 	UseMFA func(ctx context.Context, p *policy.Principal, serial, code string) error
-	Log    *slog.Logger
+	// LifecycleDay is how long a day of lifecycle rules is. Default a day.
+	LifecycleDay time.Duration
+	Log          *slog.Logger
 }
 
 // Accounts tells of principals that policies and ACLs name. It decides nothing.
@@ -91,6 +95,9 @@ func New(c Config) *Service {
 	if c.DisplayName == nil {
 		c.DisplayName = func(string) string { return "" }
 	}
+	if c.LifecycleDay <= 0 {
+		c.LifecycleDay = lifecycle.Day
+	}
 	s := &Service{config: c}
 	if c.KMS != nil {
 		s.keys = sse.NewKeys(c.KMS, c.Region, nil)
@@ -105,7 +112,7 @@ func New(c Config) *Service {
 		s.readOps(), s.writeOps(), s.deleteOps(), s.attributesOps(), s.objectTaggingOps(),
 		s.multipartOps(), s.listOps(),
 		s.corsOps(), s.websiteOps(), s.paymentOps(), s.storageConfigOps(), s.metricsOps(), s.inventoryOps(),
-		s.objectLockOps(), s.replicationOps(),
+		s.objectLockOps(), s.lifecycleOps(), s.restoreOps(), s.replicationOps(),
 	)
 	s.router = newRouter(s.ops)
 	if c.Control != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/kura-s3/kura/internal/audit"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/fault"
+	"github.com/kura-s3/kura/internal/job/lifecycle"
 	"github.com/kura-s3/kura/internal/object"
 )
 
@@ -61,6 +62,9 @@ func (s *Service) putVersioning(ctx context.Context, g authz.Grant, c *api.Call,
 		}
 		if err := askedMFADelete(caller(c), b, mfaDelete, shown); err != nil {
 			return err
+		}
+		if mfaDelete == object.MFADeleteEnabled && b.Settings[lifecycle.Setting] != nil {
+			return fault.New(object.InvalidBucketState, "MFA delete is not supported on a bucket with a lifecycle configuration")
 		}
 		b.Versioning = state
 		if mfaDelete != object.NoMFADelete {

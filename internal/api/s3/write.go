@@ -153,6 +153,7 @@ func (s *Service) put(ctx context.Context, g authz.Grant, c *api.Call, in *objec
 	if err != nil {
 		return nil, err
 	}
+	s.tellExpiration(c, info)
 	c.Event.ObjectSize = info.Size
 	return &writeOutput{info}, nil
 }
@@ -224,7 +225,7 @@ func finishAttributes(a *object.Attributes, size int) error {
 	}
 	a.ContentEncoding = withoutChunked(a.ContentEncoding)
 	if a.StorageClass != "" && !storageClasses[a.StorageClass] {
-		if archiveClasses[a.StorageClass] {
+		if elsewhereClasses[a.StorageClass] {
 			return unsupported("x-amz-storage-class")
 		}
 		return fault.New(invalidStorageClass, "", "StorageClassRequested", a.StorageClass)
@@ -249,12 +250,12 @@ var attributeHeaders = map[string]func(*object.Attributes, string){
 // storageClasses are accepted and reported; all lie on the same media (docs/architecture.md).
 var storageClasses = map[string]bool{
 	"STANDARD": true, "REDUCED_REDUNDANCY": true, "STANDARD_IA": true, "ONEZONE_IA": true,
-	"INTELLIGENT_TIERING": true, "GLACIER_IR": true,
+	"INTELLIGENT_TIERING": true, "GLACIER_IR": true, "GLACIER": true, "DEEP_ARCHIVE": true,
 }
 
-// archiveClasses would have to refuse reads until they are restored.
-var archiveClasses = map[string]bool{
-	"GLACIER": true, "DEEP_ARCHIVE": true, "OUTPOSTS": true, "SNOW": true, "EXPRESS_ONEZONE": true,
+// elsewhereClasses are of services and devices that Kura does not have.
+var elsewhereClasses = map[string]bool{
+	"OUTPOSTS": true, "SNOW": true, "EXPRESS_ONEZONE": true,
 	"FSX_OPENZFS": true, "FSX_ONTAP": true,
 }
 
