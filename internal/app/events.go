@@ -6,10 +6,13 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/event"
 	"github.com/kura-s3/kura/internal/event/queue"
 	"github.com/kura-s3/kura/internal/fault"
+	"github.com/kura-s3/kura/internal/job/delivery"
 	"github.com/kura-s3/kura/internal/keys"
 )
 
@@ -49,7 +52,7 @@ func loopbackName(host string) bool {
 const forgetInterval = time.Hour
 
 // startEvents begins what EventBridge does by itself, and gives Kura's own services their bus.
-func (s *server) startEvents(ctx context.Context) error {
+func (s *server) startEvents(ctx context.Context, registry prometheus.Registerer) error {
 	grant, err := s.guard.System(ctx, "events", authz.Demand{Action: "events:PutEvents", Resource: authz.Resource{ARN: "*"}})
 	if err != nil {
 		return err
@@ -57,6 +60,10 @@ func (s *server) startEvents(ctx context.Context) error {
 	if s.bus, err = s.events.Publisher(grant); err != nil {
 		return err
 	}
+	courier := delivery.New(delivery.Config{
+		Queue: s.queue, Carriers: s.carriers(), Log: s.log, Count: deliveryCounter(registry, s.queue),
+	})
+	s.background(courier.Run)
 	s.background(s.events.RunSchedules)
 	s.background(s.events.RunReplays)
 	s.background(func(ctx context.Context) {
@@ -73,4 +80,27 @@ func (s *server) startEvents(ctx context.Context) error {
 		}
 	})
 	return nil
+}
+
+// carriers are who carries deliveries, by kind.
+func (s *server) carriers() map[string]delivery.Carrier {
+	authority := eventAuthority{guard: s.guard, identities: s.identities, region: s.config.Region}
+	client := delivery.NewClient(outbound(s.config))
+	return map[string]delivery.Carrier{
+		event.KindDestination: &delivery.Destinations{Events: s.events, Authority: authority, Client: client, Endpoint: s.mayCall},
+		event.KindBus:         &delivery.Buses{Events: s.events, Authority: authority},
+	}
+}
+
+// deliveryCounter registers the metrics of deliveries and gives what counts them.
+func deliveryCounter(registry prometheus.Registerer, q *queue.Queue) func(string, delivery.Outcome) {
+	tries := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "kura_deliveries_total", Help: "Tries to deliver an event or notification, by the kind of target and what became of them.",
+	}, []string{"kind", "outcome"})
+	registry.MustRegister(tries,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "kura_deliveries_waiting", Help: "Deliveries that have not arrived yet."},
+			func() float64 { return float64(q.Waiting()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "kura_dead_letters", Help: "Deliveries that were given up and are kept."},
+			func() float64 { return float64(q.DeadLetters()) }))
+	return func(kind string, o delivery.Outcome) { tries.WithLabelValues(kind, string(o)).Inc() }
 }

@@ -25,7 +25,7 @@ func (s *server) openServices(ctx context.Context) error {
 	registry := prometheus.NewRegistry()
 	counters := metrics.New(registry)
 	s.guard = authz.New(authz.Config{Recorder: s.record, Count: counters.Decision})
-	if err := s.startEvents(ctx); err != nil {
+	if err := s.startEvents(ctx, registry); err != nil {
 		return err
 	}
 	s.authn = authn.New(authn.Config{

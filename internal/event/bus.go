@@ -335,3 +335,12 @@ func (s *Store) RemovePermission(ctx context.Context, g authz.Grant, account, na
 	})
 	return err
 }
+
+// BusARNResource is BusResource of the bus that has an ARN.
+func (s *Store) BusARNResource(arn string) authz.Resource {
+	account, _, name, ok := s.splitARN(arn)
+	if !ok {
+		return authz.Resource{ARN: arn}
+	}
+	return s.BusResource(account, name)
+}
