@@ -26,6 +26,7 @@ import (
 	"github.com/kura-s3/kura/internal/feed"
 	"github.com/kura-s3/kura/internal/front"
 	"github.com/kura-s3/kura/internal/identity"
+	"github.com/kura-s3/kura/internal/job/replication"
 	"github.com/kura-s3/kura/internal/job/trail"
 	"github.com/kura-s3/kura/internal/keys"
 	"github.com/kura-s3/kura/internal/kms"
@@ -91,6 +92,7 @@ type server struct {
 	guard      *authz.Guard
 	record     *audit.Log
 	trails     *trail.Store
+	replicator *replication.Replicator
 	front      *front.Server
 	listeners  []*bound
 }
@@ -127,7 +129,7 @@ func (s *server) close() error {
 func (s *server) open(ctx context.Context) error {
 	started := time.Now()
 	steps := []func(context.Context) error{
-		s.openEngines, s.openListeners, s.openStores, s.openServices, s.startScrub, s.startKeyTimes,
+		s.openEngines, s.openListeners, s.openStores, s.openServices, s.startReplication, s.startScrub, s.startKeyTimes,
 		s.startInventory, s.startTrails,
 	}
 	for _, step := range steps {
@@ -140,7 +142,7 @@ func (s *server) open(ctx context.Context) error {
 }
 
 // consumers of the change feed.
-var consumers = []string{}
+var consumers = []string{replication.Consumer}
 
 // openStores opens what is durable on top of the engines: keys, identities, objects, the journal.
 func (s *server) openStores(ctx context.Context) error {

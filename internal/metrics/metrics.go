@@ -160,6 +160,8 @@ type Gauges struct {
 	Connections, Unauthenticated, Uploads func() float64
 	// Refused connections and requests by reason, since start.
 	Refused func() map[string]int64
+	// Replication tells how far replication is.
+	Replication func() Replication
 	// Buckets that exist.
 	Buckets func() float64
 	// Version and Commit of the program.
@@ -195,6 +197,9 @@ func (g Gauges) Register(registry prometheus.Registerer) {
 		if v.read != nil {
 			registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: v.name, Help: v.help}, v.read))
 		}
+	}
+	if g.Replication != nil {
+		g.replication(registry)
 	}
 	if g.Refused != nil {
 		registry.MustRegister(refused{g.Refused, prometheus.NewDesc("kura_refused_total", "Connections and requests that a limit refused or ended.", []string{"reason"}, nil)})

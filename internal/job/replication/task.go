@@ -1,0 +1,92 @@
+package replication
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/kura-s3/kura/internal/object"
+)
+
+// The records of this package (docs/formats.md).
+const (
+	taskPrefix   = "r/t/" // due time, number: a task
+	ledgerPrefix = "r/n/" // bucket id, version id, key: destinations that are left of a version with several
+	walkPrefix   = "r/w/" // bucket id: a walk through what was there before a rule
+	format       = 1
+)
+
+var errRecord = errors.New("replication: a record does not decode")
+
+// task is one version on its way to one destination.
+type task struct {
+	Bucket       string
+	BucketID     uint64
+	Key, Version string
+	Marker       bool   `json:",omitempty"`
+	Rule, To     string // the rule's id and its destination's ARN; "" when no rule is left
+	Shared       bool   `json:",omitempty"` // other destinations get the version too: see ledger
+	Tagged       bool   `json:",omitempty"` // nothing but its metadata changed
+	Size         int64  `json:",omitempty"`
+	Added        int64  // Unix milliseconds
+	Tries        int    `json:",omitempty"`
+	Error        string `json:",omitempty"` // of the last try
+
+	row []byte
+}
+
+// lane is what runs in order: the versions of a key on their way to one destination.
+func (t *task) lane() string {
+	return string(binary.BigEndian.AppendUint64(nil, t.BucketID)) + t.To + "\x00" + t.Key
+}
+
+func (t *task) source() object.GetInput {
+	return object.GetInput{Bucket: t.Bucket, Key: t.Key, VersionID: t.Version}
+}
+
+func rowOf(due time.Time, number uint64) []byte {
+	row := binary.BigEndian.AppendUint64([]byte(taskPrefix), uint64(due.UnixMilli()))
+	return binary.BigEndian.AppendUint64(row, number)
+}
+
+func encode(v any) ([]byte, error) {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("replication: %w", err)
+	}
+	return append([]byte{format}, raw...), nil
+}
+
+func decode(raw []byte, v any) error {
+	if len(raw) == 0 || raw[0] != format {
+		return errRecord
+	}
+	if err := json.Unmarshal(raw[1:], v); err != nil {
+		return fmt.Errorf("%w: %w", errRecord, err)
+	}
+	return nil
+}
+
+// next gives ascending numbers, never the same twice.
+func (r *Replicator) next() uint64 {
+	for {
+		old := r.last.Load()
+		n := max(old+1, uint64(r.config.Now().UnixNano()))
+		if r.last.CompareAndSwap(old, n) {
+			return n
+		}
+	}
+}
+
+// ledger says how many destinations of a version are left.
+type ledger struct {
+	Left   int
+	Failed bool `json:",omitempty"` // one was given up
+}
+
+func (t *task) ledgerKey() []byte {
+	key := binary.BigEndian.AppendUint64([]byte(ledgerPrefix), t.BucketID)
+	return append(append(append(key, t.Version...), '/'), t.Key...)
+}

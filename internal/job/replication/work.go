@@ -1,0 +1,422 @@
+package replication
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/kura-s3/kura/internal/authz"
+	"github.com/kura-s3/kura/internal/engine"
+	"github.com/kura-s3/kura/internal/object"
+)
+
+const (
+	scanSize = 256
+	// scanRows bounds the rows that one look at the queue passes over because their lane is busy.
+	scanRows = 4096
+	// fullScan is how often the queue is looked at from its start.
+	fullScan = 2 * time.Second
+	// ageScan is how often the oldest of the first agedRows tasks is looked for.
+	ageScan  = 10 * time.Second
+	agedRows = 4096
+)
+
+// dispatcher gives tasks to workers, those of a lane one by one. Its fields are its own goroutine's.
+type dispatcher struct {
+	r     *Replicator
+	ready []*task
+	// running and waiting are the lanes that have a task at work, or one that is to be tried later.
+	running      map[string]bool
+	waiting      map[string]time.Time
+	floor        []byte    // nothing that is due lies before it
+	next         time.Time // when the first that is not due will be
+	fulled, aged time.Time
+	done         chan *task
+	work         chan *task
+}
+
+// dispatch works tasks off until ctx ends.
+func (r *Replicator) dispatch(ctx context.Context) {
+	d := &dispatcher{r: r, running: map[string]bool{}, waiting: map[string]time.Time{}, work: make(chan *task), done: make(chan *task, r.config.Workers)}
+	if err := d.begin(ctx); err != nil && ctx.Err() == nil {
+		r.config.Log.Error("replication: counting what waits", "err", err)
+	}
+	var workers sync.WaitGroup
+	for range r.config.Workers {
+		workers.Go(func() {
+			for t := range d.work {
+				r.carry(ctx, t)
+				d.done <- t
+			}
+		})
+	}
+	for ctx.Err() == nil {
+		if err := d.turn(ctx); err != nil && ctx.Err() == nil {
+			r.config.Log.Error("replication: reading the queue", "err", err)
+			pause(ctx, r.config.Retry)
+		}
+	}
+	close(d.work)
+	go func() {
+		for range d.done { // let workers end
+		}
+	}()
+	workers.Wait()
+	close(d.done)
+}
+
+// turn gives out one task, or waits until there may be one.
+func (d *dispatcher) turn(ctx context.Context) error {
+	if len(d.ready) == 0 {
+		if err := d.look(ctx); err != nil {
+			return err
+		}
+	}
+	var work chan *task
+	var first *task
+	if len(d.ready) > 0 {
+		work, first = d.work, d.ready[0]
+	}
+	tick := time.NewTimer(d.untilNext())
+	defer tick.Stop()
+	select {
+	case work <- first:
+		d.ready = d.ready[1:]
+	case t := <-d.done:
+		d.ended(t)
+	case <-d.r.wake:
+	case <-tick.C:
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+// untilNext is the time until something that waits may be due.
+func (d *dispatcher) untilNext() time.Duration {
+	if d.next.IsZero() {
+		return fullScan
+	}
+	return min(fullScan, max(d.next.Sub(d.r.config.Now()), 10*time.Millisecond))
+}
+
+func (d *dispatcher) ended(t *task) {
+	lane := t.lane()
+	delete(d.running, lane)
+	if t.row == nil { // it is done with
+		delete(d.waiting, lane)
+		return
+	}
+	d.waiting[lane] = dueOf(t.row)
+	if d.next.IsZero() || d.waiting[lane].Before(d.next) {
+		d.next = d.waiting[lane]
+	}
+}
+
+func dueOf(row []byte) time.Time {
+	if len(row) < len(taskPrefix)+8 {
+		return time.Time{}
+	}
+	return time.UnixMilli(int64(binary.BigEndian.Uint64(row[len(taskPrefix):])))
+}
+
+// look finds tasks that are due and whose lanes are free.
+func (d *dispatcher) look(ctx context.Context) error {
+	now := d.r.config.Now()
+	if now.Sub(d.aged) >= ageScan {
+		d.aged = now
+		if err := d.age(ctx); err != nil {
+			return err
+		}
+	}
+	lo := []byte(taskPrefix)
+	if now.Sub(d.fulled) < fullScan && d.floor != nil {
+		lo = d.floor
+	} else {
+		d.fulled = now
+		for lane, at := range d.waiting {
+			if !d.running[lane] && at.Before(now.Add(-d.r.config.RetryMax)) {
+				delete(d.waiting, lane) // its task was given up, or its bucket is gone
+			}
+		}
+	}
+	it, err := d.r.config.Meta.Scan(ctx, lo, engine.PrefixEnd([]byte(taskPrefix)))
+	if err != nil {
+		return err
+	}
+	defer it.Close()
+	d.floor, d.next = nil, time.Time{}
+	var behind []*task
+	for rows := 0; len(d.ready) < scanSize && rows < scanRows && it.Next(); rows++ {
+		if due := dueOf(it.Key()); due.After(now) {
+			d.next = due
+			break
+		}
+		if d.floor == nil {
+			d.floor = bytes.Clone(it.Key())
+		}
+		t := &task{row: bytes.Clone(it.Key())}
+		if err := decode(it.Value(), t); err != nil {
+			d.r.config.Log.Error("replication: a task is passed over", "row", string(it.Key()), "err", err)
+			continue
+		}
+		lane := t.lane()
+		if d.running[lane] {
+			continue
+		}
+		if at, ok := d.waiting[lane]; ok && at.After(now) {
+			behind = append(behind, t)
+			continue
+		}
+		d.running[lane] = true
+		d.ready = append(d.ready, t)
+	}
+	if d.floor == nil {
+		d.floor = rowOf(now.Add(-time.Second), 0)
+	}
+	if err := it.Err(); err != nil {
+		return err
+	}
+	return d.queueBehind(ctx, behind)
+}
+
+// queueBehind moves tasks behind an earlier one of their lane that has to wait.
+func (d *dispatcher) queueBehind(ctx context.Context, tasks []*task) error {
+	if len(tasks) == 0 {
+		return nil
+	}
+	b := engine.Batch{Lazy: true}
+	for _, t := range tasks {
+		raw, err := encode(t)
+		if err != nil {
+			return err
+		}
+		b.Delete(t.row)
+		b.Set(rowOf(d.waiting[t.lane()], d.r.next()), raw)
+	}
+	return d.r.config.Meta.Commit(ctx, &b)
+}
+
+// begin finds out how much is waiting, and which lanes have a task that was put off.
+func (d *dispatcher) begin(ctx context.Context) error {
+	now := d.r.config.Now()
+	return d.each(ctx, math.MaxInt, func(row []byte, t *task) {
+		d.r.pending.Add(1)
+		d.r.pendingBytes.Add(t.Size)
+		if due := dueOf(row); due.After(now) {
+			if _, ok := d.waiting[t.lane()]; !ok {
+				d.waiting[t.lane()] = due
+			}
+		}
+	})
+}
+
+// age finds out how long the oldest of the first tasks has been waiting.
+func (d *dispatcher) age(ctx context.Context) error {
+	oldest := int64(0)
+	err := d.each(ctx, agedRows, func(_ []byte, t *task) {
+		if oldest == 0 || t.Added < oldest {
+			oldest = t.Added
+		}
+	})
+	d.r.oldest.Store(oldest)
+	return err
+}
+
+func (d *dispatcher) each(ctx context.Context, most int, fn func(row []byte, t *task)) error {
+	it, err := d.r.config.Meta.Scan(ctx, []byte(taskPrefix), engine.PrefixEnd([]byte(taskPrefix)))
+	if err != nil {
+		return err
+	}
+	defer it.Close()
+	for n := 0; n < most && it.Next(); n++ {
+		var t task
+		if decode(it.Value(), &t) == nil {
+			fn(it.Key(), &t)
+		}
+	}
+	return it.Err()
+}
+
+// carry makes one replica, and writes down what became of it. A task that is to be tried again has a
+// row afterwards.
+func (r *Replicator) carry(ctx context.Context, t *task) {
+	err := r.replicate(ctx, t)
+	if ctx.Err() != nil {
+		return // it stays as it is
+	}
+	for {
+		ended := r.settle(ctx, t, err)
+		if ended == nil || ctx.Err() != nil {
+			return
+		}
+		r.config.Log.Error("replication: writing down what became of a version", "bucket", t.Bucket, "key", t.Key, "err", ended)
+		pause(ctx, r.config.Retry)
+	}
+}
+
+var errNoRule = &Refusal{Reason: "no rule of the bucket is about the version any more"}
+
+func (r *Replicator) replicate(ctx context.Context, t *task) error {
+	b, err := r.config.Objects.Bucket(t.Bucket)
+	if err != nil || b.ID != t.BucketID {
+		return &Refusal{Reason: "the bucket is gone", Gone: true}
+	}
+	conf := b.Replication()
+	if conf == nil || t.To == "" {
+		return errNoRule
+	}
+	rule := conf.Rule(t.Rule)
+	if rule == nil || rule.Destination.Bucket != t.To {
+		return errNoRule
+	}
+	as, err := r.config.Assume(ctx, conf.Role, b)
+	if err != nil {
+		return err
+	}
+	c := Copy{Source: t.source(), SourceID: t.BucketID, Rule: rule, DeleteMarker: t.Marker}
+	name := rule.Destination.BucketName()
+	if _, err := r.config.Objects.Bucket(name); err != nil {
+		if to := r.config.Elsewhere(name, b.Owner.Account); to != nil {
+			return r.sendElsewhere(ctx, as, t, c, to)
+		}
+	}
+	return r.config.Replicate(ctx, as, c)
+}
+
+func (r *Replicator) sendElsewhere(ctx context.Context, as *authz.Subject, t *task, c Copy, to Elsewhere) error {
+	info, body, err := r.config.Open(ctx, as, c)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	switch {
+	case t.Marker:
+		return to.Delete(ctx, t.Key)
+	case !t.Tagged:
+		return to.Put(ctx, info, body)
+	case info.Latest:
+		return to.Tag(ctx, t.Key, info.Tags)
+	}
+	return nil // tags of what is no longer current there
+}
+
+// settle writes down what became of a task.
+func (r *Replicator) settle(ctx context.Context, t *task, failed error) error {
+	var refused *Refusal
+	isRefused := errors.As(failed, &refused)
+	now := r.config.Now()
+	switch {
+	case failed == nil:
+		if err := r.finish(ctx, t, object.ReplicationCompleted); err != nil {
+			return err
+		}
+		r.replicated.Add(1)
+		r.bytes.Add(t.Size)
+		return nil
+	case isRefused && refused.Gone:
+		return r.finish(ctx, t, object.NotReplicated)
+	case failed == errNoRule, now.Sub(time.UnixMilli(t.Added)) > r.config.GiveUp:
+		r.failed.Add(1)
+		r.config.Log.Error("replication: given up", "bucket", t.Bucket, "key", t.Key, "version", t.Version, "to", t.To, "tries", t.Tries+1, "err", failed)
+		return r.finish(ctx, t, object.ReplicationFailed)
+	}
+	return r.again(ctx, t, failed, isRefused)
+}
+
+// again queues a task for another try. A refusal shows in the version's status at once.
+func (r *Replicator) again(ctx context.Context, t *task, failed error, refused bool) error {
+	r.failed.Add(1)
+	next := *t
+	next.Tries++
+	if next.Error = failed.Error(); len(next.Error) > 300 {
+		next.Error = next.Error[:300]
+	}
+	raw, err := encode(&next)
+	if err != nil {
+		return err
+	}
+	row := rowOf(r.config.Now().Add(r.backoff(next.Tries)), r.next())
+	write := func(b *engine.Batch) {
+		b.Delete(t.row)
+		b.Set(row, raw)
+	}
+	r.config.Log.Warn("replication: to be tried again", "bucket", t.Bucket, "key", t.Key, "version", t.Version, "to", t.To, "tries", next.Tries, "err", failed)
+	if refused {
+		in := t.source()
+		err = r.config.Objects.SetReplicationStatus(ctx, r.grant, &in, t.BucketID, object.ReplicationFailed, write)
+	} else {
+		b := engine.Batch{Lazy: true}
+		write(&b)
+		err = r.config.Meta.Commit(ctx, &b)
+	}
+	if err == nil {
+		t.row = row
+	}
+	return err
+}
+
+// backoff doubles from Retry to RetryMax, less up to a fifth, so that what failed together does not
+// come back together.
+func (r *Replicator) backoff(tries int) time.Duration {
+	d := r.config.RetryMax
+	if shift := tries - 1; shift < 20 {
+		d = min(d, r.config.Retry<<shift)
+	}
+	return d - time.Duration(rand.Int64N(int64(d)/5+1))
+}
+
+// finish ends a task with what became of the version; NotReplicated: it is gone. The status of a
+// version with several destinations is settled by the last of them.
+func (r *Replicator) finish(ctx context.Context, t *task, status object.ReplicationStatus) error {
+	in := t.source()
+	remove := func(b *engine.Batch) { b.Delete(t.row) }
+	if t.Shared {
+		r.ledger.Lock()
+		defer r.ledger.Unlock()
+		l, _, err := r.readLedger(ctx, t.ledgerKey())
+		if err != nil {
+			return err
+		}
+		l.Left--
+		l.Failed = l.Failed || status == object.ReplicationFailed
+		if l.Failed && status != object.NotReplicated {
+			status = object.ReplicationFailed
+		}
+		raw, err := encode(l)
+		if err != nil {
+			return err
+		}
+		last := l.Left <= 0
+		remove = func(b *engine.Batch) {
+			b.Delete(t.row)
+			if last {
+				b.Delete(t.ledgerKey())
+			} else {
+				b.Set(t.ledgerKey(), raw)
+			}
+		}
+		if !last && status == object.ReplicationCompleted {
+			status = object.NotReplicated
+		}
+	}
+	var err error
+	if status == object.NotReplicated {
+		b := engine.Batch{Lazy: true}
+		remove(&b)
+		err = r.config.Meta.Commit(ctx, &b)
+	} else {
+		err = r.config.Objects.SetReplicationStatus(ctx, r.grant, &in, t.BucketID, status, remove)
+	}
+	if err != nil {
+		return err
+	}
+	t.row = nil
+	r.pending.Add(-1)
+	r.pendingBytes.Add(-t.Size)
+	return nil
+}
