@@ -97,7 +97,7 @@ func (s *Service) decodeCopy(c *api.Call, in *copyInput) error {
 		}
 	}
 	in.redirect = dest.Attributes.WebsiteRedirect != "" || dest.Attributes.StorageClass != ""
-	if err := readEncryption(c); err != nil {
+	if err := s.readEncryption(c); err != nil {
 		return err
 	}
 	in.redirect = in.redirect || t.sse != nil

@@ -116,14 +116,20 @@ func (s *Service) beginEncryption(settings map[string][]byte) error {
 }
 
 // readEncryption takes what a write asks for; it is checked before anybody is asked.
-func readEncryption(c *api.Call) (err error) {
+func (s *Service) readEncryption(c *api.Call) (err error) {
 	t := at(c)
 	h := c.R.Header
 	if t.form != nil {
 		h = t.form.headers()
 	}
-	t.sse, err = sse.Parse(h, c.Peer.Secure)
-	return err
+	if t.sse, err = sse.Parse(h, c.Peer.Secure); err != nil || t.sse == nil || t.sse.KeyID == "" || s.keys == nil {
+		return err
+	}
+	// Policies name keys by their ARNs, whatever a request calls them.
+	if b, err := s.config.Objects.Bucket(t.bucket); err == nil {
+		t.sse.KeyARN = s.keys.ARN(&sse.Want{Bucket: b, KeyID: t.sse.KeyID, By: caller(c)})
+	}
+	return nil
 }
 
 // seal gives what a write of an object seals with, by its request or its bucket's default. Nil is

@@ -229,6 +229,9 @@ func (k requestKeys) Lookup(key string) (policy.Values, bool) {
 		return v, true
 	}
 	if header, ok := strings.CutPrefix(key, "s3:"); ok && mirrored[header] {
+		if t, ok := k.Target.(*target); ok && header == "x-amz-server-side-encryption-aws-kms-key-id" && t.sse != nil && t.sse.KeyARN != "" {
+			return policy.Values{One: t.sse.KeyARN}, true
+		}
 		if values := k.sent()[http.CanonicalHeaderKey(header)]; len(values) > 0 {
 			return headerKey(header, values), true
 		}

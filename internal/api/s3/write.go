@@ -51,7 +51,7 @@ func (s *Service) decodePut(c *api.Call, in *object.PutInput) error {
 		return err
 	}
 	in.Body = c.Caller.Body
-	if err := readEncryption(c); err != nil {
+	if err := s.readEncryption(c); err != nil {
 		return err
 	}
 	return refuseUploadHeaders(h)

@@ -101,14 +101,17 @@ func (k *Keys) generate(ctx context.Context, g authz.Grant, key *kms.Key, pairs 
 // find resolves the key that a write names. A bare id is of the bucket's account, an alias of the
 // caller's.
 func (k *Keys) find(ctx context.Context, w *Want) (key *kms.Key, alias string, err error) {
-	switch {
-	case w.KeyID == "":
+	if w.KeyID == "" {
 		key, err = k.kms.ServiceKey(ctx, w.Bucket.Owner.Account, "s3")
 		return key, "alias/aws/s3", err
-	case strings.HasPrefix(w.KeyID, "alias/"):
-		alias = w.KeyID
+	}
+	return k.named(w)
+}
+
+func (k *Keys) named(w *Want) (key *kms.Key, alias string, err error) {
+	if strings.HasPrefix(w.KeyID, "alias/") {
 		key, err = k.kms.Find(w.KeyID, w.By.Account, k.kms.Region())
-		return key, alias, err
+		return key, w.KeyID, err
 	}
 	if i := strings.Index(w.KeyID, ":alias/"); i >= 0 {
 		alias = w.KeyID[i+1:]
@@ -117,15 +120,11 @@ func (k *Keys) find(ctx context.Context, w *Want) (key *kms.Key, alias string, e
 	return key, alias, err
 }
 
-// ARN is the ARN of the key that a request names, for conditions on it; what names no key stays as it
-// is.
-func (k *Keys) ARN(ctx context.Context, w *Want) string {
-	if w.KeyID == "" || k == nil {
-		return w.KeyID
-	}
-	key, _, err := k.find(ctx, w)
+// ARN is the ARN of the key that a request names, for conditions on it; "" where there is no such key.
+func (k *Keys) ARN(w *Want) string {
+	key, _, err := k.named(w)
 	if err != nil {
-		return w.KeyID
+		return ""
 	}
 	return key.ARN
 }

@@ -58,6 +58,8 @@ type Request struct {
 	Algorithm string
 	// KeyID names a KMS key: an id, an ARN, an alias or an alias's ARN. "": the default one.
 	KeyID string
+	// KeyARN is the ARN of that key, where there is one.
+	KeyARN string
 	// Context holds the pairs of the encryption context, sorted by name.
 	Context []object.Tag
 	// BucketKey is what the request says of bucket keys; nil: nothing.
