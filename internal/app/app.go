@@ -31,6 +31,7 @@ import (
 	"github.com/kura-s3/kura/internal/keys"
 	"github.com/kura-s3/kura/internal/kms"
 	"github.com/kura-s3/kura/internal/object"
+	"github.com/kura-s3/kura/internal/posture/recorder"
 )
 
 // Build says which program this is.
@@ -88,6 +89,8 @@ type server struct {
 	events     *event.Store
 	bus        event.Bus // of Kura's own services
 	objects    *object.Store
+	watched    *watched
+	recorder   *recorder.Store
 	authn      *authn.Authenticator
 	guard      *authz.Guard
 	record     *audit.Log
@@ -130,7 +133,7 @@ func (s *server) open(ctx context.Context) error {
 	started := time.Now()
 	steps := []func(context.Context) error{
 		s.openEngines, s.openListeners, s.openStores, s.openServices, s.startReplication, s.startScrub, s.startKeyTimes,
-		s.startInventory, s.startTrails,
+		s.startInventory, s.startTrails, s.startPosture,
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
@@ -142,7 +145,7 @@ func (s *server) open(ctx context.Context) error {
 }
 
 // consumers of the change feed.
-var consumers = []string{replication.Consumer}
+var consumers = []string{replication.Consumer, recorder.Consumer}
 
 // openStores opens what is durable on top of the engines: keys, identities, objects, the journal.
 func (s *server) openStores(ctx context.Context) error {

@@ -28,9 +28,12 @@ func (s *server) openServices(ctx context.Context) error {
 	if err := s.startEvents(ctx, registry); err != nil {
 		return err
 	}
+	if err := s.openPosture(ctx); err != nil {
+		return err
+	}
 	s.authn = authn.New(authn.Config{
 		Credentials: s.identities, Anonymous: identity.Anonymous(), Region: s.config.Region,
-		Services: []string{"s3", "iam", "sts", "organizations", "events", "kms", "cloudtrail"},
+		Services: []string{"s3", "iam", "sts", "organizations", "events", "kms", "cloudtrail", "config"},
 	})
 
 	var err error
@@ -47,6 +50,7 @@ func (s *server) openServices(ctx context.Context) error {
 			events.New(events.Config{Events: s.events, Authn: s.authn, Log: s.log}),
 			kms.New(kms.Config{Keys: s.kms, Authn: s.authn, Log: s.log}),
 			s.cloudtrail(),
+			s.configService(),
 			sts.New(sts.Config{Identities: s.identities, Guard: s.guard, Authn: s.authn, Log: s.log}),
 		},
 		Guard:      s.guard,

@@ -99,19 +99,6 @@ func (s *Store) Entity(kind Kind, id string) (*Entity, bool) {
 	return e, e != nil
 }
 
-// AccountIDs are the accounts that are open, as Entities tells of entities.
-func (s *Store) AccountIDs() []string {
-	state := s.state.Load()
-	var ids []string
-	each(state, "n\x00\x00account\x00", "", func(_ string, a *account) bool {
-		if a.open() {
-			ids = append(ids, a.ID)
-		}
-		return true
-	})
-	return ids
-}
-
 // entity describes e; nil for what is no Entity.
 func (s *State) entity(e entity) *Entity {
 	switch e := e.(type) {

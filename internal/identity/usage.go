@@ -56,6 +56,13 @@ func (l *usageLog) note(id string, u Use) {
 	l.dirty[id] = true
 }
 
+// LastUse is when an access key or a user's password was last used, by its or the user's id; zero for
+// never. It decides nothing: what it tells is for Kura's own watch, not for an answer.
+func (s *Store) LastUse(ctx context.Context, id string) (time.Time, error) {
+	u, err := s.lastUse(ctx, id)
+	return u.At, err
+}
+
 // lastUse is the latest use of id known here or in the store; the zero Use for none.
 func (s *Store) lastUse(ctx context.Context, id string) (u Use, err error) {
 	s.usage.mu.RLock()

@@ -14,19 +14,22 @@ type Opening struct {
 	ACL bool
 }
 
-// Openings tells what principals outside zone can do with r as it is configured, each with a request as
-// proof. Service principals are trusted: they act for somebody, whose own permissions decide.
-func Openings(r *Resource, account Block, zone policy.Zone) ([]Opening, error) {
+// Trust tells whom the owner of a resource trusts, of the unique and canonical ids that its policies name.
+type Trust func(uniqueIDs, canonicalIDs []string) policy.Zone
+
+// Openings tells what principals outside the zone of trust can do with r as it is configured, each with a
+// request as proof. Service principals are trusted: they act for somebody, whose own permissions decide.
+func Openings(r *Resource, account Block, trust Trust) ([]Opening, error) {
 	e, err := effective(r, account)
 	if err != nil || e.document == nil {
 		return nil, err
 	}
-	return e.mark(policy.Reach(e.document, within(zone, r))), nil
+	return e.mark(policy.Reach(e.document, within(trust, r, e.document.UniqueIDs()))), nil
 }
 
-// Gains tells what principals outside zone can do with after that they cannot do with before. A nil
+// Gains tells what principals outside the zone can do with after that they cannot do with before. A nil
 // resource is one that is not there.
-func Gains(before, after *Resource, was, is Block, zone policy.Zone) ([]Opening, error) {
+func Gains(before, after *Resource, was, is Block, trust Trust) ([]Opening, error) {
 	var old, next effect
 	var err error
 	if before != nil {
@@ -41,7 +44,11 @@ func Gains(before, after *Resource, was, is Block, zone policy.Zone) ([]Opening,
 		return nil, err
 	}
 	var gained []policy.Opening
-	for _, c := range policy.Diff(old.document, next.document, within(zone, after)) {
+	named := next.document.UniqueIDs()
+	if old.document != nil {
+		named = append(named, old.document.UniqueIDs()...)
+	}
+	for _, c := range policy.Diff(old.document, next.document, within(trust, after, named)) {
 		if c.Gained {
 			gained = append(gained, c.Opening)
 		}
@@ -49,7 +56,16 @@ func Gains(before, after *Resource, was, is Block, zone policy.Zone) ([]Opening,
 	return next.mark(gained), nil
 }
 
-func within(zone policy.Zone, r *Resource) policy.Zone {
+func within(trust Trust, r *Resource, uniqueIDs []string) policy.Zone {
+	var canonical []string
+	if r.Bucket != nil {
+		for _, g := range r.Bucket.ACL {
+			if g.ID != "" {
+				canonical = append(canonical, g.ID)
+			}
+		}
+	}
+	zone := trust(uniqueIDs, canonical)
 	zone.TrustServices = true
 	if r.Type != TypeRole {
 		zone.Resource = r.ARN

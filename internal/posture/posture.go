@@ -14,7 +14,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"iter"
 	"time"
 
 	"github.com/kura-s3/kura/internal/engine"
@@ -64,29 +63,6 @@ type Block struct {
 	Set bool // ever, and not deleted since
 }
 
-// Key is a KMS key.
-type Key struct {
-	ID, ARN     string
-	Manager     string // CUSTOMER or AWS
-	State       string // Enabled, Disabled, PendingDeletion, PendingImport, …
-	Spec        string // SYMMETRIC_DEFAULT, …
-	Origin      string
-	Usage       string
-	Rotation    bool
-	Description string
-	Created     time.Time
-	Policy      string
-	Document    *policy.Document `json:"-"`
-	Grants      []KeyGrant
-	Tags        map[string]string
-}
-
-// KeyGrant is a grant of a KMS key.
-type KeyGrant struct {
-	ID, Grantee string
-	Operations  []string
-}
-
 // Trail is a trail of CloudTrail.
 type Trail struct {
 	Name, ARN, Bucket, Prefix, KMSKey string
@@ -107,8 +83,8 @@ type Source interface {
 	Accounts() []string
 	// Has tells whether there can be resources of the type at all.
 	Has(typ string) bool
-	// Resources gives those of an account and a type, in no order.
-	Resources(ctx context.Context, account, typ string) iter.Seq2[*Resource, error]
+	// IDs are the ids of an account's resources of a type, in no order.
+	IDs(ctx context.Context, account, typ string) ([]string, error)
 	// Resource finds one; nil when there is none.
 	Resource(ctx context.Context, account, typ, id string) (*Resource, error)
 	// Block is the account's setting of Block Public Access.
@@ -117,8 +93,9 @@ type Source interface {
 	Root(account string) *Entity
 	// LastUse tells when the access key or the password of the user with that id was last used.
 	LastUse(ctx context.Context, id string) (time.Time, error)
-	// Zone is whom the account trusts.
-	Zone(account string) policy.Zone
+	// Zone is whom the account trusts: itself, or with organization all accounts. Of the unique and
+	// canonical ids that a document names it has those that belong inside.
+	Zone(account string, organization bool, uniqueIDs, canonicalIDs []string) policy.Zone
 }
 
 // Event is what is told to the event bus, in EventBridge's terms.
@@ -131,8 +108,8 @@ type Event struct {
 }
 
 // Publisher takes events. What it writes, it writes with b, so that an event goes out if and only if
-// what it tells of was stored.
-type Publisher func(ctx context.Context, b *engine.Batch, e Event) error
+// what it tells of was stored; committed is called once it was.
+type Publisher func(ctx context.Context, b *engine.Batch, e Event) (committed func(), err error)
 
 // errUnknown is a setting of a form that this package does not know.
 var errUnknown = errors.New("posture: not a setting of a known form")
@@ -154,6 +131,8 @@ func From(e *feed.Entry) (*Resource, error) {
 		return BlockFrom(e.Account, raw)
 	case feed.Identity:
 		return EntityFrom(raw)
+	case feed.Key:
+		return KeyFrom(raw)
 	}
 	return nil, nil
 }

@@ -1,0 +1,202 @@
+// Package configservice is the edge of AWS Config: recorders, delivery channels, configuration history,
+// rules and what they found, conformance packs, over the JSON protocol.
+//
+// It promises that every operation demands the action of its name on the rule, pack or recorder that it
+// names. What a rule means and when it judges is the affair of package recorder.
+package configservice
+
+import (
+	"context"
+	"encoding/base64"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/rpc"
+	"github.com/kura-s3/kura/internal/api/wire"
+	"github.com/kura-s3/kura/internal/api/wire/configwire"
+	"github.com/kura-s3/kura/internal/audit"
+	"github.com/kura-s3/kura/internal/authn"
+	"github.com/kura-s3/kura/internal/authz"
+	"github.com/kura-s3/kura/internal/fault"
+	"github.com/kura-s3/kura/internal/posture/recorder"
+	"github.com/kura-s3/kura/policy"
+)
+
+// Config of the service.
+type Config struct {
+	// Recorder is AWS Config. Required.
+	Recorder *recorder.Store
+	// PassRole gives the demand iam:PassRole on a role, with the service that gets it. Required.
+	PassRole func(role, service string) authz.Demand
+	// Authn finds out who signed. Required.
+	Authn *authn.Authenticator
+	// Log is required.
+	Log *slog.Logger
+}
+
+// edge is what the operations have in common.
+type edge struct {
+	recorder *recorder.Store
+	passRole func(role, service string) authz.Demand
+}
+
+// New makes the service.
+func New(c Config) *rpc.Service {
+	e := edge{c.Recorder, c.PassRole}
+	return rpc.New(rpc.Config{
+		Name: "config", Protocol: wire.JSON11, Model: configwire.Operations, Answers: answers, Authn: c.Authn, Log: c.Log,
+		Ops: slices.Concat(e.setup(), e.rules(), e.compliance(), e.history(), e.packs(), e.tags()),
+	})
+}
+
+// answers are all of package recorder, each by AWS's name of it.
+var answers = func() map[fault.Kind]rpc.Answer {
+	table := map[fault.Kind]rpc.Answer{rpc.Invalid: {Code: "ValidationException", Status: 400}}
+	for _, kind := range []fault.Kind{
+		recorder.NoSuchRecorder, recorder.NoRecorder, recorder.MaxRecorders, recorder.InvalidRecorderName, recorder.InvalidGroup,
+		recorder.InvalidRole, recorder.NoSuchChannel, recorder.NoChannel, recorder.MaxChannels, recorder.LastChannel,
+		recorder.InvalidChannelName, recorder.InvalidPrefix, recorder.InvalidTopic, recorder.NoSuchBucket, recorder.InsufficientDelivery,
+		recorder.NotRunning, recorder.NoSuchRule, recorder.MaxRules, recorder.InvalidParameter, recorder.ResourceInUse,
+		recorder.LimitExceeded, recorder.NotDiscovered, recorder.InvalidTimeRange, recorder.InvalidToken, recorder.NoSuchPack,
+		recorder.InvalidTemplate, recorder.MaxPacks, recorder.NoSuchRuleInPack, recorder.ResourceNotFound, recorder.TooManyTags,
+		recorder.ValidationError,
+	} {
+		table[kind] = rpc.Answer{Code: strings.TrimPrefix(string(kind), "config."), Status: 400}
+	}
+	return table
+}()
+
+// call is one request to the service.
+type call struct {
+	context.Context
+	grant   authz.Grant
+	account string
+}
+
+// answer declares an operation: it demands the action of its name on what about names; nil: on "*".
+func answer[In, Out any](w *wire.Operation, access api.Access, about func(account string, in *In) []string, tags func(*In) []configwire.Tag, do func(call, *In) (*Out, error)) *api.Op {
+	action := "config:" + w.Name
+	return api.Declare(api.Decl[In, Out]{
+		Wire: w, Class: audit.Management, Access: access,
+		Demands: func(c *api.Call, in *In) ([]authz.Demand, error) {
+			account := c.Caller.Subject.Principal.Account
+			arns := []string{"*"}
+			if about != nil {
+				if named := about(account, in); len(named) > 0 {
+					arns = named
+				}
+			}
+			var k keys
+			if tags != nil {
+				k = tagsOf(tags(in))
+			}
+			var demands []authz.Demand
+			for _, arn := range arns {
+				demands = c.Need(action, authz.Resource{ARN: arn, Account: account}, k)
+			}
+			return demands, nil
+		},
+		Do: func(ctx context.Context, g authz.Grant, _ *api.Call, in *In) (*Out, error) {
+			return do(call{ctx, g, g.Principal().Account}, in)
+		},
+	})
+}
+
+// keys are the tags of a request, as condition keys.
+type keys map[string]string
+
+// Lookup implements authz.Keys.
+func (k keys) Lookup(key string) (policy.Values, bool) {
+	if key == "aws:tagkeys" {
+		var names []string
+		for name := range k {
+			names = append(names, name)
+		}
+		return policy.Values{Many: names, Multi: true}, len(names) > 0
+	}
+	if name, ok := strings.CutPrefix(key, "aws:requesttag/"); ok {
+		for tag, value := range k {
+			if strings.EqualFold(tag, name) {
+				return policy.Values{One: value}, true
+			}
+		}
+	}
+	return policy.Values{}, false
+}
+
+func tagsOf(tags []configwire.Tag) map[string]string {
+	if len(tags) == 0 {
+		return nil
+	}
+	m := map[string]string{}
+	for _, t := range tags {
+		m[text(t.Key)] = text(t.Value)
+	}
+	return m
+}
+
+// text is what a member says; "" when it was left out.
+func text(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// given is a member of the answer that is left out when it is empty.
+func given(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// when is a time of the answer that is left out when it is none.
+func when(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+func isTrue(b *bool) bool { return b != nil && *b }
+
+// every shows all items. Never nil, so that an empty list is answered as one.
+func every[F, T any](items []F, show func(F) T) []T {
+	shown := make([]T, 0, len(items))
+	for _, item := range items {
+		shown = append(shown, show(item))
+	}
+	return shown
+}
+
+// page cuts the part out of a list that a request asks for: from the token's place on, at most limit.
+func page[T any](all []T, token *string, limit *int32, usual, most int) ([]T, *string, error) {
+	from, n := 0, usual
+	if limit != nil && *limit != 0 {
+		n = int(*limit)
+		if n < 0 || n > most {
+			return nil, nil, fault.New(recorder.ValidationError, "The limit must be from 0 to "+strconv.Itoa(most)+".")
+		}
+	}
+	if t := text(token); t != "" {
+		raw, err := base64.RawURLEncoding.DecodeString(t)
+		if err == nil {
+			from, err = strconv.Atoi(string(raw))
+		}
+		if err != nil || from < 0 {
+			return nil, nil, fault.New(recorder.InvalidToken, "The specified next token is not valid.")
+		}
+	}
+	from = min(from, len(all))
+	to := min(from+n, len(all))
+	if to == len(all) {
+		return all[from:to], nil, nil
+	}
+	next := base64.RawURLEncoding.EncodeToString([]byte(strconv.Itoa(to)))
+	return all[from:to], &next, nil
+}

@@ -1,0 +1,392 @@
+package recorder
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/kura-s3/kura/internal/engine"
+	"github.com/kura-s3/kura/internal/feed"
+	"github.com/kura-s3/kura/internal/posture"
+	"github.com/kura-s3/kura/internal/posture/rule"
+)
+
+// work is what one commit writes, and what later parts of the same commit must see of it.
+type work struct {
+	batch   engine.Batch
+	invoked time.Time
+	results map[*Rule]map[ref]*Result // nil: taken away
+	hashes  map[string]string         // of items written, by account and resource
+	blocks  map[string]posture.Block
+	then    []func() // under mu, after the commit
+	after   []func() // after that
+	poke    bool
+}
+
+func (s *Store) begin() *work {
+	return &work{invoked: s.now().UTC(), results: map[*Rule]map[ref]*Result{}, hashes: map[string]string{}, blocks: map[string]posture.Block{}}
+}
+
+// apply makes visible what was committed.
+func (s *Store) apply(w *work) {
+	s.mu.Lock()
+	for r, results := range w.results {
+		for at, v := range results {
+			if v == nil {
+				delete(r.results, at)
+				continue
+			}
+			r.results[at] = v
+			if v.Recorded.After(r.Status.Last) {
+				r.Status.Last = v.Recorded
+			}
+		}
+	}
+	for _, f := range w.then {
+		f()
+	}
+	s.mu.Unlock()
+	for _, f := range w.after {
+		f()
+	}
+	if w.poke {
+		s.poke()
+	}
+}
+
+// commit writes w by itself.
+func (s *Store) commit(ctx context.Context, w *work) error {
+	if len(w.batch.Writes) > 0 {
+		if err := s.meta.Commit(ctx, &w.batch); err != nil {
+			return err
+		}
+	}
+	s.apply(w)
+	return nil
+}
+
+// note records and judges what one entry of the change feed tells. Under judging.
+func (s *Store) note(ctx context.Context, w *work, e *feed.Entry) error {
+	a := s.accounts[e.Account]
+	if !a.recording() {
+		return nil
+	}
+	r, err := posture.From(e)
+	if err != nil {
+		s.log.Error("recorder: a change cannot be read", "kind", e.Kind, "resource", e.Resource, "err", err)
+		return nil
+	}
+	if r == nil {
+		return nil
+	}
+	if err := s.record(ctx, w, a, r, e); err != nil {
+		return err
+	}
+	for _, ru := range a.rules {
+		if err := s.react(ctx, w, ru, r, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// react judges a changed resource by one rule.
+func (s *Store) react(ctx context.Context, w *work, ru *Rule, r *posture.Resource, e *feed.Entry) error {
+	m := rule.All[ru.Identifier]
+	if m == nil {
+		return nil
+	}
+	if r.Type == posture.TypeBlock && m.ReadsBlock {
+		// All buckets of the account are concerned. AWS waits for the next period; Kura does not.
+		return s.request(w, ru, w.invoked)
+	}
+	if !contains(m.Types, r.Type) {
+		return nil
+	}
+	at := ref{r.Type, r.ID}
+	if e.Gone {
+		return s.settle(ctx, w, ru, at, rule.Result{Compliance: rule.NotApplicable}, e.Time)
+	}
+	if !m.OnChange {
+		return nil
+	}
+	return s.judge(ctx, w, ru, m, r, e.Time)
+}
+
+// judge asks a rule about a resource and settles the answer.
+func (s *Store) judge(ctx context.Context, w *work, ru *Rule, m *rule.Rule, r *posture.Resource, ordering time.Time) error {
+	at := ref{r.Type, r.ID}
+	if !ru.Scope.covers(r) {
+		return s.settle(ctx, w, ru, at, rule.Result{Compliance: rule.NotApplicable}, ordering)
+	}
+	in, err := s.input(ctx, w, ru, m, r)
+	if err != nil {
+		return err
+	}
+	answer, err := m.Judge(in)
+	if err != nil {
+		return fmt.Errorf("rule %s on %s: %w", ru.Name, r.ID, err)
+	}
+	return s.settle(ctx, w, ru, at, answer, ordering)
+}
+
+func (s *Store) input(ctx context.Context, w *work, ru *Rule, m *rule.Rule, r *posture.Resource) (*rule.Input, error) {
+	block, ok := w.blocks[ru.Account]
+	if !ok {
+		block = s.source.Block(ru.Account)
+		w.blocks[ru.Account] = block
+	}
+	in := &rule.Input{
+		Resource: r, Parameters: ru.Parameters, Block: block, Now: w.invoked,
+		LastUse: func(id string) (time.Time, error) { return s.source.LastUse(ctx, id) },
+	}
+	if r.Type != posture.TypeAccount {
+		return in, nil
+	}
+	in.Root = s.source.Root(ru.Account)
+	if in.Root == nil {
+		return nil, fmt.Errorf("account %s has no root user", ru.Account)
+	}
+	if m.Needs != posture.TypeTrail {
+		return in, nil
+	}
+	ids, err := s.source.IDs(ctx, ru.Account, posture.TypeTrail)
+	for _, id := range ids {
+		t, err := s.source.Resource(ctx, ru.Account, posture.TypeTrail, id)
+		if err != nil {
+			return nil, err
+		}
+		if t != nil && t.Trail != nil {
+			in.Trails = append(in.Trails, t.Trail)
+		}
+	}
+	return in, err
+}
+
+// covers tells whether a resource is in scope. A nil scope covers everything.
+func (sc *Scope) covers(r *posture.Resource) bool {
+	switch {
+	case sc == nil || r.Type == posture.TypeAccount:
+		return true
+	case len(sc.Types) > 0 && !contains(sc.Types, r.Type):
+		return false
+	case sc.ResourceID != "" && sc.ResourceID != r.ID:
+		return false
+	case sc.TagKey == "":
+		return true
+	}
+	value, ok := r.Tags[sc.TagKey]
+	return ok && (sc.TagValue == "" || sc.TagValue == value)
+}
+
+// settle writes an answer when it is another one than before, and tells of it when the compliance
+// changed. An answer that does not apply takes the earlier one away.
+func (s *Store) settle(ctx context.Context, w *work, ru *Rule, at ref, answer rule.Result, ordering time.Time) error {
+	old := ru.results[at]
+	if changed, ok := w.results[ru]; ok {
+		if v, ok := changed[at]; ok {
+			old = v
+		}
+	}
+	next := &Result{Format: format, Compliance: answer.Compliance, Annotation: answer.Annotation, Ordering: ordering.UTC(), Invoked: w.invoked, Recorded: s.now().UTC()}
+	gone := answer.Compliance == rule.NotApplicable || answer.Compliance == rule.InsufficientData
+	switch {
+	case gone && old == nil:
+		return nil
+	case !gone && old != nil && old.Compliance == next.Compliance && old.Annotation == next.Annotation:
+		return nil
+	}
+	if w.results[ru] == nil {
+		w.results[ru] = map[ref]*Result{}
+	}
+	if gone {
+		w.results[ru][at] = nil
+		w.batch.Delete(ru.resultKey(at))
+	} else {
+		raw, err := encode(next)
+		if err != nil {
+			return err
+		}
+		w.results[ru][at] = next
+		w.batch.Set(ru.resultKey(at), raw)
+	}
+	if old != nil && old.Compliance == next.Compliance {
+		return nil
+	}
+	return s.tell(ctx, w, s.complianceChange(ru, at, old, next))
+}
+
+func (s *Store) tell(ctx context.Context, w *work, e posture.Event) error {
+	if s.publish == nil {
+		return nil
+	}
+	committed, err := s.publish(ctx, &w.batch, e)
+	if err == nil {
+		w.after = append(w.after, committed)
+	}
+	return err
+}
+
+// request asks for a full pass of a rule.
+func (s *Store) request(w *work, ru *Rule, at time.Time) error {
+	status := ru.Status
+	status.Format, status.Requested = format, at
+	raw, err := encode(&status)
+	if err != nil {
+		return err
+	}
+	w.batch.Set(ru.statusKey(), raw)
+	w.then = append(w.then, func() { ru.Status.Requested = at })
+	w.poke = true
+	return nil
+}
+
+// chunk is how many resources a pass judges in one commit: changes wait for no more than that.
+const chunk = 200
+
+// pass judges all resources of the account by rules.
+func (s *Store) pass(ctx context.Context, account string, rules []*Rule) error {
+	if len(rules) == 0 {
+		return nil
+	}
+	started := s.now().UTC()
+	types := map[string]bool{}
+	for _, ru := range rules {
+		if m := rule.All[ru.Identifier]; m != nil {
+			for _, typ := range m.Types {
+				types[typ] = true
+			}
+		}
+	}
+	var failed error
+	for typ := range types {
+		if err := s.passType(ctx, account, typ, rules); err != nil {
+			if ctx.Err() != nil {
+				return err
+			}
+			failed = err
+		}
+	}
+	return s.passed(ctx, account, rules, started, failed)
+}
+
+func (s *Store) passType(ctx context.Context, account, typ string, rules []*Rule) error {
+	var concerned []*Rule
+	for _, ru := range rules {
+		if m := rule.All[ru.Identifier]; m != nil && contains(m.Types, typ) {
+			concerned = append(concerned, ru)
+		}
+	}
+	ids := []string{account}
+	if typ != posture.TypeAccount {
+		var err error
+		if ids, err = s.source.IDs(ctx, account, typ); err != nil {
+			return err
+		}
+	}
+	for len(ids) > 0 {
+		n := min(chunk, len(ids))
+		if err := s.passChunk(ctx, account, typ, ids[:n], concerned); err != nil {
+			return err
+		}
+		ids = ids[n:]
+	}
+	return s.sweep(ctx, account, typ, concerned)
+}
+
+func (s *Store) passChunk(ctx context.Context, account, typ string, ids []string, rules []*Rule) error {
+	s.judging.Lock()
+	defer s.judging.Unlock()
+	w := s.begin()
+	for _, id := range ids {
+		r, err := s.current(ctx, account, typ, id)
+		if err != nil {
+			return err
+		}
+		if r == nil {
+			continue // gone meanwhile; the feed tells
+		}
+		for _, ru := range rules {
+			if !s.stands(ru) {
+				continue
+			}
+			if err := s.judge(ctx, w, ru, rule.All[ru.Identifier], r, w.invoked); err != nil {
+				return err
+			}
+		}
+	}
+	return s.commit(ctx, w)
+}
+
+// current is a resource as it is now.
+func (s *Store) current(ctx context.Context, account, typ, id string) (*posture.Resource, error) {
+	if typ == posture.TypeAccount {
+		return &posture.Resource{Type: typ, ID: id, Name: id, Account: account}, nil
+	}
+	return s.source.Resource(ctx, account, typ, id)
+}
+
+// stands tells whether ru is still the account's rule: it may have been deleted or replaced. Under judging.
+func (s *Store) stands(ru *Rule) bool {
+	a := s.accounts[ru.Account]
+	return a != nil && a.rules[ru.Name] == ru
+}
+
+// sweep takes away the results of resources that are gone without the feed having told: those that went
+// while no recorder was recording.
+func (s *Store) sweep(ctx context.Context, account, typ string, rules []*Rule) error {
+	s.judging.Lock()
+	defer s.judging.Unlock()
+	w := s.begin()
+	for _, ru := range rules {
+		if !s.stands(ru) {
+			continue
+		}
+		for at := range ru.results {
+			if at.typ != typ {
+				continue
+			}
+			r, err := s.current(ctx, account, typ, at.id)
+			if err != nil {
+				return err
+			}
+			if r == nil {
+				if err := s.settle(ctx, w, ru, at, rule.Result{Compliance: rule.NotApplicable}, w.invoked); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return s.commit(ctx, w)
+}
+
+// passed notes the end of a full pass.
+func (s *Store) passed(ctx context.Context, account string, rules []*Rule, started time.Time, failed error) error {
+	s.judging.Lock()
+	defer s.judging.Unlock()
+	w := s.begin()
+	for _, ru := range rules {
+		if !s.stands(ru) {
+			continue
+		}
+		status := ru.Status
+		status.Format, status.LastPass, status.Last, status.ErrorText = format, started, s.now().UTC(), ""
+		if failed != nil {
+			status.Failed, status.ErrorText = status.Last, failed.Error()
+		}
+		raw, err := encode(&status)
+		if err != nil {
+			return err
+		}
+		w.batch.Set(ru.statusKey(), raw)
+		w.then = append(w.then, func() { ru.Status = status })
+	}
+	if failed != nil {
+		s.log.Error("recorder: rules could not judge everything", "account", account, "err", failed)
+	}
+	return s.commit(ctx, w)
+}
+
+// short is the last part of an ARN, for names.
+func short(arn string) string { return arn[strings.LastIndexByte(arn, '/')+1:] }
