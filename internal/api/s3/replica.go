@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/s3/sse"
 	"github.com/kura-s3/kura/internal/api/wire"
 	"github.com/kura-s3/kura/internal/audit"
 	"github.com/kura-s3/kura/internal/authz"
@@ -194,18 +195,36 @@ func (s *Service) replicate(ctx context.Context, g authz.Grant, c *api.Call, in 
 	if err != nil {
 		return nil, err
 	}
+	u := &unsealer{}
+	in.Source.Unsealer = u.begin(s, g, c, in.source, in.Source.Key)
 	r := object.ReplicaInput{Source: in.Source, SourceID: in.SourceID, Bucket: at(c).bucket, StorageClass: in.Rule.Destination.StorageClass}
 	if !info.DeleteMarker {
 		if g, err = s.replicaRights(ctx, g, c, in, info, &r); err != nil {
 			return nil, err
 		}
 	}
+	r.Seal = func(ctx context.Context, source *object.Info) (*object.Sealing, error) { return s.sealReplica(ctx, g, c, in, source) }
 	made, err := s.config.Objects.Replicate(ctx, g, &r)
 	if err != nil {
 		return nil, err
 	}
 	c.Event.ObjectSize = made.Size
 	return &empty{}, nil
+}
+
+// sealReplica gives what the replica of an object under SSE-KMS is sealed with, by the rule.
+func (s *Service) sealReplica(ctx context.Context, g authz.Grant, c *api.Call, in *replicaCall, source *object.Info) (*object.Sealing, error) {
+	dest := &in.Rule.Destination
+	if !source.Sealed.Encryption.KMS() || dest.KMSKey == "" {
+		return nil, fault.New(object.KeyRequired, "")
+	}
+	if err := s.mayUseKMS(c); err != nil {
+		return nil, err
+	}
+	return s.keys.SealReplica(ctx, g, &sse.Want{
+		Bucket: at(c).found, Key: in.Source.Key, Kind: source.Sealed.Encryption, KeyID: dest.KMSKey, By: caller(c),
+		BucketKey: accessOf(at(c).found).encryption.BucketKeyEnabled,
+	})
 }
 
 // replicaRights asks for what depends on the source: its ACL must be allowed to be read where it goes
@@ -263,6 +282,8 @@ func (s *Service) readReplica(ctx context.Context, g authz.Grant, c *api.Call, i
 	if err := at(c).undecided(); err != nil {
 		return nil, err
 	}
+	u := &unsealer{}
+	in.Source.Unsealer = u.begin(s, g, c, in.source, in.Source.Key)
 	opened, err := s.config.Objects.OpenSource(ctx, g, &in.Source)
 	if err != nil {
 		return nil, err
