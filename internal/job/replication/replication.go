@@ -149,9 +149,13 @@ func (c *Config) setDefaults() {
 
 // Run works until ctx ends.
 func (r *Replicator) Run(ctx context.Context) {
+	d := newDispatcher(r)
+	if err := d.begin(ctx); err != nil && ctx.Err() == nil { // before more is taken in
+		r.config.Log.Error("replication: counting what waits", "err", err)
+	}
 	var all sync.WaitGroup
 	all.Go(func() { r.takeIn(ctx) })
-	all.Go(func() { r.dispatch(ctx) })
+	all.Go(func() { d.run(ctx) })
 	all.Go(func() { r.walkAll(ctx) })
 	all.Wait()
 }

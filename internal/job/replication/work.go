@@ -40,12 +40,15 @@ type dispatcher struct {
 	work         chan *task
 }
 
-// dispatch works tasks off until ctx ends.
-func (r *Replicator) dispatch(ctx context.Context) {
-	d := &dispatcher{r: r, running: map[string]bool{}, waiting: map[string]time.Time{}, work: make(chan *task), done: make(chan *task, r.config.Workers)}
-	if err := d.begin(ctx); err != nil && ctx.Err() == nil {
-		r.config.Log.Error("replication: counting what waits", "err", err)
+func newDispatcher(r *Replicator) *dispatcher {
+	return &dispatcher{
+		r: r, running: map[string]bool{}, waiting: map[string]time.Time{}, work: make(chan *task), done: make(chan *task, r.config.Workers),
 	}
+}
+
+// run works tasks off until ctx ends.
+func (d *dispatcher) run(ctx context.Context) {
+	r := d.r
 	var workers sync.WaitGroup
 	for range r.config.Workers {
 		workers.Go(func() {
