@@ -52,6 +52,11 @@ type Service interface {
 	Fail(c *Call, err error) (status int, code string)
 }
 
+// Finisher is a service that is told of its finished requests.
+type Finisher interface {
+	Finished(*Call)
+}
+
 // Meter is told of every finished request.
 type Meter interface {
 	Request(operation string, status int, d time.Duration, in, out int64)
@@ -301,6 +306,9 @@ func (s *Server) record(c *Call) {
 	name := c.Event.Operation
 	if name == "" {
 		name = "Unknown"
+	}
+	if f, ok := c.Service.(Finisher); ok {
+		f.Finished(c)
 	}
 	if s.config.Meter != nil {
 		s.config.Meter.Request(name, c.Event.Status, c.Event.Duration, c.Event.BytesIn, c.Event.BytesOut)

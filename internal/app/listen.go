@@ -168,6 +168,7 @@ func certificateHosts(c *config.Config, address string) []string {
 	for _, d := range c.Domains {
 		add(d)
 		add("*." + d)
+		add("*.s3-website." + d)
 	}
 	if a, err := netip.ParseAddr(address); err == nil {
 		add(a.Unmap().WithZone("").String())

@@ -44,6 +44,7 @@ func (s *server) openServices(ctx context.Context) error {
 				DisplayName: s.accountName, Accounts: s3Accounts{s.identities}, Control: s.control, UseMFA: s.useMFA,
 				KMS: s.kms, AllowSSEC: s.config.AllowSSEC,
 				LifecycleDay: s.config.LifecycleDay,
+				Counter:      metrics.NewBuckets(registry),
 			}),
 			iam.New(iam.Config{Identities: s.identities, Authn: s.authn, Log: s.log}),
 			organizations.New(organizations.Config{Identities: s.identities, Authn: s.authn, Log: s.log}),

@@ -3,6 +3,7 @@ package metrics
 import (
 	"fmt"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -111,5 +112,24 @@ func BenchmarkRequest(b *testing.B) {
 	for b.Loop() {
 		m.Request("GetObject", 200, 90*time.Microsecond, 0, 4096)
 		m.Decision(true)
+	}
+}
+
+func TestBucketSeriesAreBounded(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	b := NewBuckets(registry)
+	for i := range maxFilters + 10 {
+		b.BucketRequest("bucket", strconv.Itoa(i), "Get", 404, time.Millisecond, 0, 5)
+	}
+	b.Forget("bucket", "0")
+	b.BucketRequest("bucket", "0", "Get", 200, time.Millisecond, 7, -1)
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if n := len(f.GetMetric()); n > maxFilters+1 {
+			t.Errorf("%s has %d series", f.GetName(), n)
+		}
 	}
 }

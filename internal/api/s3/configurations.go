@@ -35,6 +35,7 @@ type configurations[PutIn, GetIn, DeleteIn, ListIn, GetOut, ListOut, C any] stru
 	check                   func(*C) error
 	keys                    func(*C) authz.Keys
 	got                     func(*C) *GetOut
+	gone                    func(bucket, id string) // told when one was deleted; optional
 	listed                  func(all []C, token, next *string, truncated *bool) *ListOut
 }
 
@@ -72,7 +73,8 @@ func (k *configurations[PutIn, GetIn, DeleteIn, ListIn, GetOut, ListOut, C]) ops
 			Wire: k.delete, Class: audit.Management, Access: api.Write, Unsigned: true,
 			Demands: onBucket[DeleteIn](s, k.writeAction),
 			Do: func(ctx context.Context, g authz.Grant, c *api.Call, _ *DeleteIn) (*empty, error) {
-				name := k.setting + "/" + at(c).query.get("id")
+				id := at(c).query.get("id")
+				name := k.setting + "/" + id
 				_, err := s.config.Objects.UpdateBucket(ctx, g, k.writeAction, at(c).bucket, func(b *object.Bucket) error {
 					if b.Settings[name] == nil {
 						return noConfiguration(c)
@@ -80,6 +82,9 @@ func (k *configurations[PutIn, GetIn, DeleteIn, ListIn, GetOut, ListOut, C]) ops
 					delete(b.Settings, name)
 					return nil
 				})
+				if err == nil && k.gone != nil {
+					k.gone(at(c).bucket, id)
+				}
 				return &empty{}, err
 			},
 		}),

@@ -53,7 +53,9 @@ type Config struct {
 	UseMFA func(ctx context.Context, p *policy.Principal, serial, code string) error
 	// LifecycleDay is how long a day of lifecycle rules is. Default a day.
 	LifecycleDay time.Duration
-	Log          *slog.Logger
+	// Counter is told of the requests that metrics configurations select. Optional.
+	Counter Counter
+	Log     *slog.Logger
 }
 
 // Accounts tells of principals that policies and ACLs name. It decides nothing.

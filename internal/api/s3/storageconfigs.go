@@ -70,7 +70,7 @@ func checkAnalytics(c *s3wire.AnalyticsConfiguration) error {
 		and := 0
 		var tags []s3wire.Tag
 		if f.And != nil {
-			and, tags = count1(f.And.Prefix != nil)+len(f.And.Tags), f.And.Tags
+			and, tags = one(f.And.Prefix != nil)+len(f.And.Tags), f.And.Tags
 		}
 		return checkFilter(f.Prefix != nil, f.Tag, f.And != nil, and, tags)
 	}
@@ -99,7 +99,7 @@ func checkTiering(c *s3wire.IntelligentTieringConfiguration) error {
 		and := 0
 		var tags []s3wire.Tag
 		if f.And != nil {
-			and, tags = count1(f.And.Prefix != nil)+len(f.And.Tags), f.And.Tags
+			and, tags = one(f.And.Prefix != nil)+len(f.And.Tags), f.And.Tags
 		}
 		return checkFilter(f.Prefix != nil, f.Tag, f.And != nil, and, tags)
 	}
@@ -108,7 +108,7 @@ func checkTiering(c *s3wire.IntelligentTieringConfiguration) error {
 
 // checkFilter: a filter is a prefix, a tag or several of them.
 func checkFilter(prefix bool, tag *s3wire.Tag, and bool, within int, tags []s3wire.Tag) error {
-	if count1(prefix)+count1(tag != nil)+count1(and) != 1 || and && within < 2 {
+	if one(prefix)+one(tag != nil)+one(and) != 1 || and && within < 2 {
 		return fault.New(malformedXML, "")
 	}
 	if tag != nil {
@@ -117,7 +117,7 @@ func checkFilter(prefix bool, tag *s3wire.Tag, and bool, within int, tags []s3wi
 	return checkTags(plainTags(tags))
 }
 
-func count1(is bool) int {
+func one(is bool) int {
 	if is {
 		return 1
 	}

@@ -21,10 +21,11 @@ type web struct {
 	cors    *cors.Config
 	site    *website.Config
 	siteErr error
+	metrics []metricsFilter
 }
 
 func compileWeb(settings map[string][]byte) web {
-	var w web
+	w := web{metrics: compileMetrics(settings)}
 	if raw := settings[settingCORS]; raw != nil {
 		if conf, err := decodeSetting[cors.Config](raw); err == nil {
 			w.cors = conf
