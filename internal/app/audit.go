@@ -11,6 +11,7 @@ import (
 	"github.com/kura-s3/kura/internal/api/cloudtrail"
 	"github.com/kura-s3/kura/internal/audit"
 	"github.com/kura-s3/kura/internal/authz"
+	"github.com/kura-s3/kura/internal/job/accesslog"
 	"github.com/kura-s3/kura/internal/job/trail"
 )
 
@@ -53,6 +54,18 @@ func (s *server) cloudtrail() api.Service {
 
 // startTrails delivers log files.
 func (s *server) startTrails(context.Context) error {
+	spool, err := accesslog.OpenSpool(accesslog.Config{
+		Dir: filepath.Join(auditDir(s.config.Data), "access"), Bucket: s.objects.Bucket, Log: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	s.onClose(spool.Close)
+	s.record.AddTap(spool)
+	logs := accesslog.NewDeliverer(accesslog.DelivererConfig{
+		Spool: spool, S3: s.onBehalf, Interval: s.config.LogInterval, Region: s.config.Region,
+	})
+	s.background(logs.Run)
 	s.background(s.trails.Run)
 	return nil
 }

@@ -40,7 +40,7 @@ func (s *server) openServices(ctx context.Context) error {
 	s.pipeline, err = api.NewServer(api.Config{
 		Services: []api.Service{
 			s3.New(s3.Config{
-				Objects: s.objects, Authn: s.authn, Region: s.config.Region, Domains: s.config.Domains, Log: s.log,
+				Objects: s.objects, Authn: s.authn, Guard: s.guard, Region: s.config.Region, Domains: s.config.Domains, Log: s.log,
 				DisplayName: s.accountName, Accounts: s3Accounts{s.identities}, Control: s.control, UseMFA: s.useMFA,
 				KMS: s.kms, AllowSSEC: s.config.AllowSSEC,
 				LifecycleDay: s.config.LifecycleDay,

@@ -147,6 +147,7 @@ var answers = map[fault.Kind]answer{
 	illegalLocation:     {"IllegalLocationConstraintException", 400, "The location constraint is incompatible for the region specific endpoint this request was sent to."},
 	unsupportedHeader:   {"NotImplemented", 501, errHeader},
 	aclWithOwnership:    {"InvalidBucketAclWithObjectOwnership", 400, "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting"},
+	badLogTarget:        {"InvalidTargetBucketForLogging", 400, "The target bucket for logging does not exist"},
 	unsupportedACL:      {"AccessControlListNotSupported", 400, "The bucket does not allow ACLs"},
 	notModified:         {"NotModified", 304, "Not Modified"},
 	malformedPost:       {"MalformedPOSTRequest", 400, "The body of your POST request is not well-formed multipart/form-data."},

@@ -64,6 +64,7 @@ var samples = map[string]sample{
 	"PutBucketCors":                    {body: corsSample},
 	"PutBucketWebsite":                 {body: websiteSample},
 	"PutBucketReplication":             {body: replicationSample},
+	"PutBucketLogging":                 {body: `<BucketLoggingStatus/>`},
 
 	"PreflightRequest": {headers: []string{"Origin", "https://app.example", "Access-Control-Request-Method", "PUT"}},
 }

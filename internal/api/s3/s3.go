@@ -51,6 +51,8 @@ type Config struct {
 	DisplayName func(account string) string
 	// UseMFA uses up a code of the caller's own MFA device. Default: there are no devices.
 	UseMFA func(ctx context.Context, p *policy.Principal, serial, code string) error
+	// Guard is asked whether log delivery may write into a bucket. Nil: it is not asked beforehand.
+	Guard *authz.Guard
 	// LifecycleDay is how long a day of lifecycle rules is. Default a day.
 	LifecycleDay time.Duration
 	// Counter is told of the requests that metrics configurations select. Optional.
@@ -112,7 +114,7 @@ func New(c Config) *Service {
 		s.bucketOps(), s.versioningOps(), s.bucketTaggingOps(), s.unconfiguredOps(),
 		s.encryptionOps(), s.policyOps(), s.publicAccessOps(), s.ownershipOps(), s.aclOps(),
 		s.readOps(), s.writeOps(), s.deleteOps(), s.attributesOps(), s.objectTaggingOps(),
-		s.multipartOps(), s.listOps(),
+		s.multipartOps(), s.listOps(), s.loggingOps(),
 		s.corsOps(), s.websiteOps(), s.paymentOps(), s.storageConfigOps(), s.metricsOps(), s.inventoryOps(),
 		s.objectLockOps(), s.lifecycleOps(), s.restoreOps(), s.replicationOps(),
 	)

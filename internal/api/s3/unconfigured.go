@@ -39,7 +39,6 @@ func fixed[Out any](value Out) func(*object.Bucket) (*Out, error) {
 
 func (s *Service) unconfiguredOps() []*api.Op {
 	return []*api.Op{
-		unconfigured[s3wire.GetBucketLoggingInput](s, &s3wire.GetBucketLogging, "s3:GetBucketLogging", fixed(s3wire.GetBucketLoggingOutput{})),
 		unconfigured[s3wire.GetBucketNotificationConfigurationInput](s, &s3wire.GetBucketNotificationConfiguration, "s3:GetBucketNotification", fixed(s3wire.GetBucketNotificationConfigurationOutput{})),
 	}
 }

@@ -1,0 +1,309 @@
+package accesslog
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/kura-s3/kura/internal/audit"
+	"github.com/kura-s3/kura/internal/authz"
+	"github.com/kura-s3/kura/internal/object"
+	"github.com/kura-s3/kura/policy"
+)
+
+// published is the regular expression that AWS publishes for the log (S3 User Guide, "Querying access
+// logs for requests by using Amazon Athena").
+var published = regexp.MustCompile(`^([^ ]*) ([^ ]*) \[(.*?)\] ([^ ]*) ([^ ]*) ([^ ]*) ([^ ]*) ([^ ]*) ("[^"]*"|-) (-|[0-9]*) ([^ ]*) ([^ ]*) ([^ ]*) ([^ ]*) ([^ ]*) ([^ ]*) ("[^"]*"|-) ([^ ]*)(?: ([^ ]*) ([^ ]*) ([^ ]*) ([^ ]*) ([^ ]*) ([^ ]*) ([^ ]*) ([^ ]*))?.*$`)
+
+const account = "111122223333"
+
+// buckets of a test: the first is logged into the second.
+type buckets map[string]*object.Bucket
+
+func (b buckets) find(name string) (*object.Bucket, error) {
+	if found := b[name]; found != nil {
+		return found, nil
+	}
+	return nil, errors.New("no such bucket")
+}
+
+func logged(t testing.TB, target Target) buckets {
+	t.Helper()
+	raw, err := target.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	owner := object.Owner{Account: account, Canonical: "79a59df9"}
+	return buckets{
+		"source": {Name: "source", Owner: owner, Settings: map[string][]byte{Setting: raw}},
+		"logs":   {Name: "logs", Owner: owner},
+	}
+}
+
+func request(key string) *audit.Event {
+	return &audit.Event{
+		ID: "A1", RequestID: "3E57427F3EXAMPLE", Time: time.Date(2026, 2, 6, 0, 0, 38, 0, time.UTC), Service: "s3", Operation: "GetObject", Method: "GET",
+		URI: "/source/key", Host: "source.s3.us-east-1.amazonaws.com", Bucket: "source", Key: key, Status: 200, BytesOut: 113, ObjectSize: 2048,
+		Duration: 7 * time.Millisecond, TurnAround: 5 * time.Millisecond, SourceIP: "192.0.2.3", UserAgent: "S3Console/0.4", TLS: "1.2",
+		Cipher: "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", SignatureVersion: "SigV4", AuthType: "header", HostID: "s9lzHYrFp76=",
+		Principal: policy.Principal{Type: policy.IAMUser, Account: account, ARN: "arn:aws:iam::111122223333:user/ana"},
+	}
+}
+
+// store is the S3 of a test.
+type store struct {
+	mu      sync.Mutex
+	objects map[string]string
+	heads   map[string]http.Header
+	asked   []authz.Subject
+	refuse  bool
+}
+
+func (s *store) OnBehalf(_ context.Context, as *authz.Subject, r *http.Request) (*http.Response, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked = append(s.asked, *as)
+	if s.refuse {
+		return &http.Response{StatusCode: 403, Body: io.NopCloser(strings.NewReader("<Error><Code>AccessDenied</Code></Error>"))}, nil
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	if s.objects == nil {
+		s.objects, s.heads = map[string]string{}, map[string]http.Header{}
+	}
+	s.objects[r.URL.Path], s.heads[r.URL.Path] = string(body), r.Header
+	return &http.Response{StatusCode: 200, Body: http.NoBody}, nil
+}
+
+func spool(t testing.TB, dir string, b buckets, now func() time.Time) *Spool {
+	t.Helper()
+	s, err := OpenSpool(Config{Dir: dir, Bucket: b.find, Log: slog.New(slog.DiscardHandler), Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// lines of events, as they are delivered.
+func lines(t testing.TB, events ...*audit.Event) []string {
+	t.Helper()
+	s := spool(t, t.TempDir(), logged(t, Target{Bucket: "logs"}), nil)
+	for _, ev := range events {
+		if !s.Wants(ev) {
+			t.Errorf("%s of %s is not wanted", ev.Operation, ev.Bucket)
+		}
+		s.Take(ev)
+	}
+	to := &store{}
+	if err := NewDeliverer(DelivererConfig{Spool: s, S3: to.OnBehalf, Region: "us-east-1"}).Deliver(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, body := range to.objects {
+		all = append(all, strings.SplitAfter(strings.TrimSuffix(body, "\n"), "\n")...)
+	}
+	return all
+}
+
+func TestTheLineIsAWSs(t *testing.T) {
+	want := `79a59df9 source [06/Feb/2026:00:00:38 +0000] 192.0.2.3 arn:aws:iam::111122223333:user/ana 3E57427F3EXAMPLE REST.GET.OBJECT a/b%2520c "GET /source/key HTTP/1.1" 200 - 113 2048 7 5 "-" "S3Console/0.4" - s9lzHYrFp76= SigV4 TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 AuthHeader source.s3.us-east-1.amazonaws.com TLSv1.2 - -`
+	if got := lines(t, request("a/b c")); len(got) != 1 || got[0] != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	anonymous := request("k")
+	anonymous.Principal, anonymous.AuthType, anonymous.SignatureVersion = policy.Principal{Type: policy.Anonymous}, "anonymous", ""
+	anonymous.Status, anonymous.ErrorCode, anonymous.TLS, anonymous.Cipher, anonymous.ACLRequired = 403, "AccessDenied", "", "", true
+	m := published.FindStringSubmatch(lines(t, anonymous)[0])
+	if m[5] != "-" || m[10] != "403" || m[11] != "AccessDenied" || m[20] != "-" || m[21] != "-" || m[24] != "-" || m[26] != "Yes" {
+		t.Errorf("%q", m)
+	}
+}
+
+func TestNoTextOfAClientMakesAnotherLineOrField(t *testing.T) {
+	hostile := []string{
+		"a\r\nb", `quote"quote`, "tab\there", "ünïcödé 蔵", "\x00\x1b[31m", `back\slash`, strings.Repeat("x", 20_000), " ", "\u2028", "\xff\xfe",
+		"evil\" 200 - - - - - - \"-\" \"-\"\n79a59df9 source [06/Feb/2026:00:00:38 +0000] 192.0.2.3 root",
+	}
+	plain := published.FindStringSubmatch(lines(t, request("k"))[0])
+	for _, text := range hostile {
+		ev := request(text)
+		ev.UserAgent, ev.Referer, ev.URI, ev.Host, ev.VersionID, ev.RequestID = text, text, "/source/"+text, text, text, text
+		got := lines(t, ev)
+		if len(got) != 1 {
+			t.Fatalf("%q: %d lines", text, len(got))
+		}
+		m := published.FindStringSubmatch(got[0])
+		if m == nil {
+			t.Errorf("%q: the line is not parsed: %.300s", text, got[0])
+			continue
+		}
+		for _, i := range []int{1, 2, 3, 4, 5, 7, 10, 11, 12, 13, 20, 22, 24, 26} {
+			if m[i] != plain[i] {
+				t.Errorf("%q: field %d is %q, not %q", text, i, m[i], plain[i])
+			}
+		}
+	}
+}
+
+func FuzzLine(f *testing.F) {
+	f.Add("key", "agent", "referer")
+	f.Add("a\nb", "\" \"", "\r\n")
+	bucket := &object.Bucket{Name: "source", Owner: object.Owner{Canonical: "79a59df9"}}
+	f.Fuzz(func(t *testing.T, key, agent, referer string) {
+		ev := request(key)
+		ev.UserAgent, ev.Referer, ev.URI = agent, referer, "/"+key
+		line := string(appendLine(nil, ev, bucket, nameOf(ev), ev.Key, uriOf(ev), 200, ""))
+		m := published.FindStringSubmatch(line)
+		if m == nil || strings.ContainsAny(line, "\r\n\t") || m[7] != "REST.GET.OBJECT" || m[24] != "TLSv1.2" {
+			t.Errorf("%q", line)
+		}
+	})
+}
+
+func TestCopiesAndDeletionsHaveALineForEachSide(t *testing.T) {
+	copied := request("to")
+	copied.Operation, copied.Method, copied.Bucket = "CopyObject", "PUT", "logs"
+	copied.Decisions = []audit.Decision{{Action: "s3:PutObject", Resource: "arn:aws:s3:::logs/to", Allowed: true}, {Action: "s3:GetObject", Resource: "arn:aws:s3:::source/from", Allowed: true}}
+	if got := lines(t, copied); len(got) != 1 || !strings.Contains(got[0], " REST.COPY.OBJECT_GET from ") {
+		t.Errorf("%s", got)
+	}
+	deleted := request("")
+	deleted.Operation, deleted.Method = "DeleteObjects", "POST"
+	deleted.Decisions = []audit.Decision{{Action: "s3:DeleteObject", Resource: "arn:aws:s3:::source/a", Allowed: true}, {Action: "s3:DeleteObject", Resource: "arn:aws:s3:::source/b"}}
+	got := strings.Join(lines(t, deleted), "")
+	for _, part := range []string{" REST.POST.MULTI_OBJECT_DELETE - ", " BATCH.DELETE.OBJECT a - 204 - ", " BATCH.DELETE.OBJECT b - 403 AccessDenied "} {
+		if !strings.Contains(got, part) {
+			t.Errorf("%q is not in %s", part, got)
+		}
+	}
+}
+
+func TestADeliveryIsRepeatedUnderTheSameName(t *testing.T) {
+	now := time.Date(2026, 2, 7, 1, 2, 3, 0, time.UTC)
+	dir := t.TempDir()
+	b := logged(t, Target{Bucket: "logs", Prefix: "p/"})
+	s := spool(t, dir, b, func() time.Time { return now })
+	s.Take(request("k"))
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	names, err := filepath.Glob(filepath.Join(dir, "*"+closed))
+	if err != nil || len(names) != 1 {
+		t.Fatal(names, err)
+	}
+	kept, err := os.ReadFile(names[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := &store{}
+	for range 2 {
+		now = now.Add(time.Hour)
+		again := spool(t, dir, b, func() time.Time { return now })
+		if err := NewDeliverer(DelivererConfig{Spool: again, S3: to.OnBehalf, Region: "us-east-1"}).Deliver(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(names[0], kept, 0o600); err != nil { // a crash before the file was removed
+			t.Fatal(err)
+		}
+	}
+	if len(to.objects) != 1 {
+		t.Errorf("%v", to.objects)
+	}
+	for name := range to.objects {
+		if !regexp.MustCompile(`^/logs/p/2026-02-07-01-02-03-[0-9A-F]{16}$`).MatchString(name) {
+			t.Errorf("%s", name)
+		}
+	}
+	as := to.asked[0]
+	arn, _ := as.Keys.Lookup("aws:sourcearn")
+	from, _ := as.Keys.Lookup("aws:sourceaccount")
+	if as.Principal.ARN != Service || arn.One != "arn:aws:s3:::source" || from.One != account {
+		t.Errorf("%+v", as)
+	}
+}
+
+func TestPartitionedNamesAndGrants(t *testing.T) {
+	for keys, want := range map[string]string{
+		EventTime:    `^/logs/111122223333/us-east-1/source/2026/02/06/2026-02-06-00-00-00-[0-9A-F]{16}$`,
+		DeliveryTime: `^/logs/111122223333/us-east-1/source/2026/02/07/2026-02-07-01-02-03-[0-9A-F]{16}$`,
+		"Simple":     `^/logs/2026-02-07-01-02-03-[0-9A-F]{16}$`,
+	} {
+		b := logged(t, Target{Bucket: "logs", Keys: keys, Grants: []Grant{{ID: "cafe", Permission: "READ"}}})
+		s := spool(t, t.TempDir(), b, func() time.Time { return time.Date(2026, 2, 7, 1, 2, 3, 0, time.UTC) })
+		s.Take(request("k"))
+		to := &store{}
+		if err := NewDeliverer(DelivererConfig{Spool: s, S3: to.OnBehalf, Region: "us-east-1"}).Deliver(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for name := range to.objects {
+			if !regexp.MustCompile(want).MatchString(name) {
+				t.Errorf("%s: %s", keys, name)
+			}
+			if h := to.heads[name]; h.Get("X-Amz-Grant-Read") != `id="cafe"` || h.Get("X-Amz-Grant-Full-Control") != `id="79a59df9"` {
+				t.Errorf("%v", h)
+			}
+		}
+	}
+}
+
+func TestWhatATargetRefusesIsKeptForADay(t *testing.T) {
+	now := time.Now()
+	b := logged(t, Target{Bucket: "logs"})
+	s := spool(t, t.TempDir(), b, func() time.Time { return now })
+	s.Take(request("k"))
+	to := &store{refuse: true}
+	d := NewDeliverer(DelivererConfig{Spool: s, S3: to.OnBehalf, Region: "us-east-1"})
+	waiting := func() int {
+		if err := d.Deliver(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		files, err := s.waiting()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(files)
+	}
+	if n := waiting(); n != 1 {
+		t.Errorf("%d files wait", n)
+	}
+	to.refuse = false
+	if n := waiting(); n != 0 || len(to.objects) != 1 {
+		t.Errorf("%d files wait, %d objects", n, len(to.objects))
+	}
+	s.Take(request("k2"))
+	to.refuse = true
+	if n := waiting(); n != 1 {
+		t.Errorf("%d files wait", n)
+	}
+	now = now.Add(25 * time.Hour)
+	if n := waiting(); n != 0 {
+		t.Errorf("%d files wait after a day", n)
+	}
+}
+
+func TestWhatNobodyLogsCostsNothing(t *testing.T) {
+	b := logged(t, Target{Bucket: "logs"})
+	s := spool(t, t.TempDir(), b, nil)
+	other, delivery, nowhere := request("k"), request("k"), request("k")
+	other.Bucket, nowhere.Bucket = "logs", "none"
+	delivery.Principal = policy.Principal{Type: policy.Service, ARN: Service}
+	for _, ev := range []*audit.Event{other, delivery, nowhere} {
+		if s.Wants(ev) {
+			t.Errorf("%s of %s is wanted", ev.Principal.ARN, ev.Bucket)
+		}
+	}
+	if n := testing.AllocsPerRun(100, func() { s.Wants(other) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
