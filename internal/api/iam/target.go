@@ -46,11 +46,20 @@ func named(kind identity.Kind, member string) finder {
 	}
 }
 
+// rootName is what a root caller may call itself where the API model requires a name, unless a user
+// bears it.
+const rootName = "root"
+
 // namedOrCaller finds a user by name, and the caller when the member is left out. Of root callers
 // it means their account's root user where that is allowed.
 func namedOrCaller(member string, root bool) finder {
 	return func(e edge, p policy.Principal, in input) (target, error) {
 		ref := identity.Ref{Kind: identity.KindUser, Account: p.Account, Name: in.text(member)}
+		if root && p.Type == policy.RootUser && ref.Name == rootName {
+			if _, taken := e.identities.UniqueID(e.identities.ResourceARN(ref)); !taken {
+				ref.Name = ""
+			}
+		}
 		if ref.Name == "" && !(root && p.Type == policy.RootUser) {
 			var err error
 			if ref.Name, err = identity.CallerName(p); err != nil {
