@@ -49,6 +49,9 @@ type Config struct {
 	Ops []*api.Op
 	// Answers tell the service's own failures, before the common ones.
 	Answers map[fault.Kind]Answer
+	// QueryCodes are the codes by which the service's former query protocol told what Code tells now, for
+	// clients that still look for them (smithy.io, "awsQueryCompatible"). Nil: there was no such protocol.
+	QueryCodes func(code string) string
 	// Authn finds out who signed. Required.
 	Authn *authn.Authenticator
 	Log   *slog.Logger
@@ -244,6 +247,13 @@ func (s *Service) Fail(c *api.Call, err error) (int, string) {
 	doc := wire.ErrorBody{
 		Protocol: s.config.Protocol, Namespace: namespace, Receiver: a.Status >= 500, Code: a.Code, Message: message,
 		Fields: f.Fields, RequestID: c.Peer.RequestID,
+	}
+	if s.config.QueryCodes != nil {
+		whose := "Sender"
+		if a.Status >= http.StatusInternalServerError {
+			whose = "Receiver"
+		}
+		h.Set("X-Amzn-Query-Error", s.config.QueryCodes(a.Code)+";"+whose)
 	}
 	switch s.config.Protocol {
 	case wire.Query:
