@@ -32,6 +32,7 @@ import (
 	"github.com/kura-s3/kura/internal/kms"
 	"github.com/kura-s3/kura/internal/object"
 	"github.com/kura-s3/kura/internal/posture/recorder"
+	"github.com/kura-s3/kura/internal/sqs"
 )
 
 // Build says which program this is.
@@ -85,6 +86,7 @@ type server struct {
 	pipeline   *api.Server
 	identities *identity.Store
 	kms        *kms.Store
+	queues     *sqs.Store
 	queue      *queue.Queue
 	events     *event.Store
 	bus        event.Bus // of Kura's own services
@@ -132,7 +134,7 @@ func (s *server) close() error {
 func (s *server) open(ctx context.Context) error {
 	started := time.Now()
 	steps := []func(context.Context) error{
-		s.openEngines, s.openListeners, s.openStores, s.openServices, s.startReplication, s.startScrub, s.startKeyTimes,
+		s.openEngines, s.openListeners, s.openStores, s.openServices, s.startReplication, s.startScrub, s.startKeyTimes, s.startSweep,
 		s.startInventory, s.startTrails, s.startPosture,
 	}
 	for _, step := range steps {
@@ -176,6 +178,9 @@ func (s *server) openStores(ctx context.Context) error {
 	}
 	s.onClose(s.identities.Close)
 	if err := s.openKMS(ctx, ring); err != nil {
+		return err
+	}
+	if err := s.openQueues(ctx, ring); err != nil {
 		return err
 	}
 	if err := s.openEvents(ctx, ring); err != nil {

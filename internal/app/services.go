@@ -12,6 +12,7 @@ import (
 	"github.com/kura-s3/kura/internal/api/kms"
 	"github.com/kura-s3/kura/internal/api/organizations"
 	"github.com/kura-s3/kura/internal/api/s3"
+	"github.com/kura-s3/kura/internal/api/sqs"
 	"github.com/kura-s3/kura/internal/api/sts"
 	"github.com/kura-s3/kura/internal/authn"
 	"github.com/kura-s3/kura/internal/authz"
@@ -33,7 +34,7 @@ func (s *server) openServices(ctx context.Context) error {
 	}
 	s.authn = authn.New(authn.Config{
 		Credentials: s.identities, Anonymous: identity.Anonymous(), Region: s.config.Region,
-		Services: []string{"s3", "iam", "sts", "organizations", "events", "kms", "cloudtrail", "config"},
+		Services: []string{"s3", "iam", "sts", "organizations", "events", "kms", "cloudtrail", "config", "sqs"},
 	})
 
 	var err error
@@ -47,6 +48,7 @@ func (s *server) openServices(ctx context.Context) error {
 				Counter:      metrics.NewBuckets(registry),
 			}),
 			iam.New(iam.Config{Identities: s.identities, Authn: s.authn, Log: s.log}),
+			sqs.New(sqs.Config{Queues: s.queues, Authn: s.authn, Log: s.log}),
 			organizations.New(organizations.Config{Identities: s.identities, Authn: s.authn, Log: s.log}),
 			events.New(events.Config{Events: s.events, Authn: s.authn, Log: s.log}),
 			kms.New(kms.Config{Keys: s.kms, Authn: s.authn, Log: s.log}),
