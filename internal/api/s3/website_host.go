@@ -139,7 +139,7 @@ func (s *site) get(ctx context.Context, g authz.Grant, c *api.Call, in *siteInpu
 			return s.found(out), nil
 		}
 		if folder := conf.Folder(in.place.Path); folder != "" && s.gone(ctx, g, c, err) && s.there(ctx, g, c, folder) {
-			return moved(&website.Move{Status: http.StatusFound, Location: (&url.URL{Path: "/" + in.place.Path + "/"}).EscapedPath()}), nil
+			return moved(conf.Slash(in.place)), nil
 		}
 	}
 	return s.failed(ctx, g, c, in, err)

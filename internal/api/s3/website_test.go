@@ -5,6 +5,9 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/kura-s3/kura/internal/authz"
+	"github.com/kura-s3/kura/policy"
 )
 
 // visit asks a bucket's website for a path.
@@ -39,6 +42,7 @@ func newSite(t *testing.T) *harness {
 	for _, key := range []string{"index.html", "error.html", "docs/index.html", "docs/one.html", "secret/page"} {
 		h.must(admin, "PUT", "/site/"+key, "this is "+key, "Content-Type", "text/html")
 	}
+	h.must(admin, "PUT", "/site//evil.example/index.html", "x")
 	h.must(admin, "PUT", "/site/old", "", "X-Amz-Website-Redirect-Location", "/docs/one.html")
 	if w := h.configureXML("site", "website", `<WebsiteConfiguration>
 		<IndexDocument><Suffix>index.html</Suffix></IndexDocument><ErrorDocument><Key>error.html</Key></ErrorDocument>
@@ -73,6 +77,7 @@ func TestWebsite(t *testing.T) {
 		{"/?versionId=x&response-content-type=a/b&acl", 200, "this is index.html", ""},
 		{"/docs/", 200, "this is docs/index.html", ""},
 		{"/docs", 302, "", "/docs/"},
+		{"//evil.example", 302, "", "http://site.s3-website.s3.test//evil.example/"},
 		{"/docs/one.html", 200, "this is docs/one.html", ""},
 		{"/none", 404, "this is error.html", ""},
 		{"/secret/page", 403, "this is error.html", ""},
@@ -128,6 +133,32 @@ func TestWebsiteReadsAsAnonymous(t *testing.T) {
 	if w := h.visit("GET", "site", "/"); w.Code != 403 {
 		t.Errorf("restricted: %d", w.Code)
 	}
+}
+
+// TestDistribution: the policy of a distribution keeps a bucket closed to everybody else (P06).
+func TestDistribution(t *testing.T) {
+	h := newHarness(t)
+	h.must(admin, "PUT", "/bucket", "")
+	h.must(admin, "PUT", "/bucket/key", "x")
+	want(t, h.putPolicy(admin, `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"Service":"cloudfront.amazonaws.com"},"Action":"s3:GetObject",
+		"Resource":"arn:aws:s3:::bucket/*","Condition":{"StringEquals":{"AWS:SourceArn":"arn:aws:cloudfront::111122223333:distribution/ONE"}}}}`), 204, "")
+	if w := h.must(admin, "GET", "/bucket?policyStatus", ""); !strings.Contains(w.Body.String(), "<IsPublic>false</IsPublic>") {
+		t.Error(w.Body)
+	}
+	for arn, status := range map[string]int{"ONE": 200, "TWO": 403} {
+		r := httptest.NewRequest("GET", "http://s3.local/bucket/key", nil)
+		answer, err := h.server.OnBehalf(t.Context(), &authz.Subject{
+			Principal: policy.Principal{Type: policy.Service, ARN: "cloudfront.amazonaws.com"},
+			Keys:      fixedKeys{"aws:sourcearn": "arn:aws:cloudfront::111122223333:distribution/" + arn},
+		}, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if answer.Body.Close(); answer.StatusCode != status {
+			t.Errorf("%s: %d", arn, answer.StatusCode)
+		}
+	}
+	want(t, h.do(user{}, "GET", "/bucket/key", ""), 403, "AccessDenied")
 }
 
 func TestWebsiteErrors(t *testing.T) {

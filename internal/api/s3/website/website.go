@@ -258,6 +258,16 @@ func (r *Redirect) move(at Place, prefix string) *Move {
 	return m
 }
 
+// Slash is the redirect to the folder that the path names without its slash. A path that begins with a
+// slash of its own gets the whole address: what two slashes begin is a host.
+func (c *Config) Slash(at Place) *Move {
+	at.Path += "/"
+	if strings.HasPrefix(at.Path, "/") {
+		return &Move{302, at.url()}
+	}
+	return &Move{302, (&url.URL{Path: "/" + at.Path}).EscapedPath()}
+}
+
 // url is the place as an absolute address. Nothing in it is outside of visible ASCII, whatever the path
 // holds.
 func (p Place) url() string {
