@@ -31,6 +31,7 @@ import (
 	"github.com/kura-s3/kura/internal/keys"
 	"github.com/kura-s3/kura/internal/kms"
 	"github.com/kura-s3/kura/internal/object"
+	"github.com/kura-s3/kura/internal/posture/analyzer"
 	"github.com/kura-s3/kura/internal/posture/recorder"
 	"github.com/kura-s3/kura/internal/sqs"
 )
@@ -93,6 +94,7 @@ type server struct {
 	objects    *object.Store
 	watched    *watched
 	recorder   *recorder.Store
+	analyzer   *analyzer.Store
 	authn      *authn.Authenticator
 	guard      *authz.Guard
 	record     *audit.Log
@@ -147,7 +149,7 @@ func (s *server) open(ctx context.Context) error {
 }
 
 // consumers of the change feed.
-var consumers = []string{replication.Consumer, recorder.Consumer}
+var consumers = []string{replication.Consumer, recorder.Consumer, analyzer.Consumer}
 
 // openStores opens what is durable on top of the engines: keys, identities, objects, the journal.
 func (s *server) openStores(ctx context.Context) error {

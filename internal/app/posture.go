@@ -12,7 +12,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kura-s3/kura/internal/api/accessanalyzer"
 	"github.com/kura-s3/kura/internal/api/configservice"
+	"github.com/kura-s3/kura/internal/api/restjson"
 	"github.com/kura-s3/kura/internal/api/rpc"
 	"github.com/kura-s3/kura/internal/audit"
 	"github.com/kura-s3/kura/internal/authz"
@@ -21,6 +23,7 @@ import (
 	"github.com/kura-s3/kura/internal/identity"
 	"github.com/kura-s3/kura/internal/kms"
 	"github.com/kura-s3/kura/internal/posture"
+	"github.com/kura-s3/kura/internal/posture/analyzer"
 	"github.com/kura-s3/kura/internal/posture/recorder"
 	"github.com/kura-s3/kura/policy"
 )
@@ -38,6 +41,13 @@ func (s *server) openPosture(ctx context.Context) error {
 	s.recorder, err = recorder.Open(ctx, recorder.Config{
 		Meta: s.engines.Meta, Source: s.watched, Region: s.config.Region, Publish: s.publishPosture, Deliver: configDelivery{s}, Log: s.log,
 	})
+	if err != nil {
+		return err
+	}
+	s.analyzer, err = analyzer.Open(ctx, analyzer.Config{
+		Meta: s.engines.Meta, Source: s.watched, Region: s.config.Region, Organization: s.identities.ManagingAccount, NameOf: s.identities.ARNOf,
+		Publish: s.publishPosture, Log: s.log,
+	})
 	return err
 }
 
@@ -45,12 +55,19 @@ func (s *server) openPosture(ctx context.Context) error {
 func (s *server) startPosture(context.Context) error {
 	s.background(func(ctx context.Context) { s.recorder.Consume(ctx, s.feed) })
 	s.background(s.recorder.Work)
+	s.background(func(ctx context.Context) { s.analyzer.Consume(ctx, s.feed) })
+	s.background(s.analyzer.Work)
 	return nil
 }
 
 // configService is the edge of AWS Config.
 func (s *server) configService() *rpc.Service {
 	return configservice.New(configservice.Config{Recorder: s.recorder, PassRole: passRole, Authn: s.authn, Log: s.log})
+}
+
+// accessAnalyzer is the edge of Access Analyzer.
+func (s *server) accessAnalyzer() *restjson.Service {
+	return accessanalyzer.New(accessanalyzer.Config{Analyzer: s.analyzer, Authn: s.authn, Log: s.log})
 }
 
 // passRole is the demand that handing a role to a service makes.

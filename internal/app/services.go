@@ -34,7 +34,7 @@ func (s *server) openServices(ctx context.Context) error {
 	}
 	s.authn = authn.New(authn.Config{
 		Credentials: s.identities, Anonymous: identity.Anonymous(), Region: s.config.Region,
-		Services: []string{"s3", "iam", "sts", "organizations", "events", "kms", "cloudtrail", "config", "sqs"},
+		Services: []string{"s3", "iam", "sts", "organizations", "events", "kms", "cloudtrail", "config", "access-analyzer", "sqs"},
 	})
 
 	var err error
@@ -54,6 +54,7 @@ func (s *server) openServices(ctx context.Context) error {
 			kms.New(kms.Config{Keys: s.kms, Authn: s.authn, Log: s.log}),
 			s.cloudtrail(),
 			s.configService(),
+			s.accessAnalyzer(),
 			sts.New(sts.Config{Identities: s.identities, Guard: s.guard, Authn: s.authn, Log: s.log}),
 		},
 		Guard:      s.guard,

@@ -1,0 +1,168 @@
+// Package accessanalyzer is the edge of IAM Access Analyzer over rest-json: analyzers, archive rules,
+// findings, and checks of policies before they are put anywhere.
+//
+// It promises that every operation demands the action of its name on the analyzer or archive rule that it
+// names. What a finding is, and when it is resolved, is the affair of package analyzer.
+package accessanalyzer
+
+import (
+	"context"
+	"encoding/base64"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/restjson"
+	"github.com/kura-s3/kura/internal/api/rpc"
+	"github.com/kura-s3/kura/internal/api/wire"
+	"github.com/kura-s3/kura/internal/api/wire/accessanalyzerwire"
+	"github.com/kura-s3/kura/internal/audit"
+	"github.com/kura-s3/kura/internal/authn"
+	"github.com/kura-s3/kura/internal/authz"
+	"github.com/kura-s3/kura/internal/fault"
+	"github.com/kura-s3/kura/internal/posture/analyzer"
+	"github.com/kura-s3/kura/policy"
+)
+
+// Config of the service.
+type Config struct {
+	// Analyzer is Access Analyzer. Required.
+	Analyzer *analyzer.Store
+	// Authn finds out who signed. Required.
+	Authn *authn.Authenticator
+	// Log is required.
+	Log *slog.Logger
+}
+
+// edge is what the operations have in common.
+type edge struct{ analyzer *analyzer.Store }
+
+// New makes the service.
+func New(c Config) *restjson.Service {
+	e := edge{c.Analyzer}
+	return restjson.New(restjson.Config{
+		Name: "access-analyzer", Model: accessanalyzerwire.Operations, Answers: answers, Authn: c.Authn, Log: c.Log,
+		Ops: slices.Concat(e.analyzers(), e.findings(), e.checks()),
+	})
+}
+
+var answers = map[fault.Kind]rpc.Answer{
+	analyzer.NotFound:      {Code: "ResourceNotFoundException", Status: http.StatusNotFound},
+	analyzer.Conflict:      {Code: "ConflictException", Status: http.StatusConflict},
+	analyzer.Invalid:       {Code: "ValidationException", Status: http.StatusBadRequest},
+	analyzer.QuotaExceeded: {Code: "ServiceQuotaExceededException", Status: http.StatusPaymentRequired},
+	analyzer.Unprocessable: {Code: "UnprocessableEntityException", Status: http.StatusUnprocessableEntity},
+	analyzer.BadParameter:  {Code: "InvalidParameterException", Status: http.StatusBadRequest},
+}
+
+// call is one request to the service.
+type call struct {
+	context.Context
+	header  http.Header // of the answer
+	grant   authz.Grant
+	account string
+}
+
+// answer declares an operation: it demands the action of its name on what about names; nil: on "*".
+func answer[In, Out any](w *wire.Operation, access api.Access, about func(account string, in *In) string, tags func(*In) map[string]string, do func(call, *In) (*Out, error)) *api.Op {
+	action := "access-analyzer:" + w.Name
+	return api.Declare(api.Decl[In, Out]{
+		Wire: w, Class: audit.Management, Access: access,
+		Demands: func(c *api.Call, in *In) ([]authz.Demand, error) {
+			account, arn := c.Caller.Subject.Principal.Account, "*"
+			if about != nil {
+				arn = about(account, in)
+			}
+			var k keys
+			if tags != nil {
+				k = tags(in)
+			}
+			return c.Need(action, authz.Resource{ARN: arn, Account: account}, k), nil
+		},
+		Do: func(ctx context.Context, g authz.Grant, c *api.Call, in *In) (*Out, error) {
+			return do(call{ctx, c.W.Header(), g, g.Principal().Account}, in)
+		},
+	})
+}
+
+// keys are the tags of a request, as condition keys.
+type keys map[string]string
+
+// Lookup implements authz.Keys.
+func (k keys) Lookup(key string) (policy.Values, bool) {
+	if key == "aws:tagkeys" {
+		var names []string
+		for name := range k {
+			names = append(names, name)
+		}
+		return policy.Values{Many: names, Multi: true}, len(names) > 0
+	}
+	if name, ok := strings.CutPrefix(key, "aws:requesttag/"); ok {
+		for tag, value := range k {
+			if strings.EqualFold(tag, name) {
+				return policy.Values{One: value}, true
+			}
+		}
+	}
+	return policy.Values{}, false
+}
+
+func text(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+func given(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+func when(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+func every[F, T any](items []F, show func(F) T) []T {
+	shown := make([]T, 0, len(items))
+	for _, item := range items {
+		shown = append(shown, show(item))
+	}
+	return shown
+}
+
+// page cuts the part out of a list that a request asks for.
+func page[T any](all []T, token *string, limit *int32) ([]T, *string, error) {
+	from, n := 0, 100
+	if limit != nil {
+		if *limit < 1 || *limit > 1000 {
+			return nil, nil, fault.New(analyzer.Invalid, "maxResults must be from 1 to 1000.")
+		}
+		n = int(*limit)
+	}
+	if t := text(token); t != "" {
+		raw, err := base64.RawURLEncoding.DecodeString(t)
+		if err == nil {
+			from, err = strconv.Atoi(string(raw))
+		}
+		if err != nil || from < 0 {
+			return nil, nil, fault.New(analyzer.Invalid, "The next token is not valid.")
+		}
+	}
+	from = min(from, len(all))
+	to := min(from+n, len(all))
+	if to == len(all) {
+		return all[from:to], nil, nil
+	}
+	next := base64.RawURLEncoding.EncodeToString([]byte(strconv.Itoa(to)))
+	return all[from:to], &next, nil
+}
