@@ -69,7 +69,8 @@ type call struct {
 
 // answer declares an operation: it demands the action of its name on what about names; nil: on "*".
 func answer[In, Out any](w *wire.Operation, access api.Access, about func(account string, in *In) string, tags func(*In) map[string]string, do func(call, *In) (*Out, error)) *api.Op {
-	action := "access-analyzer:" + w.Name
+	// The second versions of operations have no permission of their own.
+	action := "access-analyzer:" + strings.TrimSuffix(w.Name, "V2")
 	return api.Declare(api.Decl[In, Out]{
 		Wire: w, Class: audit.Management, Access: access,
 		Demands: func(c *api.Call, in *In) ([]authz.Demand, error) {

@@ -17,9 +17,7 @@ func (e edge) analyzers() []*api.Op {
 		answer(&accessanalyzerwire.GetAnalyzer, api.Read, func(account string, in *accessanalyzerwire.GetAnalyzerInput) string {
 			return e.analyzer.ARN(account, text(in.AnalyzerName))
 		}, nil, e.get),
-		answer(&accessanalyzerwire.ListAnalyzers, api.List, func(account string, _ *accessanalyzerwire.ListAnalyzersInput) string {
-			return e.analyzer.ARN(account, "*")
-		}, nil, e.list),
+		answer(&accessanalyzerwire.ListAnalyzers, api.List, nil, nil, e.list),
 		answer(&accessanalyzerwire.DeleteAnalyzer, api.Write, func(account string, in *accessanalyzerwire.DeleteAnalyzerInput) string {
 			return e.analyzer.ARN(account, text(in.AnalyzerName))
 		}, nil, func(c call, in *accessanalyzerwire.DeleteAnalyzerInput) (*accessanalyzerwire.DeleteAnalyzerOutput, error) {

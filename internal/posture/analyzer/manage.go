@@ -114,7 +114,7 @@ func (a *Analyzer) copy() *Analyzer {
 
 // Analyzers gives the account's analyzers by name. It needs access-analyzer:ListAnalyzers.
 func (s *Store) Analyzers(g authz.Grant, account, typ string) ([]*Analyzer, error) {
-	if err := g.Require("access-analyzer:ListAnalyzers", s.ARN(account, "*")); err != nil {
+	if err := g.Require("access-analyzer:ListAnalyzers", "*"); err != nil {
 		return nil, err
 	}
 	s.mu.RLock()
