@@ -5,6 +5,7 @@
 // at best: a bare net/http server, and append + fdatasync on the same disk.
 //
 //	go run ./bench --kura bin/kura
+//	go run ./bench --kura bin/kura --kms bin/kura --only put-4k,get-4k
 //	go run ./bench --kura new=bin/kura --kura old=/elsewhere/kura --only put-4k,get-4k
 //	go run ./bench --kura bin/kura --target other=127.0.0.1:9100,ACCESSKEY,SECRETKEY,PID
 //
@@ -30,6 +31,8 @@ import (
 type Config struct {
 	// Kura lists binaries to start, each "PATH" or "NAME=PATH".
 	Kura []string
+	// KMS lists binaries to start whose buckets encrypt with SSE-KMS under a bucket key, in the same form.
+	KMS []string
 	// Targets lists running servers, each "NAME=HOST:PORT,ACCESSKEY,SECRETKEY[,PID]". Without a PID
 	// neither processor time nor memory is known.
 	Targets []string
@@ -68,6 +71,7 @@ func parseFlags(args []string, errOut io.Writer) (Config, error) {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.SetOutput(errOut)
 	fs.Var(listFlag{&c.Kura}, "kura", "start this Kura binary, `[NAME=]PATH` (repeatable)")
+	fs.Var(listFlag{&c.KMS}, "kms", "start this Kura binary with buckets that encrypt with SSE-KMS under a bucket key, `[NAME=]PATH` (repeatable)")
 	fs.Var(listFlag{&c.Targets}, "target", "measure a running server, `NAME=HOST:PORT,ACCESSKEY,SECRETKEY[,PID]` (repeatable)")
 	fs.StringVar(&c.Region, "region", "us-east-1", "region to sign for")
 	fs.StringVar(&only, "only", "", "run only these workloads, comma separated; of "+strings.Join(workloadNames(), ", "))
@@ -91,8 +95,8 @@ func (c *Config) check(extra int) error {
 	switch {
 	case extra > 0:
 		return errors.New("bench takes flags only")
-	case len(c.Kura)+len(c.Targets) == 0:
-		return errors.New("nothing to measure: give --kura or --target")
+	case len(c.Kura)+len(c.KMS)+len(c.Targets) == 0:
+		return errors.New("nothing to measure: give --kura, --kms or --target")
 	case c.Duration < 10*time.Millisecond || c.Duration > time.Minute:
 		return errors.New("--duration must be between 10ms and 1m")
 	case c.Rounds < 1 || c.Rounds > 100:

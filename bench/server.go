@@ -32,6 +32,7 @@ type server struct {
 	dir    string
 	addr   string
 	cred   s3conn.Credentials
+	flags  []string
 	cmd    *exec.Cmd
 	exited chan error
 }
@@ -64,7 +65,8 @@ func (s *server) start(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	defer logFile.Close()
-	cmd := exec.Command(s.binary, "serve", "--data", s.dir, "--listen", s.addr, "--listen-tls", "", "--region", s.cred.Region)
+	args := append([]string{"serve", "--data", s.dir, "--listen", s.addr, "--listen-tls", "", "--region", s.cred.Region}, s.flags...)
+	cmd := exec.Command(s.binary, args...)
 	cmd.Env = append(os.Environ(),
 		"KURA_ADMIN_ACCESS_KEY_ID="+s.cred.AccessKeyID,
 		"KURA_ADMIN_SECRET_ACCESS_KEY="+s.cred.SecretAccessKey)

@@ -32,6 +32,7 @@ type finding struct {
 	Markers  int64     `json:"deleteMarkers"`
 	Uploads  int64     `json:"uploads"`
 	Bytes    int64     `json:"bytes"`
+	Locked   int64     `json:"lockedBodies"` // under keys of KMS or of customers: measured, not opened
 	Accounts int       `json:"accounts"`
 	Count    int64     `json:"problemCount"`
 	Problems []problem `json:"problems"`
@@ -99,7 +100,7 @@ func (s *server) examine(ctx context.Context) (*finding, error) {
 		return nil, err
 	}
 	f.Buckets, f.Objects, f.Versions, f.Markers = sum.Buckets, sum.Objects, sum.Versions, sum.Markers
-	f.Uploads, f.Bytes = sum.Uploads, sum.Bytes
+	f.Uploads, f.Bytes, f.Locked = sum.Uploads, sum.Bytes, sum.Locked
 	f.Sound = f.Count == 0
 	return f, nil
 }
@@ -132,5 +133,8 @@ func (f *finding) tell(w io.Writer, asJSON bool) error {
 	}
 	_, err := fmt.Fprintf(w, "%s: %d accounts, %d buckets, %d objects, %d older versions, %d delete markers, %d uploads, %d bytes\n",
 		verdict, f.Accounts, f.Buckets, f.Objects, f.Versions, f.Markers, f.Uploads, f.Bytes)
+	if err == nil && f.Locked > 0 {
+		_, err = fmt.Fprintf(w, "%d bodies are under keys of KMS or of customers: they are there and as long as they were; their bytes were not authenticated\n", f.Locked)
+	}
 	return err
 }

@@ -90,6 +90,12 @@ func errorCode(body []byte) string {
 type Endpoint struct {
 	addr string
 	sign signer
+	said []byte
+}
+
+// Say adds an unsigned header to every request of connections that are made from now on.
+func (e *Endpoint) Say(h Header) {
+	e.said = append(e.said, h.Name+": "+h.Value+"\r\n"...)
 }
 
 // NewEndpoint names a server by host and port; plain HTTP only.
@@ -150,6 +156,7 @@ func (c *Conn) exchange(ctx context.Context, r *Request) (Response, error) {
 		return Response{}, err
 	}
 	c.head, c.scratch = c.endpoint.sign.appendSigned(c.head[:0], c.scratch, c.endpoint.addr, r, now)
+	c.head = append(c.head, c.endpoint.said...)
 	if len(r.Body) > 0 || r.Method == "PUT" || r.Method == "POST" {
 		c.head = append(c.head, "content-length: "...)
 		c.head = strconv.AppendInt(c.head, int64(len(r.Body)), 10)

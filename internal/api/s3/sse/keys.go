@@ -171,9 +171,11 @@ func (k *Keys) open(ctx context.Context, g authz.Grant, sealed *object.Sealed, p
 
 // pairsOf is the encryption context of an object: the pairs that its writer named, and S3's own.
 func pairsOf(b *object.Bucket, key string, sealed *object.Sealed) (map[string]string, error) {
-	own := b.KeyARN(key)
+	var own string
 	if sealed.BucketKey {
 		own = b.ARN()
+	} else {
+		own = b.KeyARN(key)
 	}
 	pairs := make(map[string]string, 1+len(sealed.Context))
 	for _, t := range sealed.Context {
