@@ -100,6 +100,7 @@ type server struct {
 	record     *audit.Log
 	trails     *trail.Store
 	replicator *replication.Replicator
+	targets    map[string]target // of replication, by name
 	front      *front.Server
 	listeners  []*bound
 }
@@ -183,6 +184,9 @@ func (s *server) openStores(ctx context.Context) error {
 		return err
 	}
 	if err := s.openQueues(ctx, ring); err != nil {
+		return err
+	}
+	if err := s.openTargets(ctx, ring); err != nil {
 		return err
 	}
 	if err := s.openEvents(ctx, ring); err != nil {

@@ -21,7 +21,8 @@ func (s *server) startReplication(ctx context.Context) (err error) {
 	replicas := replicaMaker{s3.Replicas{OnBehalf: s.pipeline.OnBehalf}}
 	s.replicator, err = replication.New(ctx, replication.Config{
 		Meta: s.engines.Meta, Feed: s.feed, Objects: s.objects, Guard: s.guard, Log: s.log,
-		Assume: (&assumer{s: s, sessions: map[assumed]session{}}).assume, Replicate: replicas.replicate, Open: replicas.open,
+		Elsewhere: s.elsewhere,
+		Assume:    (&assumer{s: s, sessions: map[assumed]session{}}).assume, Replicate: replicas.replicate, Open: replicas.open,
 	})
 	if err != nil {
 		return err

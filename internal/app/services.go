@@ -42,7 +42,7 @@ func (s *server) openServices(ctx context.Context) error {
 		Services: []api.Service{
 			s3.New(s3.Config{
 				Objects: s.objects, Authn: s.authn, Guard: s.guard, Region: s.config.Region, Domains: s.config.Domains, Log: s.log,
-				DisplayName: s.accountName, Accounts: s3Accounts{s.identities}, Control: s.control, UseMFA: s.useMFA,
+				DisplayName: s.accountName, Accounts: s3Accounts{s.identities}, Control: s.control, Elsewhere: s.replicatesTo, UseMFA: s.useMFA,
 				KMS: s.kms, AllowSSEC: s.config.AllowSSEC,
 				LifecycleDay: s.config.LifecycleDay,
 				Counter:      metrics.NewBuckets(registry),

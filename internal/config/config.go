@@ -10,6 +10,7 @@ package config
 import (
 	"log/slog"
 	"net/netip"
+	"net/url"
 	"time"
 )
 
@@ -43,6 +44,8 @@ type Config struct {
 	Domains []string
 	// AllowTargets are networks that outbound requests may reach beside public addresses.
 	AllowTargets []netip.Prefix
+	// ReplicationTargets are buckets of other S3 endpoints that this store's buckets can replicate to.
+	ReplicationTargets []ReplicationTarget
 	// LogJSON selects JSON lines over text.
 	LogJSON bool
 	// LogLevel is the least severe level that is logged.
@@ -75,6 +78,17 @@ type Config struct {
 	File string
 	// UnknownVariables are KURA_ variables that mean nothing, to be warned of at start.
 	UnknownVariables []string
+}
+
+// ReplicationTarget is a bucket of another S3 endpoint.
+type ReplicationTarget struct {
+	// Name is the bucket name under which replication configurations know it; Bucket its name there.
+	Name, Bucket string
+	// URL of the endpoint: scheme and host. Region that signatures name.
+	URL    *url.URL
+	Region string
+	// Accounts whose buckets may replicate to it; none: the first account's.
+	Accounts []string
 }
 
 // Endpoint is a named listener, the counterpart of a VPC endpoint: requests through it have

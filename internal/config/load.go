@@ -25,6 +25,7 @@ var reserved = map[string]bool{
 	"KURA_ROOT_ACCESS_KEY_ID":      true,
 	"KURA_ROOT_SECRET_ACCESS_KEY":  true,
 	"KURA_CONFIG":                  true,
+	"KURA_REPLICATION_CREDENTIALS": true,
 }
 
 // Load makes a Config of the flags that were given (name to values), the environment (as

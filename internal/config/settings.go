@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
@@ -96,6 +97,9 @@ var settings = []Setting{
 	}},
 	{"allow-target", List, "", "network that outbound requests may reach beside public addresses (repeatable)", func(c *Config, v string) error {
 		return network(&c.AllowTargets, v)
+	}},
+	{"replication-target", List, "", "bucket of another S3 endpoint to replicate to, NAME=https://HOST[/BUCKET][?region=REGION][&account=ID…] (repeatable)", func(c *Config, v string) error {
+		return replicationTarget(&c.ReplicationTargets, v)
 	}},
 	{"allow-sse-c", Switch, "false", "new buckets take SSE-C; otherwise, as at AWS, each must be told to (BlockedEncryptionTypes)", func(c *Config, v string) error {
 		return truth(&c.AllowSSEC, v)
@@ -288,6 +292,43 @@ func size(to *int64, v string) error {
 	*to = n << shift
 	return nil
 }
+
+// replicationTarget accepts NAME=URL, with the bucket's name there as the path, and region and accounts
+// as the query.
+func replicationTarget(to *[]ReplicationTarget, v string) error {
+	const want = "%q is not NAME=https://HOST[/BUCKET][?region=REGION][&account=ID], NAME being a bucket name"
+	name, text, _ := strings.Cut(v, "=")
+	u, err := url.Parse(text)
+	if err != nil || !bucketName.MatchString(name) || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.Fragment != "" {
+		return fmt.Errorf(want, v)
+	}
+	t := ReplicationTarget{Name: name, Bucket: strings.Trim(u.Path, "/"), URL: &url.URL{Scheme: u.Scheme, Host: u.Host}, Region: "us-east-1"}
+	if t.Bucket == "" {
+		t.Bucket = name
+	}
+	if !bucketName.MatchString(t.Bucket) {
+		return fmt.Errorf(want, v)
+	}
+	for key, values := range u.Query() {
+		switch key {
+		case "region":
+			t.Region = values[0]
+		case "account":
+			t.Accounts = values
+		default:
+			return fmt.Errorf(want, v)
+		}
+	}
+	for _, other := range *to {
+		if other.Name == name {
+			return fmt.Errorf("%q is named twice", name)
+		}
+	}
+	*to = append(*to, t)
+	return nil
+}
+
+var bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
 
 func level(to *slog.Level, v string) error {
 	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}

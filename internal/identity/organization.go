@@ -104,6 +104,12 @@ func (s *Store) OrganizationARN(id string) string {
 	return org.arn("policy", "service_control_policy/"+id)
 }
 
+// ManagesOrganization tells whether an account is the one that manages the organization: the first one.
+func (s *Store) ManagesOrganization(account string) bool {
+	org := s.state.Load().organization()
+	return org != nil && org.Master == account
+}
+
 // DescribeOrganization shows the organization that the caller's account is in.
 func (s *Store) DescribeOrganization(_ context.Context, g authz.Grant) (*Organization, error) {
 	if err := g.Require("organizations:DescribeOrganization", "*"); err != nil {

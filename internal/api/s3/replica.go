@@ -203,7 +203,9 @@ func (s *Service) replicate(ctx context.Context, g authz.Grant, c *api.Call, in 
 			return nil, err
 		}
 	}
-	r.Seal = func(ctx context.Context, source *object.Info) (*object.Sealing, error) { return s.sealReplica(ctx, g, c, in, source) }
+	r.Seal = func(ctx context.Context, source *object.Info) (*object.Sealing, error) {
+		return s.sealReplica(ctx, g, c, in, source)
+	}
 	made, err := s.config.Objects.Replicate(ctx, g, &r)
 	if err != nil {
 		return nil, err

@@ -80,7 +80,7 @@ func (r *Replicator) add(ctx context.Context, b *engine.Batch, tasks []*task) er
 		if err != nil {
 			return err
 		}
-		b.Set(rowOf(now, r.next()), raw)
+		b.Set(rowOf(r.next()), raw)
 		if !t.Shared {
 			continue
 		}

@@ -5,14 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
+	"hash/fnv"
 
 	"github.com/kura-s3/kura/internal/object"
 )
 
 // The records of this package (docs/formats.md).
 const (
-	taskPrefix   = "r/t/" // due time, number: a task
+	taskPrefix   = "r/t/" // number: a task
+	parkedPrefix = "r/p/" // lane, number: a task of a lane that waits for another try of its first
 	ledgerPrefix = "r/n/" // bucket id, version id, key: destinations that are left of a version with several
 	walkPrefix   = "r/w/" // bucket id: a walk through what was there before a rule
 	format       = 1
@@ -34,21 +35,45 @@ type task struct {
 	Tries        int    `json:",omitempty"`
 	Error        string `json:",omitempty"` // of the last try
 
+	// Due is when it is tried again, in Unix milliseconds; 0 before its first try.
+	Due int64 `json:",omitempty"`
+
 	row []byte
+	// again says that the task was parked for another try.
+	again bool
 }
 
 // lane is what runs in order: the versions of a key on their way to one destination.
-func (t *task) lane() string {
-	return string(binary.BigEndian.AppendUint64(nil, t.BucketID)) + t.To + "\x00" + t.Key
+type lane uint64
+
+// lane of a task. Two that share one by chance wait for each other and nothing else.
+func (t *task) lane() lane {
+	h := fnv.New64a()
+	h.Write(binary.BigEndian.AppendUint64(nil, t.BucketID))
+	h.Write([]byte(t.To + "\x00" + t.Key))
+	return lane(h.Sum64())
 }
 
 func (t *task) source() object.GetInput {
 	return object.GetInput{Bucket: t.Bucket, Key: t.Key, VersionID: t.Version}
 }
 
-func rowOf(due time.Time, number uint64) []byte {
-	row := binary.BigEndian.AppendUint64([]byte(taskPrefix), uint64(due.UnixMilli()))
-	return binary.BigEndian.AppendUint64(row, number)
+// rowOf is where a task stands that nothing holds up. Numbers ascend: rows lie in the order of arrival.
+func rowOf(number uint64) []byte { return binary.BigEndian.AppendUint64([]byte(taskPrefix), number) }
+
+// parkedRow is where a task stands while its lane waits. It keeps its number, so its lane its order.
+func (t *task) parkedRow() []byte {
+	return append(lanePrefix(t.lane()), t.row[len(t.row)-8:]...)
+}
+
+func lanePrefix(l lane) []byte { return binary.BigEndian.AppendUint64([]byte(parkedPrefix), uint64(l)) }
+
+// parkedLane is the inverse of parkedRow.
+func parkedLane(row []byte) (lane, bool) {
+	if len(row) != len(parkedPrefix)+16 {
+		return 0, false
+	}
+	return lane(binary.BigEndian.Uint64(row[len(parkedPrefix):])), true
 }
 
 func encode(v any) ([]byte, error) {

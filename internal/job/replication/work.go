@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"sync"
@@ -26,24 +27,46 @@ const (
 	agedRows = 4096
 )
 
-// dispatcher gives tasks to workers, those of a lane one by one. Its fields are its own goroutine's.
+// dispatcher gives tasks to workers, those of a lane one by one and in their order. A lane whose first
+// task has to wait is parked: all its tasks stand in rows of their own until they are through. The fields
+// are its own goroutine's.
 type dispatcher struct {
-	r     *Replicator
-	ready []*task
-	// running and waiting are the lanes that have a task at work, or one that is to be tried later.
-	running      map[string]bool
-	waiting      map[string]time.Time
-	floor        []byte    // nothing that is due lies before it
-	next         time.Time // when the first that is not due will be
-	fulled, aged time.Time
-	done         chan *task
-	work         chan *task
+	r       *Replicator
+	ready   []*task
+	running map[lane]bool
+	parked  map[lane]time.Time // until when
+	floor   []byte             // no row of a task lies before it
+	// fulled, aged and awoke are when the queue was looked at from its start, for its age, and for
+	// parked lanes.
+	fulled, aged, awoke time.Time
+	work, done          chan *task
 }
 
 func newDispatcher(r *Replicator) *dispatcher {
 	return &dispatcher{
-		r: r, running: map[string]bool{}, waiting: map[string]time.Time{}, work: make(chan *task), done: make(chan *task, r.config.Workers),
+		r: r, running: map[lane]bool{}, parked: map[lane]time.Time{}, work: make(chan *task), done: make(chan *task, r.config.Workers),
 	}
+}
+
+// begin finds out how much is waiting, and which lanes are parked. They are tried at once: what kept
+// them may be over.
+func (d *dispatcher) begin(ctx context.Context) error {
+	count := func(row []byte, t *task) {
+		d.r.pending.Add(1)
+		d.r.pendingBytes.Add(t.Size)
+		if number := binary.BigEndian.Uint64(row[len(row)-8:]); number > d.r.last.Load() {
+			d.r.last.Store(number) // the clock was turned back
+		}
+	}
+	if err := d.each(ctx, taskPrefix, math.MaxInt, count); err != nil {
+		return err
+	}
+	return d.each(ctx, parkedPrefix, math.MaxInt, func(row []byte, t *task) {
+		count(row, t)
+		if l, ok := parkedLane(row); ok {
+			d.parked[l] = d.r.config.Now()
+		}
+	})
 }
 
 // run works tasks off until ctx ends.
@@ -82,10 +105,14 @@ func (d *dispatcher) turn(ctx context.Context) error {
 	}
 	var work chan *task
 	var first *task
+	wait := fullScan
 	if len(d.ready) > 0 {
 		work, first = d.work, d.ready[0]
 	}
-	tick := time.NewTimer(d.untilNext())
+	if len(d.parked) > 0 {
+		wait = d.r.parkedScan()
+	}
+	tick := time.NewTimer(wait)
 	defer tick.Stop()
 	select {
 	case work <- first:
@@ -99,35 +126,20 @@ func (d *dispatcher) turn(ctx context.Context) error {
 	return nil
 }
 
-// untilNext is the time until something that waits may be due.
-func (d *dispatcher) untilNext() time.Duration {
-	if d.next.IsZero() {
-		return fullScan
-	}
-	return min(fullScan, max(d.next.Sub(d.r.config.Now()), 10*time.Millisecond))
-}
+// parkedScan is how often parked lanes are looked through.
+func (r *Replicator) parkedScan() time.Duration { return min(r.config.Retry/4, 250*time.Millisecond) }
 
 func (d *dispatcher) ended(t *task) {
-	lane := t.lane()
-	delete(d.running, lane)
-	if t.row == nil { // it is done with
-		delete(d.waiting, lane)
-		return
-	}
-	d.waiting[lane] = dueOf(t.row)
-	if d.next.IsZero() || d.waiting[lane].Before(d.next) {
-		d.next = d.waiting[lane]
+	l := t.lane()
+	delete(d.running, l)
+	if _, parked := d.parked[l]; t.again {
+		d.parked[l] = time.UnixMilli(t.Due)
+	} else if parked {
+		d.parked[l], d.awoke = d.r.config.Now(), time.Time{} // on with the next of the lane
 	}
 }
 
-func dueOf(row []byte) time.Time {
-	if len(row) < len(taskPrefix)+8 {
-		return time.Time{}
-	}
-	return time.UnixMilli(int64(binary.BigEndian.Uint64(row[len(taskPrefix):])))
-}
-
-// look finds tasks that are due and whose lanes are free.
+// look finds tasks whose lanes are free.
 func (d *dispatcher) look(ctx context.Context) error {
 	now := d.r.config.Now()
 	if now.Sub(d.aged) >= ageScan {
@@ -136,59 +148,95 @@ func (d *dispatcher) look(ctx context.Context) error {
 			return err
 		}
 	}
+	if len(d.parked) > 0 && now.Sub(d.awoke) >= d.r.parkedScan() {
+		d.awoke = now
+		if err := d.unpark(ctx, now); err != nil {
+			return err
+		}
+	}
+	return d.lookThrough(ctx, now)
+}
+
+// unpark takes the first task of each parked lane whose time has come. A lane without tasks is parked
+// no more.
+func (d *dispatcher) unpark(ctx context.Context, now time.Time) error {
+	for l, until := range d.parked {
+		if len(d.ready) >= scanSize {
+			return nil
+		}
+		if d.running[l] || until.After(now) {
+			continue
+		}
+		t, err := d.firstOf(ctx, l)
+		if err != nil {
+			return err
+		}
+		if t == nil {
+			delete(d.parked, l)
+			continue
+		}
+		d.running[l] = true
+		d.ready = append(d.ready, t)
+	}
+	return nil
+}
+
+func (d *dispatcher) firstOf(ctx context.Context, l lane) (first *task, err error) {
+	err = d.each(ctx, string(lanePrefix(l)), 1, func(row []byte, t *task) {
+		first = t
+		first.row = bytes.Clone(row)
+	})
+	return first, err
+}
+
+// lookThrough goes through the tasks that are not parked.
+func (d *dispatcher) lookThrough(ctx context.Context, now time.Time) error {
 	lo := []byte(taskPrefix)
 	if now.Sub(d.fulled) < fullScan && d.floor != nil {
 		lo = d.floor
 	} else {
 		d.fulled = now
-		for lane, at := range d.waiting {
-			if !d.running[lane] && at.Before(now.Add(-d.r.config.RetryMax)) {
-				delete(d.waiting, lane) // its task was given up, or its bucket is gone
-			}
-		}
 	}
 	it, err := d.r.config.Meta.Scan(ctx, lo, engine.PrefixEnd([]byte(taskPrefix)))
 	if err != nil {
 		return err
 	}
 	defer it.Close()
-	d.floor, d.next = nil, time.Time{}
+	d.floor = nil
+	last := lo
 	var behind []*task
 	for rows := 0; len(d.ready) < scanSize && rows < scanRows && it.Next(); rows++ {
-		if due := dueOf(it.Key()); due.After(now) {
-			d.next = due
-			break
-		}
+		last = bytes.Clone(it.Key())
 		if d.floor == nil {
-			d.floor = bytes.Clone(it.Key())
+			d.floor = last
 		}
-		t := &task{row: bytes.Clone(it.Key())}
+		t := &task{row: last}
 		if err := decode(it.Value(), t); err != nil {
-			d.r.config.Log.Error("replication: a task is passed over", "row", string(it.Key()), "err", err)
+			d.r.config.Log.Error("replication: a task is passed over", "row", fmt.Sprintf("%x", it.Key()), "err", err)
 			continue
 		}
-		lane := t.lane()
-		if d.running[lane] {
-			continue
-		}
-		if at, ok := d.waiting[lane]; ok && at.After(now) {
+		l := t.lane()
+		if _, parked := d.parked[l]; parked {
 			behind = append(behind, t)
 			continue
 		}
-		d.running[lane] = true
+		if d.running[l] {
+			continue
+		}
+		d.running[l] = true
 		d.ready = append(d.ready, t)
 	}
 	if d.floor == nil {
-		d.floor = rowOf(now.Add(-time.Second), 0)
+		d.floor = last
 	}
 	if err := it.Err(); err != nil {
 		return err
 	}
-	return d.queueBehind(ctx, behind)
+	return d.parkBehind(ctx, behind)
 }
 
-// queueBehind moves tasks behind an earlier one of their lane that has to wait.
-func (d *dispatcher) queueBehind(ctx context.Context, tasks []*task) error {
+// parkBehind parks tasks of parked lanes.
+func (d *dispatcher) parkBehind(ctx context.Context, tasks []*task) error {
 	if len(tasks) == 0 {
 		return nil
 	}
@@ -199,54 +247,43 @@ func (d *dispatcher) queueBehind(ctx context.Context, tasks []*task) error {
 			return err
 		}
 		b.Delete(t.row)
-		b.Set(rowOf(d.waiting[t.lane()], d.r.next()), raw)
+		b.Set(t.parkedRow(), raw)
 	}
 	return d.r.config.Meta.Commit(ctx, &b)
-}
-
-// begin finds out how much is waiting, and which lanes have a task that was put off.
-func (d *dispatcher) begin(ctx context.Context) error {
-	now := d.r.config.Now()
-	return d.each(ctx, math.MaxInt, func(row []byte, t *task) {
-		d.r.pending.Add(1)
-		d.r.pendingBytes.Add(t.Size)
-		if due := dueOf(row); due.After(now) {
-			if _, ok := d.waiting[t.lane()]; !ok {
-				d.waiting[t.lane()] = due
-			}
-		}
-	})
 }
 
 // age finds out how long the oldest of the first tasks has been waiting.
 func (d *dispatcher) age(ctx context.Context) error {
 	oldest := int64(0)
-	err := d.each(ctx, agedRows, func(_ []byte, t *task) {
+	note := func(_ []byte, t *task) {
 		if oldest == 0 || t.Added < oldest {
 			oldest = t.Added
 		}
-	})
+	}
+	err := d.each(ctx, taskPrefix, 1, note)
+	if err == nil {
+		err = d.each(ctx, parkedPrefix, agedRows, note)
+	}
 	d.r.oldest.Store(oldest)
 	return err
 }
 
-func (d *dispatcher) each(ctx context.Context, most int, fn func(row []byte, t *task)) error {
-	it, err := d.r.config.Meta.Scan(ctx, []byte(taskPrefix), engine.PrefixEnd([]byte(taskPrefix)))
+func (d *dispatcher) each(ctx context.Context, prefix string, most int, fn func(row []byte, t *task)) error {
+	it, err := d.r.config.Meta.Scan(ctx, []byte(prefix), engine.PrefixEnd([]byte(prefix)))
 	if err != nil {
 		return err
 	}
 	defer it.Close()
 	for n := 0; n < most && it.Next(); n++ {
-		var t task
-		if decode(it.Value(), &t) == nil {
-			fn(it.Key(), &t)
+		t := &task{}
+		if decode(it.Value(), t) == nil {
+			fn(it.Key(), t)
 		}
 	}
 	return it.Err()
 }
 
-// carry makes one replica, and writes down what became of it. A task that is to be tried again has a
-// row afterwards.
+// carry makes one replica, and writes down what became of it.
 func (r *Replicator) carry(ctx context.Context, t *task) {
 	err := r.replicate(ctx, t)
 	if ctx.Err() != nil {
@@ -336,6 +373,7 @@ func (r *Replicator) again(ctx context.Context, t *task, failed error, refused b
 	r.failed.Add(1)
 	next := *t
 	next.Tries++
+	next.Due = r.config.Now().Add(r.backoff(next.Tries)).UnixMilli()
 	if next.Error = failed.Error(); len(next.Error) > 300 {
 		next.Error = next.Error[:300]
 	}
@@ -343,7 +381,7 @@ func (r *Replicator) again(ctx context.Context, t *task, failed error, refused b
 	if err != nil {
 		return err
 	}
-	row := rowOf(r.config.Now().Add(r.backoff(next.Tries)), r.next())
+	row := t.parkedRow()
 	write := func(b *engine.Batch) {
 		b.Delete(t.row)
 		b.Set(row, raw)
@@ -358,7 +396,7 @@ func (r *Replicator) again(ctx context.Context, t *task, failed error, refused b
 		err = r.config.Meta.Commit(ctx, &b)
 	}
 	if err == nil {
-		t.row = row
+		t.again, t.Due = true, next.Due
 	}
 	return err
 }
@@ -418,7 +456,6 @@ func (r *Replicator) finish(ctx context.Context, t *task, status object.Replicat
 	if err != nil {
 		return err
 	}
-	t.row = nil
 	r.pending.Add(-1)
 	r.pendingBytes.Add(-t.Size)
 	return nil
