@@ -67,7 +67,7 @@ func Serve(ctx context.Context, o Options) (err error) {
 	for _, name := range o.Config.UnknownVariables {
 		log.Warn("environment variable means nothing to Kura", "name", name)
 	}
-	s := &server{options: o, config: o.Config, log: log}
+	s := &server{options: o, config: o.Config, log: log, piped: make(chan struct{})}
 	defer func() { err = errors.Join(err, s.close()) }()
 	if err := s.open(ctx); err != nil {
 		return err
@@ -85,6 +85,7 @@ type server struct {
 	engines    *embedded.Store
 	feed       *feed.Feed
 	pipeline   *api.Server
+	piped      chan struct{} // closed when pipeline is there
 	identities *identity.Store
 	kms        *kms.Store
 	queues     *sqs.Store

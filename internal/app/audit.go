@@ -43,9 +43,15 @@ func (s *server) openRecord(ctx context.Context, secrets audit.Secrets) error {
 	return err
 }
 
-// onBehalf makes a request in somebody's name, once there is a pipeline.
+// onBehalf makes a request in somebody's name. Background work may begin before there is a pipeline: it
+// waits.
 func (s *server) onBehalf(ctx context.Context, as *authz.Subject, r *http.Request) (*http.Response, error) {
-	return s.pipeline.OnBehalf(ctx, as, r)
+	select {
+	case <-s.piped:
+		return s.pipeline.OnBehalf(ctx, as, r)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 func (s *server) cloudtrail() api.Service {

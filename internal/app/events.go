@@ -24,6 +24,7 @@ func (s *server) openEvents(ctx context.Context, ring *keys.Ring) (err error) {
 	}
 	s.events, err = event.Open(ctx, event.Config{
 		Meta: s.engines.Meta, Queue: s.queue, Secrets: ring, Region: s.config.Region, Endpoint: s.mayCall, Log: s.log,
+		Targets: map[string]event.Target{kindQueue: queueTargets{s.queues}},
 	})
 	return err
 }
@@ -89,6 +90,7 @@ func (s *server) carriers() map[string]delivery.Carrier {
 	return map[string]delivery.Carrier{
 		event.KindDestination: &delivery.Destinations{Events: s.events, Authority: authority, Client: client, Endpoint: s.mayCall},
 		event.KindBus:         &delivery.Buses{Events: s.events, Authority: authority},
+		kindQueue:             &queueCarrier{authority: authority, do: s.onBehalf},
 	}
 }
 

@@ -68,6 +68,7 @@ func (s *server) openServices(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	close(s.piped)
 	s.startLifecycle(counters)
 	limits := front.DefaultLimits()
 	limits.Connections = s.config.MaxConnections
