@@ -65,7 +65,7 @@ func (s *Store) Create(ctx context.Context, g authz.Grant, in NewKey) (*Key, err
 		k.Origin, k.State = OriginExternal, PendingImport
 		return k, s.add(ctx, g, "", k, nil, nil)
 	}
-	raw, err := specs[spec].make()
+	raw, err := s.newMaterial(ctx, spec)
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +130,7 @@ func (s *Store) ServiceKey(ctx context.Context, account, service string) (*Key, 
 	if k.Policy, err = s.readPolicy(k.Written); err != nil {
 		return nil, err
 	}
-	raw, err := specs[SymmetricDefault].make()
+	raw, err := s.newMaterial(ctx, SymmetricDefault)
 	if err != nil {
 		return nil, err
 	}

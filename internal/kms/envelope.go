@@ -124,22 +124,35 @@ func (s *Store) KeyOf(blob []byte) (*Key, error) {
 	return nil, refuse(UnknownCiphertext, "The ciphertext refers to a customer master key that does not exist, does not exist in this region, or you are not allowed to access.")
 }
 
-// ready refuses what an encrypting operation of symmetric keys cannot be done with.
-func (s *Store) ready(g authz.Grant, action string, k *Key, context map[string]string) error {
+// present is k as it is now: the caller may have found it a while ago.
+func (s *Store) present(k *Key) (*Key, error) {
+	if now := s.key(k.ID); now != nil && !s.erased(now) {
+		return now, nil
+	}
+	return nil, refuse(NotFound, "Key '%s' does not exist", k.ARN)
+}
+
+// ready is the key as it is now, or refuses what an encrypting operation of symmetric keys cannot be done
+// with.
+func (s *Store) ready(g authz.Grant, action string, k *Key, context map[string]string) (*Key, error) {
 	if err := g.Require(action, k.ARN); err != nil {
-		return err
+		return nil, err
+	}
+	k, err := s.present(k)
+	if err != nil {
+		return nil, err
 	}
 	operation := strings.TrimPrefix(action, "kms:")
 	if err := k.serves(EncryptDecrypt, operation); err != nil {
-		return err
+		return nil, err
 	}
 	if !k.symmetric() {
-		return refuse(InvalidKeyUsage, "Algorithm %s is incompatible with key spec %s.", SymmetricDefault, k.Spec)
+		return nil, refuse(InvalidKeyUsage, "Algorithm %s is incompatible with key spec %s.", SymmetricDefault, k.Spec)
 	}
 	if err := checkContext(context); err != nil {
-		return err
+		return nil, err
 	}
-	return s.usable(k)
+	return k, s.usable(k)
 }
 
 // GenerateDataKey makes a data key of n bytes (1 to 1,024) and its ciphertext under k. It needs
@@ -156,7 +169,7 @@ func (s *Store) GenerateDataKeyWithoutPlaintext(ctx context.Context, g authz.Gra
 }
 
 func (s *Store) dataKey(ctx context.Context, g authz.Grant, action string, k *Key, context map[string]string, n int) (plain, wrapped []byte, err error) {
-	if err := s.ready(g, action, k, context); err != nil {
+	if k, err = s.ready(g, action, k, context); err != nil {
 		return nil, nil, err
 	}
 	if n < 1 || n > 1024 {
@@ -204,17 +217,18 @@ func (s *Store) encrypt(ctx context.Context, g authz.Grant, operation string, by
 		}
 		return s.encryptRSA(ctx, g, operation, by.Key, plain, by.Algorithm)
 	}
-	if err := s.ready(g, "kms:"+operation, by.Key, by.Context); err != nil {
+	k, err := s.ready(g, "kms:"+operation, by.Key, by.Context)
+	if err != nil {
 		return nil, err
 	}
 	if len(plain) > MaxPlaintext && operation == "Encrypt" {
 		return nil, refuse(Invalid, "1 validation error detected: Value at 'plaintext' failed to satisfy constraint: Member must have length less than or equal to %d", MaxPlaintext)
 	}
-	sealed, err := s.wrap(ctx, by.Key, plain, by.Context)
+	sealed, err := s.wrap(ctx, k, plain, by.Context)
 	if err != nil {
 		return nil, err
 	}
-	s.note(g, "kms:"+operation, by.Key, by.Context)
+	s.note(g, "kms:"+operation, k, by.Context)
 	return sealed, nil
 }
 
@@ -232,21 +246,22 @@ func (s *Store) decrypt(ctx context.Context, g authz.Grant, operation string, by
 		plain, err = s.decryptRSA(ctx, g, operation, by.Key, sealed, by.Algorithm)
 		return plain, "", err
 	}
-	if err := s.ready(g, "kms:"+operation, by.Key, by.Context); err != nil {
+	k, err := s.ready(g, "kms:"+operation, by.Key, by.Context)
+	if err != nil {
 		return nil, "", err
 	}
 	of, err := s.KeyOf(sealed)
 	switch {
-	case err != nil && fault.Is(err, UnknownCiphertext), err == nil && of.ID != by.Key.ID:
+	case err != nil && fault.Is(err, UnknownCiphertext), err == nil && of.ID != k.ID:
 		return nil, "", refuse(IncorrectKey, "The key ID in the request does not identify a CMK that can perform this operation.")
 	case err != nil:
 		return nil, "", err
 	}
-	plain, m, err := s.unwrap(ctx, by.Key, sealed, by.Context)
+	plain, m, err := s.unwrap(ctx, k, sealed, by.Context)
 	if err != nil {
 		return nil, "", err
 	}
-	s.note(g, "kms:"+operation, by.Key, by.Context)
+	s.note(g, "kms:"+operation, k, by.Context)
 	return plain, m.ID, nil
 }
 

@@ -105,10 +105,11 @@ func (s *grantSet) each(p *policy.Principal, owner string, fn func(*Grant) bool)
 	return false
 }
 
-// granted tells whether a grant lets the caller make this use.
+// granted tells whether a grant lets the caller make this use. What RetireGrant among the operations
+// allows is about that grant alone: see RetiredBy.
 func (u *Use) granted() bool {
 	operation, ok := strings.CutPrefix(u.Action, "kms:")
-	if !ok || operation == createGrant && u.Passing == nil {
+	if !ok || operation == retireGrant || operation == createGrant && u.Passing == nil {
 		return false
 	}
 	return u.Key.grants.each(u.By, u.Key.Account, func(g *Grant) bool {
@@ -117,8 +118,11 @@ func (u *Use) granted() bool {
 	})
 }
 
-// createGrant is the operation that a grantee may pass on only in part.
-const createGrant = "CreateGrant"
+// The operations on grants that a grant can allow.
+const (
+	createGrant = "CreateGrant"
+	retireGrant = "RetireGrant"
+)
 
 // contains tells whether what g allows includes all that n allows: no operation more, and the
 // encryption context constrained at least as much.

@@ -34,7 +34,7 @@ type NewGrant struct {
 
 // grantable are the operations that a grant can allow, by the usage of the key, beside those of every key.
 var (
-	grantableEverywhere = []string{createGrant, "RetireGrant", "DescribeKey"}
+	grantableEverywhere = []string{createGrant, retireGrant, "DescribeKey"}
 	grantable           = map[Usage][]string{
 		EncryptDecrypt:    {"Encrypt", "Decrypt", "ReEncryptFrom", "ReEncryptTo"},
 		SignVerify:        {"Sign", "Verify"},
@@ -227,8 +227,8 @@ func (s *Store) EndGrant(ctx context.Context, g authz.Grant, action, id, grant s
 
 func noGrant(id string) error { return refuse(NotFound, "Grant ID %s not found", id) }
 
-// RetiredBy tells whether the grant itself lets the caller retire it: its retiring principal may, and
-// its grantee where RetireGrant is among the operations.
+// RetiredBy tells whether the caller may retire the grant whatever policies allow: its retiring principal
+// may, its grantee where RetireGrant is among the operations, and the root user of the key's account.
 func (s *Store) RetiredBy(k *Key, grant string, p *policy.Principal) bool {
 	g := k.grants.find(grant)
 	if g == nil {
@@ -237,7 +237,8 @@ func (s *Store) RetiredBy(k *Key, grant string, p *policy.Principal) bool {
 	is := func(arn, id string) bool {
 		return id != "" && p.UniqueID == id || id == "" && arn != "" && p.ARN == arn
 	}
-	return is(g.Retiring, g.RetiringID) || is(g.Grantee, g.GranteeID) && slices.Contains(g.Operations, "RetireGrant")
+	return is(g.Retiring, g.RetiringID) || is(g.Grantee, g.GranteeID) && slices.Contains(g.Operations, retireGrant) ||
+		p.Type == policy.RootUser && p.Account == k.Account
 }
 
 // GrantOf is the grant with the id on k, for the demand about it; nil where there is none.

@@ -11,6 +11,8 @@ import (
 	"github.com/kura-s3/kura/policy"
 )
 
+func ptr(p policy.Principal) *policy.Principal { return &p }
+
 func contains(err error, text string) bool { return err != nil && strings.Contains(err.Error(), text) }
 
 func (h *harness) grant(k *kms.Key, in kms.NewGrant) *kms.Grant {
@@ -133,7 +135,7 @@ func TestGrantsAreIdempotentByName(t *testing.T) {
 		t.Error("another grant has the same id")
 	}
 	in.Name = ""
-	if h.grant(k, in).ID == h.grant(k, in).ID {
+	if one := h.grant(k, in); one.ID == h.grant(k, in).ID {
 		t.Error("grants without a name are one")
 	}
 	list, err := h.ListGrants(h.all(), h.now(k), "", alice.ARN)
@@ -169,6 +171,9 @@ func TestWhoRetiresAGrant(t *testing.T) {
 		if got := h.RetiredBy(h.now(k), c.grant.ID, &c.who); got != c.want {
 			t.Errorf("%s: %v", c.who.ARN, got)
 		}
+	}
+	if h.may(k, alice, "", "kms:RetireGrant", nil, "") || !h.RetiredBy(h.now(k), plain.ID, ptr(root(account))) || h.RetiredBy(h.now(k), plain.ID, ptr(root(other))) {
+		t.Error("a grant that allows to retire itself allows to retire others, or the owner's root may not")
 	}
 	list, err := h.ListRetirable(h.askedFor(bob, "kms:ListRetirableGrants", "*"), bob.ARN)
 	if err != nil || len(list) != 1 || list[0].ID != retirable.ID {

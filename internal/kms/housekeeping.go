@@ -121,7 +121,7 @@ func (s *Store) expire(ctx context.Context, g authz.Grant, k *Key) error {
 
 // rotateDue rotates by itself.
 func (s *Store) rotateDue(ctx context.Context, g authz.Grant, k *Key) error {
-	raw, err := specs[SymmetricDefault].make()
+	raw, err := s.newMaterial(ctx, SymmetricDefault)
 	if err != nil {
 		return err
 	}

@@ -318,57 +318,6 @@ func TestPolicyComesBackAsItWasPut(t *testing.T) {
 	}
 }
 
-func TestAliases(t *testing.T) {
-	h := newHarness(t)
-	ctx := t.Context()
-	k, l := h.create(kms.NewKey{}), h.create(kms.NewKey{})
-	mac := h.create(kms.NewKey{Spec: kms.HMAC256, Usage: kms.GenerateVerifyMAC})
-	foreign := h.create(kms.NewKey{Account: other})
-	for name, kind := range map[string]fault.Kind{
-		"x": kms.Invalid, "alias/": kms.Invalid, "alias/a b": kms.Invalid, "alias/a:b": kms.Invalid, "alias/" + strings.Repeat("x", 251): kms.Invalid, "alias/aws/x": kms.NotAuthorized,
-	} {
-		h.wants(h.CreateAlias(ctx, h.all(), account, name, k.ID), kind, "")
-	}
-	h.wants(h.CreateAlias(ctx, h.all(), account, "alias/x", foreign.ID), kms.NotFound, "")
-	if err := h.CreateAlias(ctx, h.all(), account, "alias/x", k.ID); err != nil {
-		t.Fatal(err)
-	}
-	h.wants(h.CreateAlias(ctx, h.all(), account, "alias/x", l.ID), kms.AlreadyExists, "An alias with the name arn:aws:kms:"+region+":"+account+":alias/x already exists")
-	if err := h.CreateAlias(ctx, h.all(), other, "alias/x", foreign.ID); err != nil {
-		t.Errorf("in another account: %v", err)
-	}
-	h.wants(h.UpdateAlias(ctx, h.all(), account, "alias/y", l.ID), kms.NotFound, "is not found")
-	h.wants(h.UpdateAlias(ctx, h.all(), account, "alias/x", mac.ID), kms.Invalid, "same type")
-	only := authztest.Grant(t, "kms:UpdateAlias", kms.AliasARN(region, account, "alias/x"), "kms:UpdateAlias", l.ARN)
-	if err := h.UpdateAlias(ctx, only, account, "alias/x", l.ID); err == nil {
-		t.Error("updated without permission on the old key")
-	}
-	if err := h.UpdateAlias(ctx, h.all(), account, "alias/x", l.ID); err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range []*kms.Store{h.Store, h.reopen()} {
-		if got, err := s.Find("alias/x", account, region); err != nil || got.ID != l.ID || len(got.Aliases) != 1 {
-			t.Errorf("%+v %v", got, err)
-		}
-		if got, _ := s.Find(k.ID, account, region); len(got.Aliases) != 0 {
-			t.Error("the old key kept the alias")
-		}
-	}
-	if list, err := h.Aliases(h.all(), account, ""); err != nil || len(list) != 2 || list[0].Name != "alias/aws/s3" || list[0].Target != "" {
-		t.Errorf("%v %v", list, err)
-	}
-	if err := h.DeleteAlias(ctx, h.all(), account, "alias/x"); err != nil {
-		t.Fatal(err)
-	}
-	h.wants(h.DeleteAlias(ctx, h.all(), account, "alias/x"), kms.NotFound, "")
-	for i := range 51 {
-		err := h.CreateAlias(ctx, h.all(), account, "alias/n"+strings.Repeat("x", i), k.ID)
-		if (err != nil) != (i == 50) {
-			t.Errorf("alias %d: %v", i+1, err)
-		}
-	}
-}
-
 // failing is a Meta whose commits fail when told to.
 type failing struct {
 	engine.Meta
@@ -501,4 +450,66 @@ func TestMaterialOfOneKeyOpensNoOther(t *testing.T) {
 	forged := append(bytes.Clone(theirs[:17]), blob[17:]...)
 	_, _, err = h.Decrypt(ctx, h.all(), forged, nil)
 	h.wants(err, kms.InvalidCiphertext, "")
+}
+
+// TestKeyIsUsedAsItIsNow, not as it was when somebody found it.
+func TestKeyIsUsedAsItIsNow(t *testing.T) {
+	h := newHarness(t)
+	ctx := t.Context()
+	k := h.create(kms.NewKey{})
+	mac := h.create(kms.NewKey{Spec: kms.HMAC256, Usage: kms.GenerateVerifyMAC})
+	for _, k := range []*kms.Key{k, mac} {
+		if err := h.Disable(ctx, h.all(), k.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, _, err := h.GenerateDataKey(ctx, h.all(), k, nil, 32)
+	h.wants(err, kms.Disabled, "is disabled.")
+	_, err = h.GenerateMAC(ctx, h.all(), mac, []byte("x"), "HMAC_SHA_256")
+	h.wants(err, kms.Disabled, "is disabled.")
+	if _, err := h.ScheduleDeletion(ctx, h.all(), k.ID, 7); err != nil {
+		t.Fatal(err)
+	}
+	h.clock.forward(7 * day)
+	h.housekeep()
+	_, _, err = h.GenerateDataKey(ctx, h.all(), k, nil, 32)
+	h.wants(err, kms.NotFound, "does not exist")
+}
+
+func BenchmarkDataKey(b *testing.B) {
+	h := newHarness(b)
+	k := h.create(kms.NewKey{})
+	alice := h.user(account, "alice")
+	context := map[string]string{"aws:s3:arn": "arn:aws:s3:::b/k"}
+	g := h.all()
+	_, wrapped, err := h.GenerateDataKey(b.Context(), g, k, context, 32)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("find and demand", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			k, err := h.Find(k.ARN, account, region)
+			if err != nil {
+				b.Fatal(err)
+			}
+			_ = h.Demand(k, "kms:Decrypt", context, viaS3, &alice)
+		}
+	})
+	b.Run("generate", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, _, err := h.GenerateDataKey(b.Context(), g, k, context, 32); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("decrypt", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, _, err := h.Decrypt(b.Context(), g, wrapped, context); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }

@@ -19,13 +19,14 @@ type DataKeyPair struct {
 // GenerateDataKeyPair makes a key pair of a spec of asymmetric keys. Operation is GenerateDataKeyPair or
 // GenerateDataKeyPairWithoutPlaintext; it needs the action of that name on k.
 func (s *Store) GenerateDataKeyPair(ctx context.Context, g authz.Grant, operation string, k *Key, context map[string]string, spec Spec) (*DataKeyPair, error) {
-	if err := s.ready(g, "kms:"+operation, k, context); err != nil {
+	k, err := s.ready(g, "kms:"+operation, k, context)
+	if err != nil {
 		return nil, err
 	}
 	if !spec.asymmetric() {
 		return nil, refuse(Unsupported, "KeyPairSpec %s is not supported.", spec)
 	}
-	private, err := specs[spec].make()
+	private, err := s.newMaterial(ctx, spec)
 	if err != nil {
 		return nil, err
 	}

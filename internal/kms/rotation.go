@@ -60,7 +60,7 @@ func (s *Store) DisableRotation(ctx context.Context, g authz.Grant, id string) e
 // Rotate gives the key new material at once; the old goes on decrypting what it encrypted. It needs
 // kms:RotateKeyOnDemand.
 func (s *Store) Rotate(ctx context.Context, g authz.Grant, id string) error {
-	raw, err := specs[SymmetricDefault].make()
+	raw, err := s.newMaterial(ctx, SymmetricDefault)
 	if err != nil {
 		return err
 	}

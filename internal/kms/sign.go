@@ -86,6 +86,10 @@ func (s *Store) work(ctx context.Context, g authz.Grant, operation string, k *Ke
 	if err := g.Require("kms:"+operation, k.ARN); err != nil {
 		return nil, err
 	}
+	k, err := s.present(k)
+	if err != nil {
+		return nil, err
+	}
 	if err := k.serves(usage, operation); err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package kms
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -101,6 +102,19 @@ func (k *Key) knows(algorithm string) error {
 		return refuse(InvalidKeyUsage, "Algorithm %s is incompatible with key spec %s.", algorithm, k.Spec)
 	}
 	return nil
+}
+
+// newMaterial makes material of a spec.
+func (s *Store) newMaterial(ctx context.Context, spec Spec) ([]byte, error) {
+	if spec.asymmetric() {
+		select {
+		case s.making <- struct{}{}:
+			defer func() { <-s.making }()
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return specs[spec].make()
 }
 
 func random(n int) func() ([]byte, error) {

@@ -66,9 +66,15 @@ type Store struct {
 	count   uint64
 	unsure  bool // a commit ended with an unknown outcome
 
+	// making bounds the key pairs that are made at the same time: each costs a core for up to seconds.
+	making chan struct{}
+
 	stop context.CancelFunc
 	done sync.WaitGroup
 }
+
+// maxMaking is how many key pairs are made at the same time.
+const maxMaking = 2
 
 type aliasName struct{ account, region, name string }
 
@@ -82,7 +88,8 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if c.Meta == nil || c.Secrets == nil || c.Principals == nil || c.Region == "" {
 		return nil, errors.New("kms: Config needs Meta, Secrets, Principals and Region")
 	}
-	s := &Store{meta: c.Meta, secrets: c.Secrets, principals: c.Principals, region: c.Region, feed: c.Feed, now: c.Now, log: c.Log}
+	s := &Store{meta: c.Meta, secrets: c.Secrets, principals: c.Principals, region: c.Region, feed: c.Feed, now: c.Now, log: c.Log,
+		making: make(chan struct{}, maxMaking)}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -250,6 +257,12 @@ func (l *loading) publish() {
 	l.s.keys.Range(func(id, _ any) bool {
 		if l.keys[id.(string)] == nil {
 			l.s.forget(id.(string))
+		}
+		return true
+	})
+	l.s.opened.Range(func(name, _ any) bool {
+		if of := name.(materialName); l.keys[of.id] == nil || !l.keys[of.id].has(of.number) {
+			l.s.opened.Delete(name)
 		}
 		return true
 	})
