@@ -96,13 +96,23 @@ type call struct {
 // Claims recognises requests of the service that carry no signature, by the name of their operation.
 func (s *Service) Claims(r *http.Request) bool {
 	if s.config.Protocol != wire.Query {
-		op, ok := strings.CutPrefix(r.Header.Get("X-Amz-Target"), s.targetPrefix())
+		op, ok := s.targeted(r)
 		return ok && s.config.Model[op] != nil
 	}
 	if r.Method == http.MethodPost && isForm(r) && r.URL.Path == "/" {
 		return s.config.Name == "sts" // the one query service with unsigned calls
 	}
 	return r.URL.Path == "/" && s.config.Model[r.URL.Query().Get("Action")] != nil
+}
+
+// targeted is the operation that X-Amz-Target names. Where the prefix has several parts (CloudTrail), SDKs
+// differ in how many they send.
+func (s *Service) targeted(r *http.Request) (op string, ok bool) {
+	target, prefix := r.Header.Get("X-Amz-Target"), s.targetPrefix()
+	if op, ok = strings.CutPrefix(target, prefix); ok {
+		return op, true
+	}
+	return strings.CutPrefix(target, prefix[strings.LastIndexByte(strings.TrimSuffix(prefix, "."), '.')+1:])
 }
 
 func (s *Service) targetPrefix() string {
@@ -163,7 +173,7 @@ func ReadPayload(c *api.Call) error {
 
 func (s *Service) readAction(c *api.Call, t *call) error {
 	if s.config.Protocol != wire.Query {
-		t.action = strings.TrimPrefix(c.R.Header.Get("X-Amz-Target"), s.targetPrefix())
+		t.action, _ = s.targeted(c.R)
 		if t.action == "" {
 			return fault.New(MissingAction, "")
 		}
