@@ -155,7 +155,7 @@ func (s *Server) begin(c *Call) {
 	ev := &c.Event
 	ev.RequestID, ev.Time, ev.Region = c.Peer.RequestID, c.Started, s.config.Region
 	ev.TLS, ev.Host, ev.Method = c.Peer.TLSVersion, c.R.Host, c.R.Method
-	ev.UserAgent = c.R.UserAgent()
+	ev.UserAgent, ev.Peer = c.R.UserAgent(), c.Peer.IP
 }
 
 var serverHeader = []string{"AmazonS3"}

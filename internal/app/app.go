@@ -26,6 +26,7 @@ import (
 	"github.com/kura-s3/kura/internal/feed"
 	"github.com/kura-s3/kura/internal/front"
 	"github.com/kura-s3/kura/internal/identity"
+	"github.com/kura-s3/kura/internal/job/notify"
 	"github.com/kura-s3/kura/internal/job/replication"
 	"github.com/kura-s3/kura/internal/job/trail"
 	"github.com/kura-s3/kura/internal/keys"
@@ -92,6 +93,7 @@ type server struct {
 	queue      *queue.Queue
 	events     *event.Store
 	bus        event.Bus // of Kura's own services
+	notifier   *notify.Notifier
 	objects    *object.Store
 	watched    *watched
 	recorder   *recorder.Store
@@ -151,7 +153,7 @@ func (s *server) open(ctx context.Context) error {
 }
 
 // consumers of the change feed.
-var consumers = []string{replication.Consumer, recorder.Consumer, analyzer.Consumer}
+var consumers = []string{notify.Consumer, replication.Consumer, recorder.Consumer, analyzer.Consumer}
 
 // openStores opens what is durable on top of the engines: keys, identities, objects, the journal.
 func (s *server) openStores(ctx context.Context) error {

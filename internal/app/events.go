@@ -13,6 +13,7 @@ import (
 	"github.com/kura-s3/kura/internal/event/queue"
 	"github.com/kura-s3/kura/internal/fault"
 	"github.com/kura-s3/kura/internal/job/delivery"
+	"github.com/kura-s3/kura/internal/job/notify"
 	"github.com/kura-s3/kura/internal/keys"
 )
 
@@ -61,8 +62,16 @@ func (s *server) startEvents(ctx context.Context, registry prometheus.Registerer
 	if s.bus, err = s.events.Publisher(grant); err != nil {
 		return err
 	}
+	targets, err := notify.NewTargets(s.config.Region, outbound(s.config), s.config.NotifyTargets)
+	if err != nil {
+		return err
+	}
+	s.notifier = notify.New(notify.Config{
+		Feed: s.feed, Queue: s.queue, Objects: s.objects, Bus: s.bus, Targets: targets, Region: s.config.Region, Log: s.log,
+	})
+	s.background(s.notifier.Run)
 	courier := delivery.New(delivery.Config{
-		Queue: s.queue, Carriers: s.carriers(), Log: s.log, Count: deliveryCounter(registry, s.queue),
+		Queue: s.queue, Carriers: s.carriers(targets), Log: s.log, Count: deliveryCounter(registry, s.queue),
 	})
 	s.background(courier.Run)
 	s.background(s.events.RunSchedules)
@@ -84,11 +93,12 @@ func (s *server) startEvents(ctx context.Context, registry prometheus.Registerer
 }
 
 // carriers are who carries deliveries, by kind.
-func (s *server) carriers() map[string]delivery.Carrier {
+func (s *server) carriers(targets *notify.Targets) map[string]delivery.Carrier {
 	authority := eventAuthority{guard: s.guard, identities: s.identities, region: s.config.Region}
 	client := delivery.NewClient(outbound(s.config))
 	return map[string]delivery.Carrier{
 		event.KindDestination: &delivery.Destinations{Events: s.events, Authority: authority, Client: client, Endpoint: s.mayCall},
+		notify.Kind:           targets,
 		event.KindBus:         &delivery.Buses{Events: s.events, Authority: authority},
 		kindQueue:             &queueCarrier{authority: authority, do: s.onBehalf},
 	}

@@ -8,6 +8,7 @@ package audit
 import (
 	"context"
 	"encoding/json"
+	"net/netip"
 	"time"
 
 	"github.com/kura-s3/kura/policy"
@@ -27,18 +28,20 @@ const (
 
 // Event is one request, from arrival to answer. Secrets, bodies and SSE-C keys are never in it.
 type Event struct {
-	ID         string // decision id
-	RequestID  string
-	Time       time.Time
-	Service    string // "s3"
-	Operation  string // "PutBucketPolicy"
-	Class      Class
-	ReadOnly   bool
-	Principal  policy.Principal
-	AccessKey  string // id only
-	AuthType   string // header, query, form, anonymous, console, system
-	SourceIP   string
-	TLS        string // "", "1.2", "1.3"
+	ID        string // decision id
+	RequestID string
+	Time      time.Time
+	Service   string // "s3"
+	Operation string // "PutBucketPolicy"
+	Class     Class
+	ReadOnly  bool
+	Principal policy.Principal
+	AccessKey string // id only
+	AuthType  string // header, query, form, anonymous, console, system
+	SourceIP  string
+	// Peer is what SourceIP is the text of, before anybody wanted the text.
+	Peer       netip.Addr `json:"-"`
+	TLS        string     // "", "1.2", "1.3"
 	UserAgent  string
 	Region     string
 	Method     string

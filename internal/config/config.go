@@ -46,6 +46,8 @@ type Config struct {
 	AllowTargets []netip.Prefix
 	// ReplicationTargets are buckets of other S3 endpoints that this store's buckets can replicate to.
 	ReplicationTargets []ReplicationTarget
+	// NotifyTargets are URLs for event notifications of buckets, by name.
+	NotifyTargets map[string]string
 	// LogJSON selects JSON lines over text.
 	LogJSON bool
 	// LogLevel is the least severe level that is logged.

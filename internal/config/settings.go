@@ -104,6 +104,9 @@ var settings = []Setting{
 	{"allow-sse-c", Switch, "false", "new buckets take SSE-C; otherwise, as at AWS, each must be told to (BlockedEncryptionTypes)", func(c *Config, v string) error {
 		return truth(&c.AllowSSEC, v)
 	}},
+	{"notify-target", List, "", "NAME=URL of a place for event notifications of buckets: https, http, nats, redis (repeatable)", func(c *Config, v string) error {
+		return named(&c.NotifyTargets, v)
+	}},
 	{"log-format", Text, "text", "text or json", func(c *Config, v string) error {
 		c.LogJSON = v == "json"
 		return match(logFormat, v, "text or json")
@@ -161,8 +164,22 @@ var (
 	accountNumber = regexp.MustCompile(`^[0-9]{12}$`)
 	domainName    = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`)
 	auditMode     = regexp.MustCompile(`^(on|strict)$`)
+	targetName    = regexp.MustCompile(`^[A-Za-z0-9_-]{1,80}$`)
 	logFormat     = regexp.MustCompile(`^(text|json)$`)
 )
+
+// named adds NAME=VALUE.
+func named(to *map[string]string, v string) error {
+	name, value, ok := strings.Cut(v, "=")
+	if !ok || value == "" || !targetName.MatchString(name) {
+		return fmt.Errorf("%q is not NAME=URL", name)
+	}
+	if *to == nil {
+		*to = map[string]string{}
+	}
+	(*to)[name] = value
+	return nil
+}
 
 func nonEmpty(v string) error {
 	if v == "" {

@@ -60,6 +60,9 @@ func Made(kind Kind, ev *audit.Event) Entry {
 	if ev != nil {
 		e.Operation, e.Actor, e.AccessKey = ev.Operation, ev.Principal, ev.AccessKey
 		e.RequestID, e.SourceIP, e.UserAgent = ev.RequestID, ev.SourceIP, ev.UserAgent
+		if e.SourceIP == "" && ev.Peer.IsValid() {
+			e.SourceIP = ev.Peer.String()
+		}
 	}
 	return e
 }

@@ -59,12 +59,13 @@ var samples = map[string]sample{
 	"PutBucketIntelligentTieringConfiguration": {query: "id=x", body: `<IntelligentTieringConfiguration><Id>x</Id><Status>Enabled</Status>
 		<Tiering><Days>90</Days><AccessTier>ARCHIVE_ACCESS</AccessTier></Tiering></IntelligentTieringConfiguration>`},
 
-	"PutBucketAccelerateConfiguration": {body: `<AccelerateConfiguration><Status>Enabled</Status></AccelerateConfiguration>`},
-	"PutBucketRequestPayment":          {body: `<RequestPaymentConfiguration><Payer>BucketOwner</Payer></RequestPaymentConfiguration>`},
-	"PutBucketCors":                    {body: corsSample},
-	"PutBucketWebsite":                 {body: websiteSample},
-	"PutBucketReplication":             {body: replicationSample},
-	"PutBucketLogging":                 {body: `<BucketLoggingStatus/>`},
+	"PutBucketAccelerateConfiguration":   {body: `<AccelerateConfiguration><Status>Enabled</Status></AccelerateConfiguration>`},
+	"PutBucketRequestPayment":            {body: `<RequestPaymentConfiguration><Payer>BucketOwner</Payer></RequestPaymentConfiguration>`},
+	"PutBucketCors":                      {body: corsSample},
+	"PutBucketWebsite":                   {body: websiteSample},
+	"PutBucketReplication":               {body: replicationSample},
+	"PutBucketLogging":                   {body: `<BucketLoggingStatus/>`},
+	"PutBucketNotificationConfiguration": {body: `<NotificationConfiguration><EventBridgeConfiguration/></NotificationConfiguration>`},
 
 	"PreflightRequest": {headers: []string{"Origin", "https://app.example", "Access-Control-Request-Method", "PUT"}},
 }

@@ -57,6 +57,8 @@ type Config struct {
 	LifecycleDay time.Duration
 	// Counter is told of the requests that metrics configurations select. Optional.
 	Counter Counter
+	// Notices is where event notifications go to. Default: nowhere, and destinations are refused.
+	Notices Notices
 	Log     *slog.Logger
 }
 
@@ -111,7 +113,7 @@ func New(c Config) *Service {
 	s.website = &site{Service: s}
 	s.website.op = s.website.declare()
 	s.ops = slices.Concat(
-		s.bucketOps(), s.versioningOps(), s.bucketTaggingOps(), s.unconfiguredOps(),
+		s.notificationOps(), s.bucketOps(), s.versioningOps(), s.bucketTaggingOps(),
 		s.encryptionOps(), s.policyOps(), s.publicAccessOps(), s.ownershipOps(), s.aclOps(),
 		s.readOps(), s.writeOps(), s.deleteOps(), s.attributesOps(), s.objectTaggingOps(),
 		s.multipartOps(), s.listOps(), s.loggingOps(),

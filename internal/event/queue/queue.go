@@ -206,6 +206,20 @@ func (q *Queue) Add(b *engine.Batch, deliveries ...*Delivery) (added func(), err
 	}), nil
 }
 
+// Put adds deliveries in a commit of their own.
+func (q *Queue) Put(ctx context.Context, deliveries ...*Delivery) error {
+	var b engine.Batch
+	added, err := q.Add(&b, deliveries...)
+	if err != nil || len(b.Writes) == 0 {
+		return err
+	}
+	if err := q.meta.Commit(ctx, &b); err != nil {
+		return err
+	}
+	added()
+	return nil
+}
+
 func encode(d *Delivery) ([]byte, error) {
 	raw, err := json.Marshal(d)
 	if err != nil {

@@ -1338,7 +1338,7 @@ var model = wire.Model{Package: "/s3wire", Shapes: []wire.Shape{
 		{Name: "Value", Wire: "Value", Tags: "<Value></Value>", Shape: idFilterRuleValue},
 	}},
 	idFilterRuleList:  {Name: "FilterRuleList", Kind: wire.List, Elem: idFilterRule, Flattened: true},
-	idFilterRuleName:  {Name: "FilterRuleName", GoType: "FilterRuleName", Kind: wire.Enum, Values: []string{"prefix", "suffix"}},
+	idFilterRuleName:  {Name: "FilterRuleName", GoType: "FilterRuleName", Kind: wire.Enum, Open: true, Values: []string{"prefix", "suffix"}},
 	idFilterRuleValue: {Name: "FilterRuleValue", Kind: wire.String},
 	idGetBucketAbacInput: {Name: "GetBucketAbacRequest", GoType: "GetBucketAbacInput", Kind: wire.Structure, Members: []wire.Member{
 		{Name: "Bucket", Wire: "Bucket", In: wire.InPath, Shape: idBucketName, Required: true},
