@@ -45,6 +45,9 @@ func (s *server) startKeyTimes(context.Context) error {
 }
 
 func (s *server) keepKeys(ctx context.Context) error {
+	if err := s.kms.FlushUses(ctx); err != nil {
+		return err
+	}
 	if !s.kms.Due() {
 		return nil
 	}

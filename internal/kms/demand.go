@@ -40,7 +40,7 @@ func (s *Store) Demand(k *Key, action string, context map[string]string, viaServ
 
 // DemandUse is Demand with all that can decide.
 func (s *Store) DemandUse(u Use) authz.Demand {
-	return authz.Demand{Action: u.Action, Resource: s.resource(&u), Keys: &useKeys{use: u}}
+	return authz.Demand{Action: u.Action, Resource: s.resource(&u), Keys: &useKeys{s, u}}
 }
 
 // resource is the key with what decides on its side: its policy alone, or a grant.
@@ -56,10 +56,16 @@ func (s *Store) resource(u *Use) authz.Resource {
 func ViaService(service, region string) string { return service + "." + region + ".amazonaws.com" }
 
 // useKeys are the condition keys of a use (AWS KMS Developer Guide, "Condition keys for AWS KMS").
-type useKeys struct{ use Use }
+type useKeys struct {
+	store *Store
+	use   Use
+}
 
 // Lookup implements authz.Keys.
 func (u *useKeys) Lookup(key string) (policy.Values, bool) {
+	if key == "kms:trailingdayswithoutkeyusage" {
+		return policy.Values{One: strconv.Itoa(u.store.DaysWithoutUse(u.use.Key))}, idle[u.use.Action]
+	}
 	if u.use.Keys != nil {
 		if v, ok := u.use.Keys.Lookup(key); ok {
 			return v, true
@@ -76,6 +82,9 @@ func (u *useKeys) Lookup(key string) (policy.Values, bool) {
 	}
 	return policy.Values{}, false
 }
+
+// idle are the actions that know kms:TrailingDaysWithoutKeyUsage.
+var idle = map[string]bool{"kms:DisableKey": true, "kms:ScheduleKeyDeletion": true}
 
 func one(s string) (policy.Values, bool) { return policy.Values{One: s}, s != "" }
 

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/kura-s3/kura/internal/audit"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/fault"
 	"github.com/kura-s3/kura/internal/seal"
@@ -180,7 +179,7 @@ func (s *Store) dataKey(ctx context.Context, g authz.Grant, action string, k *Ke
 	if wrapped, err = s.wrap(ctx, k, plain, context); err != nil {
 		return nil, nil, err
 	}
-	s.note(g, action, k, context)
+	s.used(g, strings.TrimPrefix(action, "kms:"), k, context)
 	return plain, wrapped, nil
 }
 
@@ -228,7 +227,7 @@ func (s *Store) encrypt(ctx context.Context, g authz.Grant, operation string, by
 	if err != nil {
 		return nil, err
 	}
-	s.note(g, "kms:"+operation, k, by.Context)
+	s.used(g, operation, k, by.Context)
 	return sealed, nil
 }
 
@@ -261,7 +260,7 @@ func (s *Store) decrypt(ctx context.Context, g authz.Grant, operation string, by
 	if err != nil {
 		return nil, "", err
 	}
-	s.note(g, "kms:"+operation, k, by.Context)
+	s.used(g, operation, k, by.Context)
 	return plain, m.ID, nil
 }
 
@@ -285,17 +284,3 @@ func (s *Store) Decrypt(ctx context.Context, g authz.Grant, wrapped []byte, cont
 	plain, _, err = s.decrypt(ctx, g, "Decrypt", Sealing{Key: k, Context: context}, wrapped)
 	return plain, k, err
 }
-
-// note puts a use on a caller's behalf into the record of the request that it is made for.
-func (s *Store) note(g authz.Grant, action string, k *Key, context map[string]string) {
-	ev := g.Event()
-	if ev == nil || ev.Service == service {
-		return
-	}
-	ev.KMS = append(ev.KMS, audit.KeyUse{
-		Action: action, KeyARN: k.ARN, Account: k.Account, Context: context, ViaService: ViaService(ev.Service, k.Region),
-	})
-}
-
-// service is the signing name of direct calls.
-const service = "kms"

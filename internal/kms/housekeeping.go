@@ -86,6 +86,7 @@ func (s *Store) eraseKey(ctx context.Context, g authz.Grant, k *Key) error {
 			return err
 		}
 		c.batch.Delete(keyRecordKey(k.ID))
+		c.batch.Delete([]byte(usagePrefix + k.ID))
 		for _, m := range k.Materials {
 			c.batch.Delete(materialRecordKey(k.ID, m.Number))
 		}

@@ -42,6 +42,6 @@ func (s *Store) GenerateDataKeyPair(ctx context.Context, g authz.Grant, operatio
 	if err != nil {
 		return nil, err
 	}
-	s.note(g, "kms:"+operation, k, context)
+	s.used(g, operation, k, context)
 	return &DataKeyPair{Private: private, Public: public, Sealed: sealed}, nil
 }

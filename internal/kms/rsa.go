@@ -24,7 +24,12 @@ func (s *Store) encryptRSA(ctx context.Context, g authz.Grant, operation string,
 	if most := private.Size() - 2*h.Size() - 2; len(plain) > most {
 		return nil, refuse(Invalid, "Algorithm %s and key spec %s cannot encrypt data larger than %d bytes.", algorithm, k.Spec, most)
 	}
-	return rsa.EncryptOAEP(h, rand.Reader, &private.PublicKey, plain, nil)
+	sealed, err := rsa.EncryptOAEP(h, rand.Reader, &private.PublicKey, plain, nil)
+	if err != nil {
+		return nil, err
+	}
+	s.used(g, operation, k, nil)
+	return sealed, nil
 }
 
 // decryptRSA opens what encryptRSA made.
@@ -37,6 +42,7 @@ func (s *Store) decryptRSA(ctx context.Context, g authz.Grant, operation string,
 	if err != nil {
 		return nil, fault.New(InvalidCiphertext, "")
 	}
+	s.used(g, operation, k, nil)
 	return plain, nil
 }
 

@@ -113,7 +113,12 @@ func (s *Store) Sign(ctx context.Context, g authz.Grant, k *Key, m Message) ([]b
 	if err != nil {
 		return nil, err
 	}
-	return work.private.Sign(rand.Reader, digest, a.options)
+	signature, err := work.private.Sign(rand.Reader, digest, a.options)
+	if err != nil {
+		return nil, err
+	}
+	s.used(g, "Sign", k, nil)
+	return signature, nil
 }
 
 // Verify fails unless the signature is good. It needs kms:Verify.
@@ -129,6 +134,7 @@ func (s *Store) Verify(ctx context.Context, g authz.Grant, k *Key, m Message, si
 	if !verified(work.private.Public(), digest, a, signature) {
 		return fault.New(InvalidSignature, "")
 	}
+	s.used(g, "Verify", k, nil)
 	return nil
 }
 
@@ -169,7 +175,12 @@ var macs = map[string]func() hash.Hash{
 
 // GenerateMAC needs kms:GenerateMac.
 func (s *Store) GenerateMAC(ctx context.Context, g authz.Grant, k *Key, message []byte, algorithm string) ([]byte, error) {
-	return s.mac(ctx, g, "GenerateMac", k, message, algorithm)
+	code, err := s.mac(ctx, g, "GenerateMac", k, message, algorithm)
+	if err != nil {
+		return nil, err
+	}
+	s.used(g, "GenerateMac", k, nil)
+	return code, nil
 }
 
 // VerifyMAC fails unless the code is the message's. It needs kms:VerifyMac.
@@ -181,6 +192,7 @@ func (s *Store) VerifyMAC(ctx context.Context, g authz.Grant, k *Key, message []
 	if subtle.ConstantTimeCompare(good, code) != 1 {
 		return fault.New(InvalidMAC, "")
 	}
+	s.used(g, "VerifyMac", k, nil)
 	return nil
 }
 
@@ -228,6 +240,7 @@ func (s *Store) DeriveSharedSecret(ctx context.Context, g authz.Grant, k *Key, p
 	if err != nil {
 		return nil, bad
 	}
+	s.used(g, "DeriveSharedSecret", k, nil)
 	return secret, nil
 }
 

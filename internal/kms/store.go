@@ -60,6 +60,7 @@ type Store struct {
 	keys    sync.Map // id → *Key
 	aliases sync.Map // aliasName → *Alias
 	opened  sync.Map // materialName → *material
+	usages  usages
 
 	writing sync.Mutex // held by the one change at a time; guards the next three
 	revised engine.Version
@@ -96,7 +97,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	if err := s.load(ctx); err != nil {
+	if err := errors.Join(s.load(ctx), s.loadUsages(ctx)); err != nil {
 		return nil, err
 	}
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -110,11 +111,11 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	return s, nil
 }
 
-// Close ends following other nodes.
+// Close ends following other nodes and writes the hints that are still in memory.
 func (s *Store) Close() error {
 	s.stop()
 	s.done.Wait()
-	return nil
+	return s.FlushUses(context.Background())
 }
 
 // Region of the keys that are made.
@@ -277,6 +278,7 @@ func (l *loading) publish() {
 // forget drops a key that is no more, and its material, from memory.
 func (s *Store) forget(id string) {
 	s.keys.Delete(id)
+	s.forgetUse(id)
 	s.opened.Range(func(name, _ any) bool {
 		if name.(materialName).id == id {
 			s.opened.Delete(name)

@@ -171,7 +171,7 @@ func TestBadInput(t *testing.T) {
 			t.Errorf("%.20q: %d %s", body, a.status, a.body)
 		}
 	}
-	for _, operation := range []string{"ReplicateKey", "UpdatePrimaryRegion", "CreateCustomKeyStore", "GetKeyLastUsage"} {
+	for _, operation := range []string{"ReplicateKey", "UpdatePrimaryRegion", "CreateCustomKeyStore"} {
 		if a := h.call(h.admin, operation, m{"KeyId": key}); a.status != 501 {
 			t.Errorf("%s: %d %s", operation, a.status, a.body)
 		}

@@ -17,7 +17,20 @@ func (e edge) lists() []*api.Op {
 			func(_ context.Context, _ authz.Grant, _ *kms.Key, _ *kmswire.ListKeyPoliciesInput) (*kmswire.ListKeyPoliciesOutput, error) {
 				return &kmswire.ListKeyPoliciesOutput{PolicyNames: []string{policyName}, Truncated: new(false)}, nil
 			}),
+		onKey(e, &kmswire.GetKeyLastUsage, api.Read,
+			deed[kmswire.GetKeyLastUsageInput]{key: func(in *kmswire.GetKeyLastUsageInput) *string { return in.KeyId }}, e.getKeyLastUsage),
 	}
+}
+
+// getKeyLastUsage: a key is watched from its first day.
+func (e edge) getKeyLastUsage(_ context.Context, _ authz.Grant, k *kms.Key, _ *kmswire.GetKeyLastUsageInput) (*kmswire.GetKeyLastUsageOutput, error) {
+	out := &kmswire.GetKeyLastUsageOutput{KeyId: &k.ARN, TrackingStartDate: &k.Created, KeyCreationDate: &k.Created}
+	if u, ok := e.keys.LastUse(k); ok {
+		out.KeyLastUsage = &kmswire.KeyLastUsageData{
+			Operation: kmswire.KeyLastUsageTrackingOperation(u.Operation), Timestamp: &u.At, KmsRequestId: given(u.RequestID),
+		}
+	}
+	return out, nil
 }
 
 func (e edge) listKeys(_ context.Context, g authz.Grant, account string, in *kmswire.ListKeysInput) (*kmswire.ListKeysOutput, error) {

@@ -30,7 +30,7 @@ func samples(h *harness) map[string]m {
 	grant := h.must(h.admin, "CreateGrant", m{"KeyId": data, "GranteePrincipal": userARN("alice"), "Operations": []string{"Decrypt"}})
 	on := m{"KeyId": data}
 	return map[string]m{
-		"CancelKeyDeletion": on, "DescribeKey": on, "DisableKeyRotation": on, "EnableKey": on, "EnableKeyRotation": on, "GetKeyPolicy": on,
+		"CancelKeyDeletion": on, "DescribeKey": on, "DisableKeyRotation": on, "EnableKey": on, "EnableKeyRotation": on, "GetKeyPolicy": on, "GetKeyLastUsage": on,
 		"GetKeyRotationStatus": on, "ListGrants": on, "ListKeyPolicies": on, "ListKeyRotations": on, "ListResourceTags": on, "RotateKeyOnDemand": on,
 		"CreateKey": {"Tags": []m{{"TagKey": "a", "TagValue": "b"}}}, "ListKeys": {}, "ListAliases": {}, "GenerateRandom": {"NumberOfBytes": 8},
 		"ListRetirableGrants": {"RetiringPrincipal": userARN("alice")},
@@ -239,6 +239,7 @@ func TestEveryConditionKeyIsGiven(t *testing.T) {
 		{"CreateGrant", `{"StringEquals":{"kms:GranteePrincipal":"` + userARN("alice") + `","kms:RetiringPrincipal":"` + userARN("alice") + `","kms:GrantConstraintType":"EncryptionContextSubset","kms:EncryptionContext:team":"red"},"ForAllValues:StringEquals":{"kms:GrantOperations":["Decrypt"]},"Bool":{"kms:GrantIsForAWSResource":"false"}}`, grant},
 		{"EnableKeyRotation", `{"NumericLessThan":{"kms:RotationPeriodInDays":"200"}}`, m{"KeyId": data, "RotationPeriodInDays": 100}},
 		{"ScheduleKeyDeletion", `{"NumericGreaterThanEquals":{"kms:ScheduleKeyDeletionPendingWindowInDays":"30"}}`, m{"KeyId": agree}},
+		{"DisableKey", `{"NumericGreaterThanEquals":{"kms:TrailingDaysWithoutKeyUsage":"0"}}`, m{"KeyId": mac}},
 		{"GetParametersForImport", `{"StringEquals":{"kms:WrappingAlgorithm":"RSAES_OAEP_SHA_256","kms:WrappingKeySpec":"RSA_2048"}}`, m{"KeyId": from, "WrappingAlgorithm": "RSAES_OAEP_SHA_256", "WrappingKeySpec": "RSA_2048"}},
 		{"TagResource", `{"StringEquals":{"aws:RequestTag/env":"prod"},"ForAllValues:StringEquals":{"aws:TagKeys":["env"]}}`, m{"KeyId": data, "Tags": tags}},
 		{"UntagResource", `{"ForAllValues:StringEquals":{"aws:TagKeys":["env"]},"StringEquals":{"aws:ResourceTag/env":"prod"}}`, m{"KeyId": data, "TagKeys": []string{"env"}}},
@@ -274,7 +275,7 @@ func TestOperationsAreOfTheModel(t *testing.T) {
 		}
 		seen[op.Name()] = true
 	}
-	if len(seen) != 45 {
+	if len(seen) != 46 {
 		t.Errorf("%d operations", len(seen))
 	}
 }
