@@ -6,8 +6,6 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
-
-	"github.com/kura-s3/kura/internal/seal"
 )
 
 // SSE-C: an object's key follows from the customer's key and a random salt, which is stored with a
@@ -50,10 +48,14 @@ func fromCustomer(key, salt []byte) (k *Key, check []byte, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	raw, err := hkdf.Expand(sha256.New, secret, customerKey, len(seal.Key{}))
+	raw, err := hkdf.Expand(sha256.New, secret, customerKey, KeySize)
 	if err != nil {
 		return nil, nil, err
 	}
 	check, err = hkdf.Expand(sha256.New, secret, customerCheck, sha256.Size)
-	return &Key{seal.NewWrapper(seal.Key(raw))}, check, err
+	if err != nil {
+		return nil, nil, err
+	}
+	k, err = NewKey(raw)
+	return k, check, err
 }

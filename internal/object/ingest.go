@@ -36,6 +36,7 @@ type bodyInput struct {
 	max    int64
 	keep   Algorithm // the checksum to store
 	seal   *Sealing  // nil: SSE-S3
+	part   bool      // of an upload
 	expect *Expected
 }
 
@@ -147,7 +148,11 @@ func (i *ingested) hide(in *bodyInput) {
 	if in.seal == nil {
 		return
 	}
-	rand.Read(i.md5[:])
+	if in.part {
+		i.md5 = in.seal.Key.tag(i.size, &i.checksum)
+	} else {
+		rand.Read(i.md5[:])
+	}
 	i.sum = sealChecksum(in.seal.Key.wrapper, in.bucket, &i.body, &i.checksum)
 }
 

@@ -3,6 +3,8 @@ package object
 import (
 	"bytes"
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -55,14 +57,31 @@ type Sealed struct {
 const KeySize = len(seal.Key{})
 
 // Key is the key of one object, or one that a bucket uses for many. It never shows itself.
-type Key struct{ wrapper *seal.Wrapper }
+type Key struct {
+	wrapper *seal.Wrapper
+	raw     seal.Key
+}
 
 // NewKey makes a Key of KeySize bytes, which the caller forgets.
 func NewKey(raw []byte) (*Key, error) {
 	if len(raw) != KeySize {
 		return nil, fmt.Errorf("object: a key of %d bytes", len(raw))
 	}
-	return &Key{seal.NewWrapper(seal.Key(raw))}, nil
+	k := seal.Key(raw)
+	return &Key{seal.NewWrapper(k), k}, nil
+}
+
+// Format writes a placeholder for every verb.
+func (*Key) Format(f fmt.State, _ rune) { fmt.Fprint(f, "object.Key(hidden)") }
+
+// tag is the ETag of a part: the same for the same bytes sent again, which is what clients expect who try
+// again, and nothing that tells of the bytes without the key.
+func (k *Key) tag(size int64, sum *Checksum) (d digest) {
+	mac := hmac.New(sha256.New, k.raw[:])
+	mac.Write(about(tagPrefix, uint64(sum.Algorithm), uint64(size)))
+	mac.Write(sum.Value)
+	copy(d[:], mac.Sum(nil))
+	return d
 }
 
 // Sealing is what a write that is not SSE-S3 seals with.
@@ -91,6 +110,21 @@ func unseal(ctx context.Context, u Unsealer, s *Sealed) (*seal.Wrapper, error) {
 		return nil, err
 	}
 	return k.wrapper, nil
+}
+
+// sealingOf is the sealing of an upload's parts; nil for SSE-S3.
+func sealingOf(ctx context.Context, u Unsealer, s *Sealed) (*Sealing, error) {
+	if s == nil {
+		return nil, nil
+	}
+	if u == nil {
+		return nil, fault.New(KeyRequired, "")
+	}
+	k, err := u.Unseal(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	return &Sealing{Sealed: *s, Key: k}, nil
 }
 
 // errLocked says that a body is sealed under a key that was not given.
@@ -133,6 +167,7 @@ func (s *Sealing) encryption() encryption {
 const (
 	outerPrefix    = "kura outer\x00\x01"
 	checksumPrefix = "kura checksum\x00\x01"
+	tagPrefix      = "kura etag\x00\x01"
 )
 
 func about(prefix string, bucket, id uint64) []byte {

@@ -19,6 +19,15 @@ type strongbox struct {
 	asked int
 }
 
+func newTestKey() *Key {
+	raw := seal.NewKey()
+	k, err := NewKey(raw[:])
+	if err != nil {
+		panic(err)
+	}
+	return k
+}
+
 var errRefused = errors.New("refused")
 
 func (b *strongbox) sealing(e Encryption) *Sealing {
@@ -26,7 +35,7 @@ func (b *strongbox) sealing(e Encryption) *Sealing {
 		b.keys = map[string]*Key{}
 	}
 	name := fmt.Sprintf("wrapped %d", len(b.keys))
-	w := &Key{seal.NewWrapper(seal.NewKey())}
+	w := newTestKey()
 	b.keys[name] = w
 	return &Sealing{Key: w, Sealed: Sealed{Encryption: e, KeyARN: "arn:aws:kms:us-east-1:111122223333:key/k", Wrapped: []byte(name)}}
 }
@@ -155,6 +164,10 @@ func TestSealedMultipart(t *testing.T) {
 			}
 			in.Unsealer, in.Body = u, bytes.NewReader(data)
 			p, err := f.store.PutPart(t.Context(), f.grant, in)
+			again, againErr := f.store.PutPart(t.Context(), f.grant, &PartInput{Bucket: "videos", Key: "k", UploadID: id, Number: i + 1, Body: bytes.NewReader(data), Size: int64(len(data)), Unsealer: u})
+			if againErr != nil || err == nil && again.ETag != p.ETag {
+				t.Errorf("%v: a part sent again: %+v, %v", e, again, againErr)
+			}
 			if err != nil || p.Sealed == nil || p.Sealed.Encryption != e || p.ETag == md5Hex(data) {
 				t.Fatalf("%v: part %+v, %v", e, p, err)
 			}

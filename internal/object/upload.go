@@ -227,13 +227,10 @@ func (s *Store) PutPart(ctx context.Context, g authz.Grant, in *PartInput) (*Par
 	if err := up.checkPartAlgorithm(in.Expect.Algorithm); err != nil {
 		return nil, err
 	}
-	key, err := unseal(ctx, in.Unsealer, up.sealed)
-	if err != nil {
+	if input.seal, err = sealingOf(ctx, in.Unsealer, up.sealed); err != nil {
 		return nil, err
 	}
-	if up.sealed != nil {
-		input.seal = &Sealing{Sealed: *up.sealed, Key: &Key{key}}
-	}
+	input.part = true
 	if in.Source != nil {
 		src, err := s.openSource(ctx, g, in.Source, in.Check)
 		if err != nil {

@@ -97,10 +97,8 @@ func (s *Service) decodeCopy(c *api.Call, in *copyInput) error {
 		}
 	}
 	in.redirect = dest.Attributes.WebsiteRedirect != "" || dest.Attributes.StorageClass != ""
-	if err := s.readEncryption(c); err != nil {
-		return err
-	}
-	in.redirect = in.redirect || t.sse != nil
+	s.readEncryption(c)
+	in.redirect = in.redirect || t.sse != nil || t.badSSE != nil
 	if in.unsealer.customer, err = sse.ParseSource(h, c.Peer.Secure); err != nil {
 		return err
 	}

@@ -115,27 +115,30 @@ func (s *Service) beginEncryption(settings map[string][]byte) error {
 	return err
 }
 
-// readEncryption takes what a write asks for; it is checked before anybody is asked.
-func (s *Service) readEncryption(c *api.Call) (err error) {
+// readEncryption takes what a write asks for. What is wrong with it is told by seal, to whom the policies
+// let through: they may forbid what is not well-formed, too.
+func (s *Service) readEncryption(c *api.Call) {
 	t := at(c)
 	h := c.R.Header
 	if t.form != nil {
 		h = t.form.headers()
 	}
-	if t.sse, err = sse.Parse(h, c.Peer.Secure); err != nil || t.sse == nil || t.sse.KeyID == "" || s.keys == nil {
-		return err
+	if t.sse, t.badSSE = sse.Parse(h, c.Peer.Secure); t.badSSE != nil || t.sse == nil || t.sse.KeyID == "" || s.keys == nil {
+		return
 	}
 	// Policies name keys by their ARNs, whatever a request calls them.
 	if b, err := s.config.Objects.Bucket(t.bucket); err == nil {
 		t.sse.KeyARN = s.keys.ARN(&sse.Want{Bucket: b, KeyID: t.sse.KeyID, By: caller(c)})
 	}
-	return nil
 }
 
 // seal gives what a write of an object seals with, by its request or its bucket's default. Nil is
 // SSE-S3. It asks the permission of the KMS key.
 func (s *Service) seal(ctx context.Context, g authz.Grant, c *api.Call, key string) (*object.Sealing, error) {
 	t := at(c)
+	if t.badSSE != nil {
+		return nil, t.badSSE
+	}
 	b, asked := t.found, t.sse
 	a := accessOf(b)
 	if a.broken != nil {

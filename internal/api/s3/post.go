@@ -181,9 +181,7 @@ func (s *Service) decodePost(c *api.Call, in *object.PutInput) error {
 	}
 	in.Size, in.MaxSize = -1, min(f.most, object.MaxSingle)
 	in.Body = formBody{f.policy.Limit(f.file)}
-	if err := s.readEncryption(c); err != nil {
-		return err
-	}
+	s.readEncryption(c)
 	return refuseUploadHeaders(h)
 }
 

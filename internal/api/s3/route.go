@@ -37,8 +37,9 @@ type target struct {
 	// hoisted are headers that a presigned URL carries in its query. The signature covers them there;
 	// once it is verified they stand for the headers of their names.
 	hoisted query
-	// sse is what a write asks of encryption, nil when nothing.
-	sse *sse.Request
+	// sse is what a write asks of encryption, nil when nothing; badSSE is what is wrong with it.
+	sse    *sse.Request
+	badSSE error
 }
 
 func at(c *api.Call) *target { return c.Target.(*target) }
