@@ -26,6 +26,7 @@ import (
 	"github.com/kura-s3/kura/internal/feed"
 	"github.com/kura-s3/kura/internal/front"
 	"github.com/kura-s3/kura/internal/identity"
+	"github.com/kura-s3/kura/internal/job/exposure"
 	"github.com/kura-s3/kura/internal/job/notify"
 	"github.com/kura-s3/kura/internal/job/replication"
 	"github.com/kura-s3/kura/internal/job/trail"
@@ -141,7 +142,7 @@ func (s *server) open(ctx context.Context) error {
 	started := time.Now()
 	steps := []func(context.Context) error{
 		s.openEngines, s.openListeners, s.openStores, s.openServices, s.startReplication, s.startScrub, s.startKeyTimes, s.startSweep,
-		s.startInventory, s.startTrails, s.startPosture,
+		s.startInventory, s.startTrails, s.startPosture, s.startExposure,
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
@@ -153,7 +154,7 @@ func (s *server) open(ctx context.Context) error {
 }
 
 // consumers of the change feed.
-var consumers = []string{notify.Consumer, replication.Consumer, recorder.Consumer, analyzer.Consumer}
+var consumers = []string{notify.Consumer, exposure.Consumer, replication.Consumer, recorder.Consumer, analyzer.Consumer}
 
 // openStores opens what is durable on top of the engines: keys, identities, objects, the journal.
 func (s *server) openStores(ctx context.Context) error {

@@ -13,6 +13,7 @@ import (
 	"github.com/kura-s3/kura/internal/event/queue"
 	"github.com/kura-s3/kura/internal/fault"
 	"github.com/kura-s3/kura/internal/job/delivery"
+	"github.com/kura-s3/kura/internal/job/exposure"
 	"github.com/kura-s3/kura/internal/job/notify"
 	"github.com/kura-s3/kura/internal/keys"
 )
@@ -115,4 +116,21 @@ func deliveryCounter(registry prometheus.Registerer, q *queue.Queue) func(string
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "kura_dead_letters", Help: "Deliveries that were given up and are kept."},
 			func() float64 { return float64(q.DeadLetters()) }))
 	return func(kind string, o delivery.Outcome) { tries.WithLabelValues(kind, string(o)).Inc() }
+}
+
+// startExposure begins to raise the alarm over buckets that strangers get into.
+func (s *server) startExposure(context.Context) error {
+	s.background(exposure.New(exposure.Config{
+		Meta: s.engines.Meta, Feed: s.feed, Source: s.watched, Bus: s.bus, Name: s.nameOrAlias, Log: s.log,
+	}).Run)
+	return nil
+}
+
+// nameOrAlias is what people call an account: its alias, else its name.
+func (s *server) nameOrAlias(id string) string {
+	account, _ := s.identities.Account(id)
+	if account.Alias != "" {
+		return account.Alias
+	}
+	return account.Name
 }

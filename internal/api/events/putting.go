@@ -91,7 +91,7 @@ func (e edge) putEntry(ctx context.Context, g authz.Grant, account string, entry
 			return failed("InvalidArgument", "Parameter "+member.name+" is not valid. Reason: "+member.name+" is a required argument."), nil
 		}
 	}
-	if strings.HasPrefix(*entry.Source, "aws.") {
+	if strings.HasPrefix(*entry.Source, "aws.") || *entry.Source == "kura" {
 		return failed("NotAuthorizedForSourceException", "Not authorized for the source."), nil
 	}
 	detail, ok := objectOf(*entry.Detail)

@@ -1,0 +1,385 @@
+// Package exposure raises the alarm: when a change of a bucket, or of its account's Block Public Access,
+// lets strangers in, it publishes one event that says which bucket, by whose change and from where, who
+// can now do what, and the command that undoes it; and one more when nobody is left.
+//
+// It decides nothing itself: who gets in is package policy's answer, with a request as proof. What it told
+// is stored in the commit that moves its cursor and carries the event, so that nothing is told twice and
+// nothing is left out, whatever crashes.
+package exposure
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kura-s3/kura/internal/engine"
+	"github.com/kura-s3/kura/internal/event"
+	"github.com/kura-s3/kura/internal/feed"
+	"github.com/kura-s3/kura/internal/posture"
+	"github.com/kura-s3/kura/policy"
+)
+
+// Consumer is the name under which this package reads the feed.
+const Consumer = "exposure"
+
+// Source and DetailType of the events.
+const (
+	Source     = "kura"
+	DetailType = "Data Exposure"
+)
+
+// Config of a Watch.
+type Config struct {
+	// Meta keeps what was told, Feed has the changes. Required.
+	Meta engine.Meta
+	Feed *feed.Feed
+	// Source finds buckets and knows whom an account trusts. Required.
+	Source posture.Source
+	// Bus takes the events. Required.
+	Bus event.Bus
+	// Name is what people call an account, "" for nothing. Required.
+	Name func(account string) string
+	// Log is required.
+	Log *slog.Logger
+}
+
+// Watch reads the feed.
+type Watch struct{ config Config }
+
+// New makes a Watch.
+func New(c Config) *Watch { return &Watch{c} }
+
+const (
+	slice  = 100
+	hiccup = time.Second
+	format = 1
+	prefix = "ev/x/"
+)
+
+var errRecord = errors.New("exposure: a record does not decode")
+
+// told is what was told of a bucket: what strangers can do, and since when.
+type told struct {
+	Account string
+	Since   time.Time
+	Access  []string
+}
+
+// Run works until ctx ends.
+func (w *Watch) Run(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := w.step(ctx); err != nil && ctx.Err() == nil {
+			w.config.Log.Error("exposure", "err", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(hiccup):
+			}
+		}
+	}
+}
+
+// round is the work on some entries of the feed.
+type round struct {
+	w         *Watch
+	batch     engine.Batch
+	known     map[string]*told // by bucket; nil: nothing was told
+	committed []func()
+}
+
+func (w *Watch) step(ctx context.Context) error {
+	entries, err := w.config.Feed.Next(ctx, Consumer, slice)
+	if err != nil || len(entries) == 0 {
+		return err
+	}
+	r := &round{w: w, known: map[string]*told{}}
+	for i := range entries {
+		e := &entries[i]
+		switch e.Kind {
+		case feed.Bucket:
+			err = r.bucket(ctx, e)
+		case feed.Account:
+			err = r.account(ctx, e)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := w.config.Feed.Done(ctx, Consumer, entries[len(entries)-1].Seq, &r.batch); err != nil {
+		return err
+	}
+	for _, done := range r.committed {
+		done()
+	}
+	return nil
+}
+
+func (r *round) bucket(ctx context.Context, e *feed.Entry) error {
+	if e.Gone {
+		return r.judge(ctx, e, e.Resource, e.Account, nil)
+	}
+	b, err := posture.BucketFrom(e.After)
+	if err != nil {
+		return err
+	}
+	return r.judge(ctx, e, e.Resource, e.Account, b)
+}
+
+// account looks at all buckets of an account whose setting changed.
+func (r *round) account(ctx context.Context, e *feed.Entry) error {
+	names, err := r.w.config.Source.IDs(ctx, e.Account, posture.TypeBucket)
+	if err != nil {
+		return err
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		b, err := r.w.config.Source.Resource(ctx, e.Account, posture.TypeBucket, name)
+		if err != nil {
+			return err
+		}
+		if b == nil {
+			continue // gone since; its own entry follows
+		}
+		if err := r.judge(ctx, e, name, e.Account, b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// judge compares what strangers can do now with what was told, and tells the difference.
+func (r *round) judge(ctx context.Context, e *feed.Entry, bucket, account string, b *posture.Resource) error {
+	before, err := r.before(ctx, bucket)
+	if err != nil {
+		return err
+	}
+	openings, err := r.openings(account, b)
+	if err != nil {
+		r.w.config.Log.Warn("exposure: a bucket cannot be judged", "bucket", bucket, "err", err)
+		return nil // then S3 lets no stranger in either
+	}
+	now := describe(openings)
+	switch {
+	case before == nil && len(now) == 0:
+		return nil
+	case len(now) == 0:
+		return r.tell(ctx, e, bucket, account, "RESOLVED", openings, before.Access, nil)
+	case before != nil && !slices.ContainsFunc(now, func(s string) bool { return !slices.Contains(before.Access, s) }):
+		return nil // nothing that was not told
+	}
+	next := &told{Account: account, Since: e.Time, Access: now}
+	return r.tell(ctx, e, bucket, account, "EXPOSED", openings, now, next)
+}
+
+func (r *round) before(ctx context.Context, bucket string) (*told, error) {
+	if t, ok := r.known[bucket]; ok {
+		return t, nil
+	}
+	raw, _, err := r.w.config.Meta.Get(ctx, []byte(prefix+bucket), nil)
+	if err != nil || raw == nil {
+		return nil, err
+	}
+	t := &told{}
+	if raw[0] != format || json.Unmarshal(raw[1:], t) != nil {
+		return nil, fmt.Errorf("%w: %s", errRecord, bucket)
+	}
+	return t, nil
+}
+
+func (r *round) openings(account string, b *posture.Resource) ([]posture.Opening, error) {
+	if b == nil {
+		return nil, nil
+	}
+	source := r.w.config.Source
+	return posture.Openings(b, source.Block(account), func(unique, canonical []string) policy.Zone {
+		return source.Zone(account, true, unique, canonical)
+	})
+}
+
+const (
+	maxOpenings = 10
+	maxActions  = 6
+)
+
+// describe is what strangers can do, a line each.
+func describe(openings []posture.Opening) []string {
+	var lines []string
+	for _, o := range openings {
+		actions := o.Actions
+		more := ""
+		if n := len(actions) - maxActions; n > 0 {
+			actions, more = actions[:maxActions], fmt.Sprintf(" and %d more actions", n)
+		}
+		line := who(&o) + " can " + strings.Join(actions, ", ") + more
+		if len(o.Resources) > 0 {
+			line += " on " + strings.Join(o.Resources[:min(3, len(o.Resources))], ", ")
+		}
+		if o.ACL {
+			line += " (by ACL)"
+		}
+		if len(o.Conditions) > 0 {
+			line += " if " + strings.Join(o.Conditions[:min(3, len(o.Conditions))], " and ")
+		}
+		if !slices.Contains(lines, line) {
+			lines = append(lines, line)
+		}
+	}
+	slices.Sort(lines)
+	if n := len(lines) - maxOpenings; n > 0 {
+		lines = append(lines[:maxOpenings], fmt.Sprintf("and %d more", n))
+	}
+	return lines
+}
+
+func public(o *posture.Opening) bool {
+	return o.Principal == "*" || o.Principal == posture.AllUsers || o.Principal == posture.AuthenticatedUsers
+}
+
+func who(o *posture.Opening) string {
+	switch o.Principal {
+	case "*", posture.AllUsers:
+		return "Anybody"
+	case posture.AuthenticatedUsers:
+		return "Anybody with an AWS account"
+	}
+	return o.Principal
+}
+
+// detail is that of the event. Slack has the texts that a message needs, escaped as Slack wants it.
+type detail struct {
+	Status      string   `json:"status"`  // EXPOSED, RESOLVED
+	Verdict     string   `json:"verdict"` // public, shared, private
+	Bucket      string   `json:"bucketName"`
+	Account     string   `json:"accountId"`
+	AccountName string   `json:"accountName,omitempty"`
+	Access      []string `json:"access"`
+	Change      change   `json:"change"`
+	Undo        string   `json:"undo,omitempty"`
+	Slack       slack    `json:"slack"`
+}
+
+type change struct {
+	Operation string `json:"operation"`
+	Actor     string `json:"actor"`
+	AccessKey string `json:"accessKeyId,omitempty"`
+	SourceIP  string `json:"sourceIPAddress,omitempty"`
+	UserAgent string `json:"userAgent,omitempty"`
+	RequestID string `json:"requestID,omitempty"`
+	Time      string `json:"time"`
+}
+
+type slack struct {
+	Title  string `json:"title"`
+	Access string `json:"access"`
+	Change string `json:"change"`
+	Where  string `json:"where"`
+	Undo   string `json:"undo"`
+}
+
+func (r *round) tell(ctx context.Context, e *feed.Entry, bucket, account, status string, openings []posture.Opening, access []string, next *told) error {
+	d := r.detail(e, bucket, account, status, openings, access)
+	raw, err := json.Marshal(d)
+	if err != nil {
+		return err
+	}
+	done, err := r.w.config.Bus.Publish(ctx, &r.batch, event.Event{
+		Source: Source, DetailType: DetailType, Account: account, Time: e.Time, Resources: []string{"arn:aws:s3:::" + bucket}, Detail: raw,
+	})
+	if err != nil {
+		return err
+	}
+	r.committed = append(r.committed, done)
+	r.known[bucket] = next
+	if next == nil {
+		r.batch.Delete([]byte(prefix + bucket))
+		return nil
+	}
+	if raw, err = json.Marshal(next); err != nil {
+		return err
+	}
+	r.batch.Set([]byte(prefix+bucket), append([]byte{format}, raw...))
+	return nil
+}
+
+func (r *round) detail(e *feed.Entry, bucket, account, status string, openings []posture.Opening, access []string) *detail {
+	d := &detail{
+		Status: status, Verdict: "private", Bucket: bucket, Account: account, AccountName: r.w.config.Name(account), Access: access,
+		Change: change{
+			Operation: e.Operation, Actor: e.Actor.ARN, AccessKey: e.AccessKey, SourceIP: e.SourceIP, UserAgent: e.UserAgent,
+			RequestID: e.RequestID, Time: e.Time.UTC().Format("2006-01-02T15:04:05.000Z"),
+		},
+	}
+	if e.Actor.Type == policy.Anonymous {
+		d.Change.Actor = "anonymous"
+	}
+	if status == "EXPOSED" {
+		d.Verdict = "shared"
+		if slices.ContainsFunc(openings, func(o posture.Opening) bool { return public(&o) }) {
+			d.Verdict = "public"
+		}
+		d.Undo = undo(e, d, openings)
+	}
+	d.Slack = d.slack()
+	return d
+}
+
+const allOn = "BlockPublicAcls=true,IgnorePublicAcls=true,BlockPublicPolicy=true,RestrictPublicBuckets=true"
+
+// undo is a command that lets the strangers out again.
+func undo(e *feed.Entry, d *detail, openings []posture.Opening) string {
+	switch {
+	case d.Verdict == "public" && e.Kind == feed.Account:
+		return "aws s3control put-public-access-block --account-id " + d.Account + " --public-access-block-configuration " + allOn
+	case d.Verdict == "public":
+		return "aws s3api put-public-access-block --bucket " + d.Bucket + " --public-access-block-configuration " + allOn
+	case slices.ContainsFunc(openings, func(o posture.Opening) bool { return !o.ACL }):
+		return "aws s3api delete-bucket-policy --bucket " + d.Bucket
+	}
+	return "aws s3api put-bucket-acl --bucket " + d.Bucket + " --acl private"
+}
+
+var escaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
+
+// maxText bounds each text: a block of Slack holds 3,000 characters.
+const maxText = 2500
+
+func escaped(s string) string {
+	if len(s) > maxText {
+		s = strings.ToValidUTF8(s[:maxText], "") + "…"
+	}
+	return escaper.Replace(s)
+}
+
+func (d *detail) slack() slack {
+	name := d.Account
+	if d.AccountName != "" {
+		name = d.AccountName + " (" + d.Account + ")"
+	}
+	s := slack{
+		Access: escaped("• " + strings.Join(d.Access, "\n• ")),
+		Change: escaped(d.Change.Operation + " by " + d.Change.Actor + from(d.Change.SourceIP) + " at " + d.Change.Time),
+		Where:  escaped(name),
+		Undo:   escaped(d.Undo),
+	}
+	switch {
+	case d.Status == "RESOLVED":
+		s.Title, s.Undo = escaped("Resolved: bucket "+d.Bucket+" is private again"), "nothing left to undo"
+		s.Access = "No stranger any more. It was:\n" + s.Access
+	case d.Verdict == "public":
+		s.Title = escaped("Bucket " + d.Bucket + " is PUBLIC")
+	default:
+		s.Title = escaped("Bucket " + d.Bucket + " is open to strangers")
+	}
+	return s
+}
+
+func from(ip string) string {
+	if ip == "" {
+		return ""
+	}
+	return " from " + ip
+}
