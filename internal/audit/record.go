@@ -94,6 +94,7 @@ var eventNames = map[string]string{
 	"s3control:GetPublicAccessBlock":     "GetAccountPublicAccessBlock",
 	"s3control:DeletePublicAccessBlock":  "DeleteAccountPublicAccessBlock",
 	"s3:ListObjectsV2":                   "ListObjects",
+	"s3:GetWebsite":                      "GetObject",
 	"s3:PutBucketLifecycleConfiguration": "PutBucketLifecycle", "s3:GetBucketLifecycleConfiguration": "GetBucketLifecycle",
 	"s3:PutBucketNotificationConfiguration": "PutBucketNotification", "s3:GetBucketNotificationConfiguration": "GetBucketNotification",
 	"s3:PutObjectLockConfiguration": "PutBucketObjectLockConfiguration", "s3:GetObjectLockConfiguration": "GetBucketObjectLockConfiguration",

@@ -47,7 +47,7 @@ func nameOf(ev *audit.Event) string {
 	if name, ok := operations[ev.Operation]; ok {
 		return name
 	}
-	if ev.AuthType == "website" {
+	if ev.Operation == "GetWebsite" {
 		return "WEBSITE." + ev.Method + ".OBJECT"
 	}
 	return "REST." + strings.ToUpper(token(ev.Method)) + "." + strings.ToUpper(token(ev.Operation))
