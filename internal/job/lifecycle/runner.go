@@ -31,7 +31,7 @@ type Options struct {
 	Count func(what string, n int)
 	// Log says what a walk did. Default slog.Default.
 	Log *slog.Logger
-	// Busy is the share of the time that a walk may work, from 0 to 1. Default a half.
+	// Busy is the share of the time that a walk may work, from 0 to 1. Default a quarter.
 	Busy float64
 }
 
@@ -59,7 +59,7 @@ func New(o Options) *Runner {
 		o.Log = slog.Default()
 	}
 	if o.Busy <= 0 || o.Busy > 1 {
-		o.Busy = .5
+		o.Busy = .25
 	}
 	return &Runner{options: o, done: map[uint64]progress{}}
 }
@@ -175,7 +175,7 @@ func (w *walk) tell(err error) {
 		"took", w.r.options.Now().Sub(w.began).Round(time.Millisecond), "finished", err == nil)
 }
 
-// pause leaves the machine to others after a slice that took so long.
+// pause leaves the machine to others after work that took so long.
 func (r *Runner) pause(ctx context.Context, took time.Duration) error {
 	rest := time.Duration(float64(took) * (1 - r.options.Busy) / r.options.Busy)
 	t := time.NewTimer(min(rest, time.Second))

@@ -10,10 +10,10 @@ import (
 )
 
 // sliceSize is how many versions or uploads are looked at in one go, and batchSize how many go in one
-// commit: it holds their keys' locks.
+// commit: it holds their keys' locks, so others on those wait for it.
 const (
 	sliceSize = 1000
-	batchSize = 100
+	batchSize = 32
 )
 
 // counts is what a walk did.
@@ -68,6 +68,7 @@ func (w *walk) versions(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		looked := time.Since(began)
 		for i := range page.Versions {
 			if err := w.version(ctx, &page.Versions[i]); err != nil {
 				return err
@@ -84,7 +85,7 @@ func (w *walk) versions(ctx context.Context) error {
 			return err
 		}
 		in.KeyMarker, in.VersionIDMarker = page.NextKeyMarker, page.NextVersionIDMarker
-		if err := w.r.pause(ctx, time.Since(began)); err != nil {
+		if err := w.r.pause(ctx, looked); err != nil {
 			return err
 		}
 	}
@@ -138,8 +139,12 @@ func (w *walk) do(ctx context.Context, v *object.Info, verdict verdict) error {
 	case remove:
 		w.delete("removed", &object.DeleteInput{Bucket: w.bucket.Name, Key: v.Key, VersionID: v.VersionID, Still: v})
 	case transition:
+		began := time.Now()
 		err := w.r.options.Objects.SetStorageClass(ctx, w.grant, v, verdict.class)
-		return w.outcome("transitioned", err)
+		if err := w.outcome("transitioned", err); err != nil {
+			return err
+		}
+		return w.r.pause(ctx, time.Since(began))
 	}
 	if len(w.deletes) >= batchSize {
 		return w.flush(ctx)
@@ -161,10 +166,14 @@ func (w *walk) flush(ctx context.Context) error {
 		for i := range grants {
 			grants[i] = w.grant
 		}
+		began := time.Now()
 		for i, out := range w.r.options.Objects.DeleteMany(ctx, grants, deletes[:n]) {
 			if err := w.outcome(names[i], out.Err); err != nil {
 				return err
 			}
+		}
+		if err := w.r.pause(ctx, time.Since(began)); err != nil {
+			return err
 		}
 		deletes, names = deletes[n:], names[n:]
 	}
