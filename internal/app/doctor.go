@@ -13,6 +13,7 @@ import (
 	"github.com/kura-s3/kura/internal/config"
 	"github.com/kura-s3/kura/internal/engine"
 	"github.com/kura-s3/kura/internal/identity"
+	"github.com/kura-s3/kura/internal/job/lifecycle"
 	"github.com/kura-s3/kura/internal/keys"
 	"github.com/kura-s3/kura/internal/object"
 )
@@ -98,6 +99,11 @@ func (s *server) examine(ctx context.Context) (*finding, error) {
 	sum, err := objects.Check(ctx, func(p object.Problem) { f.add(p.Where, p.What) })
 	if err != nil {
 		return nil, err
+	}
+	for _, b := range objects.Configured(lifecycle.Setting) {
+		if _, err := lifecycle.Decode(b.Settings[lifecycle.Setting]); err != nil {
+			f.add(b.Name, "its lifecycle rules cannot be read: nothing expires in it")
+		}
 	}
 	f.Buckets, f.Objects, f.Versions, f.Markers = sum.Buckets, sum.Objects, sum.Versions, sum.Markers
 	f.Uploads, f.Bytes, f.Locked = sum.Uploads, sum.Bytes, sum.Locked

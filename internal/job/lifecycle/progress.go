@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -54,6 +55,29 @@ func (r *Runner) save(ctx context.Context, bucket uint64, p *progress) error {
 	var b engine.Batch
 	b.Set(progressKey(bucket), raw)
 	return r.options.Meta.Commit(ctx, &b)
+}
+
+// sweep drops the walks of buckets that lost their rules, or went, while nobody looked.
+func (r *Runner) sweep(ctx context.Context) error {
+	keep := map[string]bool{}
+	for _, b := range r.options.Objects.Configured(Setting) {
+		keep[string(progressKey(b.ID))] = true
+	}
+	it, err := r.options.Meta.Scan(ctx, []byte(progressPrefix), engine.PrefixEnd([]byte(progressPrefix)))
+	if err != nil {
+		return err
+	}
+	defer it.Close()
+	var batch engine.Batch
+	for it.Next() {
+		if key := it.Key(); !keep[string(key)] {
+			batch.Delete(bytes.Clone(key))
+		}
+	}
+	if err := it.Err(); err != nil || len(batch.Writes) == 0 {
+		return err
+	}
+	return r.options.Meta.Commit(ctx, &batch)
 }
 
 // forget drops the walks of buckets that have no rules any more.

@@ -69,6 +69,9 @@ func New(o Options) *Runner {
 func (r *Runner) Run(ctx context.Context) {
 	tick := time.NewTicker(max(min(r.options.Day/20, time.Minute), 10*time.Millisecond))
 	defer tick.Stop()
+	if err := r.sweep(ctx); err != nil && ctx.Err() == nil {
+		r.options.Log.Error("lifecycle: forgetting buckets without rules", "err", err)
+	}
 	for {
 		r.Once(ctx)
 		select {

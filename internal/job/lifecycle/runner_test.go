@@ -339,3 +339,22 @@ func TestBucketGoesMeanwhile(t *testing.T) {
 		t.Errorf("the walk of a deleted bucket is kept: %d, %v", version, err)
 	}
 }
+
+func TestSweep(t *testing.T) {
+	f := newFixture(t)
+	f.bucket("bucket", object.Unversioned, Rule{Filter: &Filter{}, Expiration: &Expiration{Days: 1}})
+	f.bucket("another", object.Unversioned, Rule{Filter: &Filter{}, Expiration: &Expiration{Days: 1}})
+	f.days(1)
+	if err := f.objects.DeleteBucket(t.Context(), f.grant, "bucket"); err != nil {
+		t.Fatal(err)
+	}
+	f.restart()
+	if err := f.runner.sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for id, want := range map[uint64]bool{1: false, 2: true} {
+		if _, version, err := f.meta.Get(t.Context(), progressKey(id), nil); err != nil || (version != 0) != want {
+			t.Errorf("bucket %d: %d, %v", id, version, err)
+		}
+	}
+}
