@@ -25,6 +25,13 @@ type Keys interface {
 	Lookup(key string) (policy.Values, bool)
 }
 
+// Explainer is Keys that can say, to callers who learn the reason of a denial, what it was about the
+// request that a condition asked for. It is asked after an explicit deny.
+type Explainer interface {
+	// Explain is a sentence that begins with a blank, or "".
+	Explain() string
+}
+
 // Resource is what a Demand is about, with what decides about it on the resource's side. The
 // service resolves it from memory before the decision; resolving decides nothing.
 type Resource struct {

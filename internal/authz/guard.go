@@ -135,6 +135,9 @@ func (s *sheet) decideOne(d *Demand) error {
 	record := audit.Decision{Action: d.Action, Resource: d.Resource.ARN, Account: d.Resource.Account, Allowed: allowed}
 	if !allowed {
 		record.Reason = decision.Message(&req)
+		if x, ok := d.Keys.(Explainer); ok && decision.Effect == policy.ExplicitDeny && record.Reason != policy.AccessDenied {
+			record.Reason += x.Explain()
+		}
 		s.explain(d, &req, &inputs)
 	}
 	s.inquiry.Event.Decisions = append(s.inquiry.Event.Decisions, record)

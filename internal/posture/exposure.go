@@ -145,7 +145,7 @@ func (b *Bucket) aclStatements(g Grant) []statement {
 		s.Principal = "*"
 	case g.URI == AuthenticatedUsers:
 		s.Principal = "*"
-		s.Condition = map[string]map[string]string{"Null": {"aws:PrincipalAccount": "false"}}
+		s.Condition = map[string]map[string]string{"StringNotEquals": {"aws:PrincipalType": "Anonymous"}}
 	case g.ID != "":
 		s.Principal = map[string]string{"CanonicalUser": g.ID}
 	default:

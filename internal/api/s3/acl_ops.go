@@ -25,7 +25,7 @@ func (s *Service) aclOps() []*api.Op {
 		}),
 		api.Declare(api.Decl[s3wire.PutBucketAclInput, empty]{
 			Wire: &s3wire.PutBucketAcl, Class: audit.Management, Access: api.Permissions, Unsigned: true,
-			Demands: onBucket[s3wire.PutBucketAclInput](s, "s3:PutBucketAcl"), Do: s.putBucketACL,
+			Demands: exposing(s, "s3:PutBucketAcl", settingACL, s.exposingACL), Do: s.putBucketACL,
 		}),
 		api.Declare(api.Decl[s3wire.GetObjectAclInput, s3wire.GetObjectAclOutput]{
 			Wire: &s3wire.GetObjectAcl, Class: audit.Data, Access: api.Read, Unsigned: true,
@@ -106,7 +106,7 @@ func (s *Service) putBucketACL(ctx context.Context, g authz.Grant, c *api.Call, 
 			return err
 		}
 		b.Settings[settingACL] = raw
-		return nil
+		return s.stillJudged(c, b)
 	})
 	return &empty{}, err
 }

@@ -97,7 +97,10 @@ func (s *Service) ownershipOps() []*api.Op {
 		api.Declare(api.Decl[s3wire.PutBucketOwnershipControlsInput, empty]{
 			Wire: &s3wire.PutBucketOwnershipControls, Class: audit.Management, Access: api.Permissions, Unsigned: true,
 			Demands: func(c *api.Call, in *s3wire.PutBucketOwnershipControlsInput) ([]authz.Demand, error) {
-				return s.needBucketWith(c, "s3:PutBucketOwnershipControls", ownershipKeys{wantedOwnership(in.OwnershipControls)})
+				wanted := wantedOwnership(in.OwnershipControls)
+				return s.needExposing(c, "s3:PutBucketOwnershipControls", ownershipKeys{wanted}, func(b object.Bucket) *object.Bucket {
+					return with(b, settingOwnership, []byte(wanted))
+				})
 			},
 			Do: func(ctx context.Context, g authz.Grant, c *api.Call, in *s3wire.PutBucketOwnershipControlsInput) (*empty, error) {
 				o := wantedOwnership(in.OwnershipControls)
@@ -109,7 +112,9 @@ func (s *Service) ownershipOps() []*api.Op {
 		}),
 		api.Declare(api.Decl[s3wire.DeleteBucketOwnershipControlsInput, empty]{
 			Wire: &s3wire.DeleteBucketOwnershipControls, Class: audit.Management, Access: api.Permissions, Unsigned: true,
-			Demands: onBucket[s3wire.DeleteBucketOwnershipControlsInput](s, "s3:PutBucketOwnershipControls"),
+			Demands: exposing(s, "s3:PutBucketOwnershipControls", settingOwnership, func(*api.Call, *object.Bucket, *s3wire.DeleteBucketOwnershipControlsInput) ([]byte, error) {
+				return []byte(ownershipDeleted), nil
+			}),
 			Do: func(ctx context.Context, g authz.Grant, c *api.Call, _ *s3wire.DeleteBucketOwnershipControlsInput) (*empty, error) {
 				return s.setOwnership(ctx, g, c, ownershipDeleted)
 			},
@@ -149,7 +154,7 @@ func (s *Service) setOwnership(ctx context.Context, g authz.Grant, c *api.Call, 
 			}
 		}
 		b.Settings[settingOwnership] = []byte(o)
-		return nil
+		return s.stillJudged(c, b)
 	})
 	return &empty{}, err
 }

@@ -24,18 +24,20 @@ func (s *Service) policyOps() []*api.Op {
 		api.Declare(api.Decl[s3wire.PutBucketPolicyInput, empty]{
 			Wire: &s3wire.PutBucketPolicy, Class: audit.Management, Access: api.Permissions, Unsigned: true,
 			Decode:  decodePolicy,
-			Demands: onBucket[s3wire.PutBucketPolicyInput](s, "s3:PutBucketPolicy"), Do: s.putPolicy,
+			Demands: exposing(s, "s3:PutBucketPolicy", settingPolicy, s.exposingPolicy), Do: s.putPolicy,
 		}),
 		api.Declare(api.Decl[s3wire.DeleteBucketPolicyInput, empty]{
 			Wire: &s3wire.DeleteBucketPolicy, Class: audit.Management, Access: api.Permissions, Unsigned: true,
-			Demands: onBucket[s3wire.DeleteBucketPolicyInput](s, "s3:DeleteBucketPolicy"),
+			Demands: exposing(s, "s3:DeleteBucketPolicy", settingPolicy, func(*api.Call, *object.Bucket, *s3wire.DeleteBucketPolicyInput) ([]byte, error) {
+				return nil, nil
+			}),
 			Do: func(ctx context.Context, g authz.Grant, c *api.Call, _ *s3wire.DeleteBucketPolicyInput) (*empty, error) {
 				if err := ownersOnly(c); err != nil {
 					return nil, err
 				}
 				_, err := s.config.Objects.UpdateBucket(ctx, g, "s3:DeleteBucketPolicy", at(c).bucket, func(b *object.Bucket) error {
 					delete(b.Settings, settingPolicy)
-					return nil
+					return s.stillJudged(c, b)
 				})
 				return &empty{}, err
 			},
@@ -116,7 +118,7 @@ func (s *Service) putPolicy(ctx context.Context, g authz.Grant, c *api.Call, in 
 			return blocked(caller(c), b, "s3:PutBucketPolicy", b.ARN(), "policies", "BlockPublicPolicy")
 		}
 		b.Settings[settingPolicy] = []byte(doc.Source())
-		return nil
+		return s.stillJudged(c, b)
 	})
 	return &empty{}, err
 }

@@ -63,21 +63,20 @@ func (s *Service) publicAccessOps() []*api.Op {
 		}),
 		api.Declare(api.Decl[s3wire.PutPublicAccessBlockInput, empty]{
 			Wire: &s3wire.PutPublicAccessBlock, Class: audit.Management, Access: api.Permissions, Unsigned: true,
-			Demands: onBucket[s3wire.PutPublicAccessBlockInput](s, "s3:PutBucketPublicAccessBlock"),
+			Demands: exposing(s, "s3:PutBucketPublicAccessBlock", settingBlock, exposingBlock),
 			Do: func(ctx context.Context, g authz.Grant, c *api.Call, in *s3wire.PutPublicAccessBlockInput) (*empty, error) {
 				conf := in.PublicAccessBlockConfiguration
 				if conf == nil {
 					return nil, fault.New(malformedXML, "")
 				}
-				return s.setBlock(ctx, g, c, publicBlock{PublicAccessBlock: policy.PublicAccessBlock{
-					BlockPublicACLs: isTrue(conf.BlockPublicAcls), IgnorePublicACLs: isTrue(conf.IgnorePublicAcls),
-					BlockPublicPolicy: isTrue(conf.BlockPublicPolicy), RestrictPublicBuckets: isTrue(conf.RestrictPublicBuckets),
-				}})
+				return s.setBlock(ctx, g, c, wantedBlock(conf))
 			},
 		}),
 		api.Declare(api.Decl[s3wire.DeletePublicAccessBlockInput, empty]{
 			Wire: &s3wire.DeletePublicAccessBlock, Class: audit.Management, Access: api.Permissions, Unsigned: true,
-			Demands: onBucket[s3wire.DeletePublicAccessBlockInput](s, "s3:PutBucketPublicAccessBlock"),
+			Demands: exposing(s, "s3:PutBucketPublicAccessBlock", settingBlock, func(*api.Call, *object.Bucket, *s3wire.DeletePublicAccessBlockInput) ([]byte, error) {
+				return json.Marshal(publicBlock{Deleted: true})
+			}),
 			Do: func(ctx context.Context, g authz.Grant, c *api.Call, _ *s3wire.DeletePublicAccessBlockInput) (*empty, error) {
 				return s.setBlock(ctx, g, c, publicBlock{Deleted: true})
 			},
@@ -94,7 +93,7 @@ func (s *Service) setBlock(ctx context.Context, g authz.Grant, c *api.Call, bloc
 	}
 	_, err = s.config.Objects.UpdateBucket(ctx, g, "s3:PutBucketPublicAccessBlock", at(c).bucket, func(b *object.Bucket) error {
 		b.Settings[settingBlock] = raw
-		return nil
+		return s.stillJudged(c, b)
 	})
 	return &empty{}, err
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/exposure"
 	"github.com/kura-s3/kura/internal/api/s3/sse"
 	"github.com/kura-s3/kura/internal/api/wire"
 	"github.com/kura-s3/kura/internal/authn"
@@ -55,6 +56,9 @@ type Config struct {
 	Guard *authz.Guard
 	// LifecycleDay is how long a day of lifecycle rules is. Default a day.
 	LifecycleDay time.Duration
+	// Exposes tells what strangers could do after a change of a bucket that they cannot do before, for the
+	// condition keys of the exposure guard. Nil: nothing.
+	Exposes func(before, after *object.Bucket) (exposure.Exposed, error)
 	// Counter is told of the requests that metrics configurations select. Optional.
 	Counter Counter
 	// Notices is where event notifications go to. Default: nowhere, and destinations are refused.

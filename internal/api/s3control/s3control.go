@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/exposure"
 	"github.com/kura-s3/kura/internal/api/s3"
 	"github.com/kura-s3/kura/internal/api/wire"
 	"github.com/kura-s3/kura/internal/api/wire/s3controlwire"
@@ -49,6 +50,9 @@ type Config struct {
 	// Authn finds out who signed. Required.
 	Authn *authn.Authenticator
 	// BucketSide resolves the bucket's side of a demand. Required.
+	// Exposes tells what strangers could do after a change of an account's block that they cannot do before,
+	// for the condition keys of the exposure guard. Nil: nothing.
+	Exposes    func(account string, after policy.PublicAccessBlock) (exposure.Exposed, error)
 	BucketSide func(p *policy.Principal, b *object.Bucket, action string) authz.Resource
 	Log        *slog.Logger
 }
@@ -201,11 +205,16 @@ func (s *Service) blockOps() []*api.Op {
 		}),
 		api.Declare(api.Decl[s3controlwire.PutPublicAccessBlockInput, s3controlwire.PutPublicAccessBlockOutput]{
 			Wire: &s3controlwire.PutPublicAccessBlock, Class: audit.Management, Access: api.Permissions, Unsigned: true,
-			Demands: onAccount[s3controlwire.PutPublicAccessBlockInput]("s3:PutAccountPublicAccessBlock"), Do: s.putBlock,
+			Demands: func(c *api.Call, in *s3controlwire.PutPublicAccessBlockInput) ([]authz.Demand, error) {
+				return s.needBlock(c, wantedBlock(in.PublicAccessBlockConfiguration)), nil
+			},
+			Do: s.putBlock,
 		}),
 		api.Declare(api.Decl[s3controlwire.DeletePublicAccessBlockInput, deleted]{
 			Wire: &s3controlwire.DeletePublicAccessBlock, Class: audit.Management, Access: api.Permissions, Unsigned: true,
-			Demands: onAccount[s3controlwire.DeletePublicAccessBlockInput]("s3:PutAccountPublicAccessBlock"),
+			Demands: func(c *api.Call, _ *s3controlwire.DeletePublicAccessBlockInput) ([]authz.Demand, error) {
+				return s.needBlock(c, policy.PublicAccessBlock{}), nil
+			},
 			Do: func(ctx context.Context, g authz.Grant, c *api.Call, _ *s3controlwire.DeletePublicAccessBlockInput) (*deleted, error) {
 				_, err := s.config.Objects.UpdateAccount(ctx, g, "s3:PutAccountPublicAccessBlock", at(c).account, func(a *object.Account) error {
 					delete(a.Settings, object.SettingPublicAccessBlock)
@@ -238,16 +247,36 @@ func (s *Service) getBlock(_ context.Context, _ authz.Grant, c *api.Call, _ *s3c
 	}}, nil
 }
 
+// needBlock is the demand of a change of the account's block, with the condition keys of the exposure guard.
+func (s *Service) needBlock(c *api.Call, after policy.PublicAccessBlock) []authz.Demand {
+	account := at(c).account
+	keys := exposure.Of(nil, func() (exposure.Exposed, error) {
+		if s.config.Exposes == nil {
+			return exposure.Exposed{}, nil
+		}
+		return s.config.Exposes(account, after)
+	})
+	return c.Need("s3:PutAccountPublicAccessBlock", authz.Resource{ARN: "*", Account: account}, keys)
+}
+
+// wantedBlock is what a request asks for; what it does not name is off.
+func wantedBlock(conf *s3controlwire.PublicAccessBlockConfiguration) policy.PublicAccessBlock {
+	if conf == nil {
+		return policy.PublicAccessBlock{}
+	}
+	is := func(b *bool) bool { return b != nil && *b }
+	return policy.PublicAccessBlock{
+		BlockPublicACLs: is(conf.BlockPublicAcls), IgnorePublicACLs: is(conf.IgnorePublicAcls),
+		BlockPublicPolicy: is(conf.BlockPublicPolicy), RestrictPublicBuckets: is(conf.RestrictPublicBuckets),
+	}
+}
+
 func (s *Service) putBlock(ctx context.Context, g authz.Grant, c *api.Call, in *s3controlwire.PutPublicAccessBlockInput) (*s3controlwire.PutPublicAccessBlockOutput, error) {
 	conf := in.PublicAccessBlockConfiguration
 	if conf == nil || conf.BlockPublicAcls == nil && conf.IgnorePublicAcls == nil && conf.BlockPublicPolicy == nil && conf.RestrictPublicBuckets == nil {
 		return nil, fault.New(invalidRequest, "Must specify at least one configuration.")
 	}
-	is := func(b *bool) bool { return b != nil && *b }
-	raw, err := json.Marshal(policy.PublicAccessBlock{
-		BlockPublicACLs: is(conf.BlockPublicAcls), IgnorePublicACLs: is(conf.IgnorePublicAcls),
-		BlockPublicPolicy: is(conf.BlockPublicPolicy), RestrictPublicBuckets: is(conf.RestrictPublicBuckets),
-	})
+	raw, err := json.Marshal(wantedBlock(conf))
 	if err != nil {
 		return nil, err
 	}

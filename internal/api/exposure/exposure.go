@@ -1,0 +1,79 @@
+// Package exposure has the condition keys of the exposure guard, about what a change of permissions would
+// do. kura:ExposesData is "true" when somebody outside the owner's account could then do what nobody
+// outside can do now; kura:ExposedTo names who, "*" for anybody.
+//
+// A Deny on them, in a control policy of the organization or in an identity policy, refuses the change
+// before it happens; whoever the Deny spares confirms the change by making it. There is no other switch:
+// the policy engine decides, as about everything. What the change would do is worked out only when a policy
+// asks; what cannot be worked out counts as exposing.
+package exposure
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/kura-s3/kura/internal/authz"
+	"github.com/kura-s3/kura/policy"
+)
+
+// Exposed is what a change would let strangers do.
+type Exposed struct {
+	// To are the principals, "*" for anybody; empty: nothing new.
+	To []string
+	// Witness tells one request that would be let in.
+	Witness string
+}
+
+// Keys are the condition keys of one change. They implement authz.Keys and authz.Explainer.
+type Keys struct {
+	inner authz.Keys
+	judge func() (Exposed, error)
+
+	asked bool
+	found Exposed
+}
+
+// Of makes the keys of a change, beside those of inner, which may be nil.
+func Of(inner authz.Keys, judge func() (Exposed, error)) *Keys {
+	return &Keys{inner: inner, judge: judge}
+}
+
+// Lookup implements authz.Keys.
+func (k *Keys) Lookup(key string) (policy.Values, bool) {
+	switch key {
+	case "kura:exposesdata":
+		return policy.Values{One: strconv.FormatBool(len(k.ask().To) > 0)}, true
+	case "kura:exposedto":
+		to := k.ask().To
+		return policy.Values{Many: to, Multi: true}, len(to) > 0
+	}
+	if k.inner == nil {
+		return policy.Values{}, false
+	}
+	return k.inner.Lookup(key)
+}
+
+func (k *Keys) ask() Exposed {
+	if k.asked {
+		return k.found
+	}
+	k.asked = true
+	found, err := k.judge()
+	if err != nil {
+		found = Exposed{To: []string{"*"}, Witness: "what the change would do cannot be worked out"}
+	}
+	k.found = found
+	return found
+}
+
+// Explain implements authz.Explainer.
+func (k *Keys) Explain() string {
+	if len(k.found.To) == 0 {
+		return ""
+	}
+	text := " The change would expose data to " + strings.Join(k.found.To, ", ")
+	if k.found.Witness != "" {
+		text += ": " + k.found.Witness
+	}
+	return text + "."
+}

@@ -1,0 +1,77 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+
+	"github.com/kura-s3/kura/internal/api/exposure"
+	"github.com/kura-s3/kura/internal/object"
+	"github.com/kura-s3/kura/internal/posture"
+	"github.com/kura-s3/kura/policy"
+)
+
+// The exposure guard asks here what a change would do. Strangers are all outside the owner's account.
+
+func (s *server) trust(account string) posture.Trust {
+	return func(uniqueIDs, canonicalIDs []string) policy.Zone {
+		return s.watched.Zone(account, false, uniqueIDs, canonicalIDs)
+	}
+}
+
+// exposesBucket tells what a change of a bucket exposes.
+func (s *server) exposesBucket(before, after *object.Bucket) (exposure.Exposed, error) {
+	block := s.watched.Block(before.Owner.Account)
+	return s.gains(before, after, block, block)
+}
+
+func (s *server) gains(before, after *object.Bucket, was, is posture.Block) (exposure.Exposed, error) {
+	var sides [2]*posture.Resource
+	for i, b := range []*object.Bucket{before, after} {
+		raw, err := json.Marshal(b)
+		if err != nil {
+			return exposure.Exposed{}, err
+		}
+		if sides[i], err = posture.BucketFrom(raw); err != nil {
+			return exposure.Exposed{}, err
+		}
+	}
+	gained, err := posture.Gains(sides[0], sides[1], was, is, s.trust(before.Owner.Account))
+	return exposedBy(gained), err
+}
+
+func exposedBy(gained []posture.Opening) exposure.Exposed {
+	var e exposure.Exposed
+	for _, o := range gained {
+		e.To = append(e.To, o.Principal)
+		if e.Witness == "" && o.Witness != nil {
+			e.Witness = o.Witness.String()
+		}
+	}
+	slices.Sort(e.To)
+	e.To = slices.Compact(e.To)
+	return e
+}
+
+// exposesAccount tells what a change of an account's Block Public Access exposes, of the first bucket that
+// it exposes.
+func (s *server) exposesAccount(account string, after policy.PublicAccessBlock) (exposure.Exposed, error) {
+	was, is := s.watched.Block(account), posture.Block{PublicAccessBlock: after, Set: true}
+	if was.Or(after) == after {
+		return exposure.Exposed{}, nil // nothing is taken off
+	}
+	names, err := s.watched.IDs(context.Background(), account, posture.TypeBucket)
+	if err != nil {
+		return exposure.Exposed{}, err
+	}
+	for _, name := range names {
+		b, err := s.objects.Bucket(name)
+		if err != nil {
+			continue // gone meanwhile
+		}
+		if e, err := s.gains(b, b, was, is); err != nil || len(e.To) > 0 {
+			return e, err
+		}
+	}
+	return exposure.Exposed{}, nil
+}
