@@ -133,4 +133,3 @@ func reached(o *posture.Opening) string {
 	}
 	return otherAccount
 }
-

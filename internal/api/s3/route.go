@@ -40,8 +40,6 @@ type target struct {
 	// sse is what a write asks of encryption, nil when nothing; badSSE is what is wrong with it.
 	sse    *sse.Request
 	badSSE error
-	// sse is what a write asks of encryption, nil when nothing.
-	sse *sse.Request
 	// judged are the revisions of bucket and account under which a change was judged by the exposure
 	// guard; zero when no policy asked.
 	judged, judgedAccount uint64
