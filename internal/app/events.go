@@ -97,11 +97,13 @@ func (s *server) startEvents(ctx context.Context, registry prometheus.Registerer
 func (s *server) carriers(targets *notify.Targets) map[string]delivery.Carrier {
 	authority := eventAuthority{guard: s.guard, identities: s.identities, region: s.config.Region}
 	client := delivery.NewClient(outbound(s.config))
+	queues := &queueCarrier{queues: s.queues, authority: authority, do: s.onBehalf}
+	targets.Queues = queues
 	return map[string]delivery.Carrier{
 		event.KindDestination: &delivery.Destinations{Events: s.events, Authority: authority, Client: client, Endpoint: s.mayCall},
 		notify.Kind:           targets,
 		event.KindBus:         &delivery.Buses{Events: s.events, Authority: authority},
-		kindQueue:             &queueCarrier{authority: authority, do: s.onBehalf},
+		kindQueue:             queues,
 	}
 }
 

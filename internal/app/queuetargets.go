@@ -41,8 +41,32 @@ var senders = map[string]string{"events": eventsPrincipal, "s3": "s3.amazonaws.c
 // queueCarrier carries to queues, by requests on behalf of the service that sends, so that the queue's policy
 // decides.
 type queueCarrier struct {
+	queues    *sqs.Store
 	authority eventAuthority
 	do        func(context.Context, *authz.Subject, *http.Request) (*http.Response, error)
+}
+
+// Has implements notify.Queues.
+func (q *queueCarrier) Has(arn string) bool {
+	_, err := q.queues.ByARN(arn)
+	return err == nil
+}
+
+// MaySend implements notify.Queues: what S3 asks when a notification is configured.
+func (q *queueCarrier) MaySend(ctx context.Context, account, bucketARN, arn string) error {
+	to, err := q.queues.ByARN(arn)
+	if err != nil {
+		return err
+	}
+	d := &queue.Delivery{Account: account, Cause: bucketARN, Target: arn}
+	as, err := q.sender(ctx, d)
+	if err != nil {
+		return err
+	}
+	_, err = q.authority.guard.Decide(ctx, &authz.Inquiry{
+		Subject: as, Keys: q.authority.keys(d), Event: q.authority.record(d, "sqs:SendMessage", as.Principal),
+	}, q.queues.Demand(to, "sqs:SendMessage"))
+	return err
 }
 
 // maxAnswer bounds what is read of a queue's answer.

@@ -307,6 +307,7 @@ type Result struct {
 // carrier waits until Again by itself.
 func (q *Queue) Done(ctx context.Context, results ...Result) error {
 	var b engine.Batch
+	var letters []*Delivery
 	gone, dead := 0, 0
 	for _, r := range results {
 		d := r.Delivery
@@ -327,6 +328,9 @@ func (q *Queue) Done(ctx context.Context, results ...Result) error {
 			b.Set(binary.BigEndian.AppendUint64([]byte(deadPrefix), q.next()), raw)
 			gone++
 			dead++
+			if letter := q.letter(d); letter != nil {
+				letters = append(letters, letter)
+			}
 		case lane.Ordered():
 			b.Set(d.key, raw)
 		default:
@@ -334,12 +338,36 @@ func (q *Queue) Done(ctx context.Context, results ...Result) error {
 			b.Set(itemKey(lane, r.Again, q.next()), raw)
 		}
 	}
+	added, err := q.Add(&b, letters...)
+	if err != nil {
+		return err
+	}
 	if err := q.meta.Commit(ctx, &b); err != nil {
 		return err
 	}
+	added()
 	q.waiting.Add(-int64(gone))
 	q.dead.Add(int64(dead))
 	return q.trimDead(ctx)
+}
+
+// Letters of the dead are tried for a day.
+const (
+	letterLife    = 24 * time.Hour
+	letterRetries = 185
+	letterKind    = "sqs"
+)
+
+// letter is what goes to the dead-letter queue when d is given up; nil when d has none.
+func (q *Queue) letter(d *Delivery) *Delivery {
+	if d.DeadLetter == "" {
+		return nil
+	}
+	now := q.now().UTC()
+	return &Delivery{
+		Target: d.DeadLetter, Kind: letterKind, Account: d.Account, Cause: d.Cause, EventID: d.EventID, Payload: d.Payload,
+		Created: now, Expires: now.Add(letterLife), MaxRetries: letterRetries,
+	}
 }
 
 func (d *Delivery) failed(at time.Time, err error) {

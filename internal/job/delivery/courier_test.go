@@ -160,6 +160,29 @@ func TestWhatIsRefusedIsADeadLetter(t *testing.T) {
 	}
 }
 
+func TestADeadLetterGoesToItsQueueOnce(t *testing.T) {
+	w := newWorld(t, func(string, int) error { return &Refused{"404"} })
+	w.add(&queue.Delivery{Target: "a", Payload: []byte("x"), Account: "111122223333", Cause: "rule", DeadLetter: "arn:aws:sqs:us-east-1:111122223333:dead"})
+	letters := &carrier{told: make(chan string, 10)}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	c := New(Config{Queue: w.queue, Carriers: map[string]Carrier{"test": w.c, "sqs": letters}, Log: slog.New(slog.DiscardHandler), FirstPause: time.Millisecond})
+	go func() { c.Run(ctx); close(done) }()
+	select {
+	case p := <-letters.told:
+		if p != "x" {
+			t.Errorf("%q", p)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("nothing came to the dead-letter queue")
+	}
+	cancel()
+	<-done
+	if n := len(letters.given); n != 1 || w.queue.DeadLetters() != 1 || w.queue.Waiting() != 0 {
+		t.Errorf("%d letters, %d kept, %d waiting", n, w.queue.DeadLetters(), w.queue.Waiting())
+	}
+}
+
 func TestASlowTargetHoldsUpNobodyElse(t *testing.T) {
 	release := make(chan struct{})
 	w := newWorld(t, func(p string, _ int) error {

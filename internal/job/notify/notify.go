@@ -173,8 +173,8 @@ func (n *Notifier) Test(ctx context.Context, b *object.Bucket, requestID, hostID
 }
 
 // CheckDestination says why a rule cannot send to its destination; "" when it can.
-func (n *Notifier) CheckDestination(_ context.Context, b *object.Bucket, r *object.NotificationRule) string {
-	return n.config.Targets.check(b.Owner.Account, r)
+func (n *Notifier) CheckDestination(ctx context.Context, b *object.Bucket, r *object.NotificationRule) string {
+	return n.config.Targets.check(ctx, b, r)
 }
 
 type testEvent struct {

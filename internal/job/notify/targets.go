@@ -24,10 +24,21 @@ import (
 // by an ARN of a topic, queue or function with that name in the bucket's own account. It implements
 // delivery.Carrier.
 type Targets struct {
+	// Queues are those of this server, for rules that name one. Optional.
+	Queues Queues
+
 	region string
 	dial   delivery.Dial
 	client *http.Client
 	urls   map[string]*url.URL
+}
+
+// Queues are the queues of this server.
+type Queues interface {
+	delivery.Carrier
+	// Has tells whether there is such a queue, MaySend whether it lets S3 send because of a bucket.
+	Has(arn string) bool
+	MaySend(ctx context.Context, account, bucketARN, arn string) error
 }
 
 // senders by the scheme of the URL.
@@ -65,10 +76,17 @@ func nameOf(arn string) (account, region, name string) {
 // words are how S3 names what is missing.
 var words = map[string]string{object.NotifyTopic: "topic", object.NotifyQueue: "queue", object.NotifyFunction: "Lambda"}
 
-func (t *Targets) check(account string, r *object.NotificationRule) string {
+func (t *Targets) check(ctx context.Context, b *object.Bucket, r *object.NotificationRule) string {
+	account := b.Owner.Account
 	owner, region, name := nameOf(r.ARN)
 	if region != t.region {
 		return "The notification destination service region is not valid for the bucket location constraint"
+	}
+	if t.isQueue(r.ARN) {
+		if err := t.Queues.MaySend(ctx, account, b.ARN(), r.ARN); err != nil {
+			return "Permissions on the destination queue do not allow S3 to publish notifications from this bucket"
+		}
+		return ""
 	}
 	if owner != account || t.urls[name] == nil {
 		return "The destination " + words[r.Kind] + " does not exist"
@@ -76,8 +94,17 @@ func (t *Targets) check(account string, r *object.NotificationRule) string {
 	return ""
 }
 
+// isQueue tells whether arn is of a queue of this server. A name that the operator opened comes first.
+func (t *Targets) isQueue(arn string) bool {
+	_, _, name := nameOf(arn)
+	return t.Queues != nil && t.urls[name] == nil && t.Queues.Has(arn)
+}
+
 // Carry implements delivery.Carrier.
 func (t *Targets) Carry(ctx context.Context, d *queue.Delivery) error {
+	if t.isQueue(d.Target) {
+		return t.Queues.Carry(ctx, d)
+	}
 	account, _, name := nameOf(d.Target)
 	u := t.urls[name]
 	if u == nil || account != d.Account {
