@@ -35,6 +35,7 @@ type finding struct {
 	Bytes    int64     `json:"bytes"`
 	Locked   int64     `json:"lockedBodies"` // under keys of KMS or of customers: measured, not opened
 	Accounts int       `json:"accounts"`
+	Keys     int       `json:"kmsKeys"`
 	Count    int64     `json:"problemCount"`
 	Problems []problem `json:"problems"`
 }
@@ -91,6 +92,9 @@ func (s *server) examine(ctx context.Context) (*finding, error) {
 	}
 	s.onClose(people.Close)
 	f.Accounts = len(people.Accounts())
+	if f.Keys, err = s.examineKMS(ctx, ring, people, f.add); err != nil {
+		return f.wrong("keys of KMS", err), nil
+	}
 	objects, err := object.Open(ctx, object.Config{Meta: s.engines.Meta, Blob: s.engines.Blob, Keys: ring, Log: s.log})
 	if err != nil {
 		return f.wrong("objects", err), nil

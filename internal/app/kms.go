@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/kura-s3/kura/internal/authz"
+	"github.com/kura-s3/kura/internal/identity"
 	"github.com/kura-s3/kura/internal/keys"
 	"github.com/kura-s3/kura/internal/kms"
 )
@@ -58,4 +59,14 @@ func (s *server) keepKeys(ctx context.Context) error {
 		return err
 	}
 	return s.kms.Housekeep(ctx, grant)
+}
+
+// examineKMS has the keys look at what is theirs, for the doctor.
+func (s *server) examineKMS(ctx context.Context, ring *keys.Ring, people *identity.Store, report func(where, what string)) (int, error) {
+	store, err := kms.Open(ctx, kms.Config{Meta: s.engines.Meta, Secrets: ring, Principals: people, Region: s.config.Region, Log: s.log})
+	if err != nil {
+		return 0, err
+	}
+	defer store.Close()
+	return store.Check(ctx, report)
 }
