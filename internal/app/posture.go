@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -109,7 +110,7 @@ type watched struct {
 func (w *watched) Accounts() []string { return w.s.identities.Accounts() }
 
 // Has implements posture.Source.
-func (w *watched) Has(typ string) bool { return typ != posture.TypeTrail }
+func (w *watched) Has(typ string) bool { return slices.Contains(posture.Types, typ) }
 
 // IDs implements posture.Source.
 func (w *watched) IDs(ctx context.Context, account, typ string) ([]string, error) {
@@ -133,6 +134,10 @@ func (w *watched) IDs(ctx context.Context, account, typ string) ([]string, error
 			ids = append(ids, k.ID)
 		}
 		return ids, err
+	case typ == posture.TypeTrail:
+		for _, t := range w.s.trails.Of(account) {
+			ids = append(ids, t.ARN())
+		}
 	case posture.EntityKinds[typ] != "":
 		for e := range w.s.identities.Entities(account, identity.Kind(posture.EntityKinds[typ])) {
 			ids = append(ids, e.ID)
@@ -162,6 +167,8 @@ func (w *watched) Resource(_ context.Context, account, typ, id string) (*posture
 		return posture.BlockFrom(account, raw)
 	case typ == posture.TypeKey:
 		return w.key(account, id)
+	case typ == posture.TypeTrail:
+		return w.trail(account, id), nil
 	case posture.EntityKinds[typ] != "":
 		e, ok := w.s.identities.Entity(identity.Kind(posture.EntityKinds[typ]), id)
 		if !ok || e.Account != account {
@@ -170,6 +177,23 @@ func (w *watched) Resource(_ context.Context, account, typ, id string) (*posture
 		return entityResource(e)
 	}
 	return nil, nil
+}
+
+func (w *watched) trail(account, arn string) *posture.Resource {
+	t, err := w.s.trails.Find(arn)
+	if err != nil || t.Account != account {
+		return nil
+	}
+	shown := &posture.Trail{
+		Name: t.Name, ARN: arn, Bucket: t.Bucket, Prefix: t.Prefix, KMSKey: t.KMSKey, Logging: t.Logging, Validated: t.Validation,
+		MultiRegion: t.MultiRegion, Global: t.GlobalEvents, Created: t.Created,
+	}
+	for _, selector := range t.Selectors {
+		for _, data := range selector.Data {
+			shown.DataEvents = append(shown.DataEvents, data.Values...)
+		}
+	}
+	return &posture.Resource{Type: posture.TypeTrail, ID: arn, Name: t.Name, ARN: arn, Account: account, Created: t.Created, Trail: shown}
 }
 
 func entityResource(e *identity.Entity) (*posture.Resource, error) {

@@ -154,3 +154,15 @@ func (b *Bucket) Grants(account Block) []Grant {
 
 // MFADelete tells whether versions can be deleted with a second factor only. Kura does not have it.
 func (b *Bucket) MFADelete() bool { return false }
+
+// Setting reads a sub-resource that is stored as JSON; found is false when there is none.
+func (b *Bucket) Setting(name string, to any) (found bool, err error) {
+	raw := b.Settings[name]
+	if raw == nil {
+		return false, nil
+	}
+	if err := json.Unmarshal(raw, to); err != nil {
+		return true, fmt.Errorf("posture: %s of bucket %s: %w", name, b.Name, err)
+	}
+	return true, nil
+}

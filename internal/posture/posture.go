@@ -74,9 +74,6 @@ type Trail struct {
 	Tags       map[string]string
 }
 
-// Use is when a password or an access key was last used; zero for never.
-type Use struct{ At time.Time }
-
 // Source is where resources are.
 type Source interface {
 	// Accounts are the ids of all accounts.

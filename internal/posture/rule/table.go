@@ -5,7 +5,8 @@ var rules = []*Rule{
 	s3BucketPublicReadProhibited, s3BucketPublicWriteProhibited, s3BucketLevelPublicAccessProhibited,
 	s3AccountLevelPublicAccessBlocks, s3AccountLevelPublicAccessBlocksPeriodic,
 	s3BucketSSLRequestsOnly, s3BucketServerSideEncryptionEnabled, s3BucketVersioningEnabled, s3BucketACLProhibited,
-	s3BucketBlacklistedActionsProhibited,
+	s3BucketBlacklistedActionsProhibited, s3BucketLoggingEnabled, s3DefaultEncryptionKMS, s3BucketReplicationEnabled,
+	s3BucketDefaultLockEnabled,
 
 	iamUserMFAEnabled, mfaEnabledForIAMConsoleAccess, rootAccountMFAEnabled, iamRootAccessKeyCheck, accessKeysRotated,
 	iamUserUnusedCredentialsCheck, iamPasswordPolicy, iamPolicyNoStatementsWithAdminAccess, iamPolicyNoStatementsWithFullAccess,
