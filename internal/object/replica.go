@@ -144,6 +144,10 @@ func (r *record) replicaID(bucket uint64, key string) (seq uint64, nonce [nonceS
 
 // hasVersion tells whether the destination has the replica already; in doubt it has not.
 func (s *Store) hasVersion(ctx context.Context, b *Bucket, key string, src *found) bool {
+	current, err := s.find(ctx, &GetInput{Bucket: b.Name, Key: key})
+	if current == nil {
+		return false // the key has no version at all
+	}
 	seq, nonce := src.replicaID(src.bucket.ID, key)
 	f, err := s.findVersion(ctx, b, &GetInput{Bucket: b.Name, Key: key, VersionID: versionID(seq, &nonce)})
 	return err == nil && f != nil && f.md5 == src.md5 && f.size == src.size
@@ -232,7 +236,11 @@ func (s *Store) placeCopy(ctx context.Context, g authz.Grant, in *ReplicaInput, 
 			return fault.New(InvalidBucketState, "Destination bucket must have versioning enabled.")
 		}
 		next := s.replicaOf(in, src, to)
-		there, place, err := t.findReplica(ctx, to, next)
+		current, err := t.readCurrent(ctx, to)
+		if err != nil {
+			return err
+		}
+		place, there, err := t.findID(ctx, to, &current, next.versionID())
 		if err != nil {
 			return err
 		}
@@ -248,7 +256,7 @@ func (s *Store) placeCopy(ctx context.Context, g authz.Grant, in *ReplicaInput, 
 		case !src.marker && len(c.data) == 0 && src.size > 0:
 			return fault.New(Busy, "") // it was there a moment ago
 		default:
-			if err := t.insertReplica(ctx, to, next, c); err != nil {
+			if err := t.insertReplica(ctx, to, &current, next, c); err != nil {
 				return err
 			}
 			what := wasCreated
@@ -306,18 +314,8 @@ func (r *record) takeOver(next *record) {
 	}
 }
 
-// findReplica finds the version with next's id.
-func (t *txn) findReplica(ctx context.Context, to target, next *record) (r *record, place []byte, err error) {
-	place, r, err = t.findID(ctx, to, next.versionID())
-	return r, place, err
-}
-
 // insertReplica puts next where its time belongs and names its body.
-func (t *txn) insertReplica(ctx context.Context, to target, next *record, copied *replicaBody) error {
-	c, err := t.readCurrent(ctx, to)
-	if err != nil {
-		return err
-	}
+func (t *txn) insertReplica(ctx context.Context, to target, c *current, next *record, copied *replicaBody) (err error) {
 	for _, data := range copied.data {
 		data.name(t)
 	}
@@ -339,10 +337,10 @@ func (t *txn) insertReplica(ctx context.Context, to target, next *record, copied
 			next.seq = max(origin, c.seq+1)
 		}
 		t.settle(to, next)
-		if err := t.setAside(ctx, to, &c, false); err != nil {
+		if err := t.setAside(ctx, to, c, false); err != nil {
 			return err
 		}
-		t.place(to, &c, next.append(make([]byte, 0, 256)), next.marker)
+		t.place(to, c, next.append(make([]byte, 0, 256)), next.marker)
 		return nil
 	}
 	if next.seq, err = t.vacantPlace(ctx, to, min(origin, c.seq-1), c.seq); err != nil {
@@ -451,7 +449,11 @@ func (s *Store) SetReplicationStatus(ctx context.Context, g authz.Grant, in *Get
 	err := s.changeKey(ctx, in.Bucket, in.Key, bucketID, false, func(ctx context.Context, t *txn, to target) error {
 		extra(&t.batch)
 		t.batch.Lazy = true
-		place, r, err := t.findID(ctx, to, in.VersionID)
+		current, err := t.readCurrent(ctx, to)
+		if err != nil {
+			return err
+		}
+		place, r, err := t.findID(ctx, to, &current, in.VersionID)
 		if err != nil || r == nil {
 			return err
 		}
@@ -473,11 +475,10 @@ func (s *Store) SetReplicationStatus(ctx context.Context, g authz.Grant, in *Get
 	return err
 }
 
-// findID finds a version or delete marker by its id, and its place.
-func (t *txn) findID(ctx context.Context, to target, id string) (place []byte, r *record, err error) {
-	c, err := t.readCurrent(ctx, to)
-	if err != nil || !c.exists {
-		return nil, nil, err
+// findID finds a version or delete marker by its id, and its place. C is the current one.
+func (t *txn) findID(ctx context.Context, to target, c *current, id string) (place []byte, r *record, err error) {
+	if !c.exists {
+		return nil, nil, nil
 	}
 	if c.matches(id) {
 		if c.marker {

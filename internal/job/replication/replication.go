@@ -71,7 +71,7 @@ type Config struct {
 	// is none.
 	Elsewhere func(bucket, account string) Elsewhere
 	Log       *slog.Logger
-	// Workers at once. Default 8.
+	// Workers at once. Default 24: they wait for the disk, and share its syncs.
 	Workers int
 	// Retry is the pause before the second try; it doubles up to RetryMax. Default 1 s and 5 min.
 	Retry, RetryMax time.Duration
@@ -131,7 +131,7 @@ func (c *Config) setDefaults() {
 		c.Log = slog.Default()
 	}
 	if c.Workers == 0 {
-		c.Workers = 8
+		c.Workers = 24
 	}
 	if c.Retry == 0 {
 		c.Retry = time.Second

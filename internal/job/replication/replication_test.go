@@ -45,7 +45,12 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{t: t, meta: memory.NewMeta(), blob: memory.NewBlob(), grant: authztest.Grant(t, "s3:*", "*")}
+	return newBenchOn(t, memory.NewMeta(), memory.NewBlob())
+}
+
+func newBenchOn(t *testing.T, meta engine.Meta, blob engine.Blob) *bench {
+	t.Helper()
+	b := &bench{t: t, meta: meta, blob: blob, grant: authztest.Grant(t, "s3:*", "*")}
 	var err error
 	if b.ring, err = keys.Open(t.Context(), b.meta, keys.NewKeyFile(filepath.Join(t.TempDir(), "root.key"))); err != nil {
 		t.Fatal(err)
@@ -160,7 +165,7 @@ func (b *bench) status(key, version string) object.ReplicationStatus {
 // eventually waits for a condition.
 func (b *bench) eventually(what string, ok func() bool) {
 	b.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			b.t.Fatalf("never: %s; %+v", what, b.r.Stats())
 		}
