@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/kura-s3/kura/policy"
@@ -47,6 +48,9 @@ type Bucket struct {
 	BlockSet                         bool
 	// Settings are all sub-resources as they are stored, by name.
 	Settings map[string][]byte
+
+	// public is what the policy lets everybody do, found once for all rules that ask.
+	public func() access
 }
 
 // HasACLs tells whether access control lists mean anything in the bucket.
@@ -129,6 +133,7 @@ func (b *Bucket) read() error {
 		return nil
 	}
 	b.PolicyText = string(raw)
+	b.public = sync.OnceValue(func() access { return publicOf(b.Policy) })
 	var err error
 	if b.Policy, err = policy.Parse(bytes.Clone(raw), policy.Bucket); err != nil {
 		return fmt.Errorf("%s: %w", settingPolicy, err)

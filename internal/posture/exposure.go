@@ -229,7 +229,7 @@ type access struct{ read, write bool }
 // Access judges it.
 func (b *Bucket) PublicAccess(account Block) (policyRead, policyWrite, listRead, listWrite bool) {
 	if b.Policy != nil && !b.Effective(account).RestrictPublicBuckets {
-		a := publicOf(b.Policy)
+		a := b.public()
 		policyRead, policyWrite = a.read, a.write
 	}
 	for _, g := range b.Grants(account) {
