@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,15 +16,15 @@ import (
 // lockFixture is a store with a clock that the test sets, and a bucket that has Object Lock.
 type lockFixture struct {
 	*fixture
-	at time.Time
+	clock atomic.Int64 // Unix nanoseconds; background work reads it, too
 }
 
 func newLockFixture(t *testing.T, config ObjectLock) *lockFixture {
 	t.Helper()
 	meta := memory.NewMeta()
-	f := &lockFixture{at: time.Date(2030, 1, 31, 12, 0, 0, 0, time.UTC)}
+	f := &lockFixture{}
 	f.fixture = &fixture{t: t, meta: meta, blob: memory.NewBlob(), ring: newRing(t, meta), grant: authztest.Grant(t, "s3:*", "*")}
-	f.openAt(f.at)
+	f.openAt(time.Date(2030, 1, 31, 12, 0, 0, 0, time.UTC))
 	t.Cleanup(func() { f.store.Close(context.Background()) })
 	raw, err := config.Encode()
 	if err != nil {
@@ -38,11 +39,15 @@ func newLockFixture(t *testing.T, config ObjectLock) *lockFixture {
 	return f
 }
 
+func (f *lockFixture) now() time.Time { return time.Unix(0, f.clock.Load()).UTC() }
+
+func (f *lockFixture) set(at time.Time) { f.clock.Store(at.UnixNano()) }
+
 func (f *lockFixture) openAt(at time.Time) {
 	f.t.Helper()
-	f.at = at
+	f.set(at)
 	s, err := Open(f.t.Context(), Config{
-		Meta: f.meta, Blob: f.blob, Keys: f.ring, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return f.at },
+		Meta: f.meta, Blob: f.blob, Keys: f.ring, Log: slog.New(slog.DiscardHandler), Now: f.now,
 	})
 	if err != nil {
 		f.t.Fatal(err)
@@ -88,7 +93,7 @@ func (f *lockFixture) want(err error, kind fault.Kind) {
 
 func TestLockModes(t *testing.T) {
 	f := newLockFixture(t, ObjectLock{})
-	soon, later := f.at.Add(time.Hour), f.at.Add(2*time.Hour)
+	soon, later := f.now().Add(time.Hour), f.now().Add(2*time.Hour)
 
 	governed := f.write(&Lock{Mode: Governance, Until: later}).VersionID
 	f.want(f.remove(governed, false), Governed)
@@ -103,11 +108,11 @@ func TestLockModes(t *testing.T) {
 	f.want(f.remove(strict, true), Protected)
 	f.want(f.retain(strict, Governance, later, true), Protected)
 	f.want(f.retain(strict, NoRetention, time.Time{}, true), Protected)
-	f.want(f.retain(strict, Compliance, f.at.Add(time.Minute), true), Protected)
+	f.want(f.retain(strict, Compliance, f.now().Add(time.Minute), true), Protected)
 	f.want(f.retain(strict, Compliance, later, false), "")
-	f.at = soon
+	f.set(soon)
 	f.want(f.remove(strict, true), Protected)
-	f.at = later
+	f.set(later)
 	f.want(f.remove(strict, false), "")
 
 	held := f.write(&Lock{Hold: HoldOn}).VersionID
@@ -123,22 +128,22 @@ func TestLockModes(t *testing.T) {
 
 func TestLockInPast(t *testing.T) {
 	f := newLockFixture(t, ObjectLock{})
-	_, err := f.store.Put(t.Context(), f.grant, &PutInput{Bucket: "locked", Key: "k", Body: bytes.NewReader(nil), Lock: &Lock{Mode: Governance, Until: f.at}})
+	_, err := f.store.Put(t.Context(), f.grant, &PutInput{Bucket: "locked", Key: "k", Body: bytes.NewReader(nil), Lock: &Lock{Mode: Governance, Until: f.now()}})
 	f.want(err, InvalidRetention)
 	v := f.write(nil).VersionID
-	f.want(f.retain(v, Compliance, f.at, false), InvalidRetention)
+	f.want(f.retain(v, Compliance, f.now(), false), InvalidRetention)
 }
 
 func TestDefaultRetention(t *testing.T) {
 	f := newLockFixture(t, ObjectLock{Mode: Compliance, Days: 30})
-	want := f.at.AddDate(0, 0, 30)
+	want := f.now().AddDate(0, 0, 30)
 	if got := f.write(nil).Lock; got.Mode != Compliance || !got.Until.Equal(want) {
 		t.Errorf("default: %+v, want until %v", got, want)
 	}
 	if got := f.write(&Lock{Hold: HoldOn}).Lock; got.Mode != Compliance || got.Hold != HoldOn {
 		t.Errorf("a hold alone: %+v", got)
 	}
-	own := f.at.Add(time.Hour)
+	own := f.now().Add(time.Hour)
 	if got := f.write(&Lock{Mode: Governance, Until: own}).Lock; got.Mode != Governance || !got.Until.Equal(own) {
 		t.Errorf("one of its own: %+v", got)
 	}
@@ -150,9 +155,9 @@ func TestDefaultRetention(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.at = f.at.Add(time.Hour)
+	f.set(f.now().Add(time.Hour))
 	info, err := f.store.CompleteUpload(t.Context(), f.grant, &CompleteInput{Bucket: "locked", Key: "k", UploadID: up.UploadID, Parts: []Part{*part}})
-	if err != nil || info.Lock.Mode != Compliance || info.Lock.Hold != HoldOn || !info.Lock.Until.Equal(f.at.AddDate(0, 0, 30)) {
+	if err != nil || info.Lock.Mode != Compliance || info.Lock.Hold != HoldOn || !info.Lock.Until.Equal(f.now().AddDate(0, 0, 30)) {
 		t.Errorf("multipart: %+v, %v", info, err)
 	}
 }
@@ -161,7 +166,7 @@ func TestDefaultRetention(t *testing.T) {
 // machine's clock says after a restart.
 func TestClockTurnedBack(t *testing.T) {
 	f := newLockFixture(t, ObjectLock{Mode: Compliance, Days: 1})
-	began := f.at
+	began := f.now()
 	f.restartAt(began.AddDate(0, 0, -100))
 	v := f.write(nil)
 	if until := v.Lock.Until; until.Before(began.AddDate(0, 0, 1)) {
@@ -234,7 +239,7 @@ func TestUnreadableLockConfiguration(t *testing.T) {
 
 func TestBypassNeedsItsPermission(t *testing.T) {
 	f := newLockFixture(t, ObjectLock{})
-	v := f.write(&Lock{Mode: Governance, Until: f.at.Add(time.Hour)}).VersionID
+	v := f.write(&Lock{Mode: Governance, Until: f.now().Add(time.Hour)}).VersionID
 	f.grant = authztest.Grant(t, "s3:DeleteObjectVersion", "*")
 	f.want(f.remove(v, true), "authz.NotGranted")
 	f.want(f.remove(v, false), Governed)

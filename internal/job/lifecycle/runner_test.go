@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,19 +27,20 @@ type fixture struct {
 	objects *object.Store
 	grant   authz.Grant
 	runner  *Runner
-	at      time.Time
+	clock   atomic.Int64 // Unix nanoseconds; background work reads it, too
 	did     map[string]int
 }
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	f := &fixture{t: t, meta: memory.NewMeta(), grant: authztest.Grant(t, "s3:*", "*"), at: noon, did: map[string]int{}}
+	f := &fixture{t: t, meta: memory.NewMeta(), grant: authztest.Grant(t, "s3:*", "*"), did: map[string]int{}}
+	f.set(noon)
 	ring, err := keys.Open(t.Context(), f.meta, keys.NewKeyFile(filepath.Join(t.TempDir(), "root.key")))
 	if err != nil {
 		t.Fatal(err)
 	}
 	f.objects, err = object.Open(t.Context(), object.Config{
-		Meta: f.meta, Blob: memory.NewBlob(), Keys: ring, Now: func() time.Time { return f.at }, Log: slog.New(slog.DiscardHandler),
+		Meta: f.meta, Blob: memory.NewBlob(), Keys: ring, Now: f.now, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -48,11 +50,15 @@ func newFixture(t *testing.T) *fixture {
 	return f
 }
 
+func (f *fixture) now() time.Time { return time.Unix(0, f.clock.Load()).UTC() }
+
+func (f *fixture) set(at time.Time) { f.clock.Store(at.UnixNano()) }
+
 // restart forgets what the Runner has in memory.
 func (f *fixture) restart() {
 	f.runner = New(Options{
 		Objects: f.objects, Meta: f.meta, Guard: authz.New(authz.Config{Recorder: authztest.Forget{}}),
-		Now: func() time.Time { return f.at }, Log: slog.New(slog.DiscardHandler), Busy: 1,
+		Now: f.now, Log: slog.New(slog.DiscardHandler), Busy: 1,
 		Count: func(what string, n int) { f.did[what] += n },
 	})
 }
@@ -125,7 +131,7 @@ func (f *fixture) want(bucket string, versions ...string) {
 }
 
 func (f *fixture) days(n int) {
-	f.at = f.at.AddDate(0, 0, n)
+	f.set(f.now().AddDate(0, 0, n))
 	f.runner.Once(f.t.Context())
 }
 
@@ -191,7 +197,7 @@ func TestWhatMovedOnStays(t *testing.T) {
 	f := newFixture(t)
 	f.bucket("bucket", object.Unversioned)
 	seen := f.put("bucket", "a")
-	f.at = f.at.Add(time.Millisecond)
+	f.set(f.now().Add(time.Millisecond))
 	f.delete("bucket", "a")
 	f.put("bucket", "a")
 	_, err := f.objects.Delete(t.Context(), f.grant, &object.DeleteInput{Bucket: "bucket", Key: "a", Still: seen})
@@ -275,7 +281,7 @@ func TestTransitions(t *testing.T) {
 	if _, err := f.objects.Get(t.Context(), f.grant, in); err == nil {
 		t.Error("an archived object was read")
 	}
-	if _, again, err := f.objects.Restore(t.Context(), f.grant, in, f.at.Add(time.Hour)); err != nil || again {
+	if _, again, err := f.objects.Restore(t.Context(), f.grant, in, f.now().Add(time.Hour)); err != nil || again {
 		t.Fatal(again, err)
 	}
 	o, err := f.objects.Get(t.Context(), f.grant, in)
@@ -283,10 +289,10 @@ func TestTransitions(t *testing.T) {
 		t.Fatal(err)
 	}
 	o.Body.Close()
-	if _, again, err := f.objects.Restore(t.Context(), f.grant, in, f.at.Add(2*time.Hour)); err != nil || !again {
+	if _, again, err := f.objects.Restore(t.Context(), f.grant, in, f.now().Add(2*time.Hour)); err != nil || !again {
 		t.Fatal(again, err)
 	}
-	f.at = f.at.Add(2 * time.Hour)
+	f.set(f.now().Add(2 * time.Hour))
 	if _, err := f.objects.Get(t.Context(), f.grant, in); err == nil {
 		t.Error("an archived object was read after its restore ended")
 	}
@@ -303,7 +309,7 @@ func TestInterrupted(t *testing.T) {
 			f.put("bucket", fmt.Sprintf("k%03d", i))
 		}
 	}
-	f.at = f.at.AddDate(0, 0, 2)
+	f.set(f.now().AddDate(0, 0, 2))
 	ctx, cancel := context.WithCancel(t.Context())
 	f.runner.options.Count = func(what string, n int) {
 		if f.did[what] += n; f.did[what] == 300 {
