@@ -34,8 +34,8 @@ type Keys struct {
 	via string
 	now func() time.Time
 
-	made   memory[madeKey, *object.Sealing]
-	opened memory[openedKey, *object.Key]
+	made   memory[madeKey, made]
+	opened memory[openedKey, opened]
 }
 
 // NewKeys uses the keys of a store for S3 in a region. Now nil is time.Now.
@@ -65,26 +65,28 @@ func (k *Keys) Seal(ctx context.Context, g authz.Grant, w *Want) (*object.Sealin
 		return nil, err
 	}
 	sealed := object.Sealed{Encryption: w.Kind, KeyARN: key.ARN, Context: w.Context, BucketKey: w.BucketKey && w.Kind == object.SSEKMS}
-	pairs, err := pairsOf(w.Bucket, w.Key, &sealed)
-	if err != nil {
-		return nil, err
+	name := madeKey{bucket: w.Bucket.ID, key: key.ARN, material: key.CurrentMaterial(), by: w.By.ARN, context: flat(w.Context)}
+	var known made
+	if sealed.BucketKey {
+		known, _ = k.made.get(name, k.now())
 	}
-	use := kms.Use{Key: key, Action: "kms:GenerateDataKey", Context: pairs, Via: k.via, By: w.By, Alias: alias}
+	if known.pairs == nil {
+		if known.pairs, err = pairsOf(w.Bucket, w.Key, &sealed); err != nil {
+			return nil, err
+		}
+	}
+	use := kms.Use{Key: key, Action: "kms:GenerateDataKey", Context: known.pairs, Via: k.via, By: w.By, Alias: alias}
 	if g, err = g.Ask(ctx, k.kms.DemandUse(use)); err != nil {
 		return nil, err
 	}
-	if !sealed.BucketKey {
-		return k.generate(ctx, g, key, pairs, sealed)
+	if known.sealing != nil {
+		return known.sealing, k.kms.Ready(g, use.Action, key, known.pairs)
 	}
-	name := madeKey{bucket: w.Bucket.ID, key: key.ARN, material: key.CurrentMaterial(), by: w.By.ARN, context: flat(w.Context)}
-	if s, ok := k.made.get(name, k.now()); ok {
-		return s, k.kms.Ready(g, use.Action, key, pairs)
+	known.sealing, err = k.generate(ctx, g, key, known.pairs, sealed)
+	if err == nil && sealed.BucketKey {
+		k.made.put(name, known, k.now())
 	}
-	s, err := k.generate(ctx, g, key, pairs, sealed)
-	if err == nil {
-		k.made.put(name, s, k.now())
-	}
-	return s, err
+	return known.sealing, err
 }
 
 func (k *Keys) generate(ctx context.Context, g authz.Grant, key *kms.Key, pairs map[string]string, sealed object.Sealed) (*object.Sealing, error) {
@@ -138,26 +140,28 @@ func (k *Keys) Unseal(ctx context.Context, g authz.Grant, b *object.Bucket, name
 	if err != nil {
 		return nil, err
 	}
-	pairs, err := pairsOf(b, name, sealed)
-	if err != nil {
-		return nil, err
+	id := openedKey{bucket: b.ID, by: by.ARN, wrapped: string(sealed.Wrapped)}
+	var known opened
+	if sealed.BucketKey {
+		known, _ = k.opened.get(id, k.now())
 	}
-	use := kms.Use{Key: key, Action: "kms:Decrypt", Context: pairs, Via: k.via, By: by}
+	if known.pairs == nil {
+		if known.pairs, err = pairsOf(b, name, sealed); err != nil {
+			return nil, err
+		}
+	}
+	use := kms.Use{Key: key, Action: "kms:Decrypt", Context: known.pairs, Via: k.via, By: by}
 	if g, err = g.Ask(ctx, k.kms.DemandUse(use)); err != nil {
 		return nil, err
 	}
-	if !sealed.BucketKey {
-		return k.open(ctx, g, sealed, pairs)
+	if known.key != nil {
+		return known.key, k.kms.Ready(g, use.Action, key, known.pairs)
 	}
-	id := openedKey{bucket: b.ID, by: by.ARN, wrapped: string(sealed.Wrapped)}
-	if w, ok := k.opened.get(id, k.now()); ok {
-		return w, k.kms.Ready(g, use.Action, key, pairs)
+	known.key, err = k.open(ctx, g, sealed, known.pairs)
+	if err == nil && sealed.BucketKey {
+		k.opened.put(id, known, k.now())
 	}
-	w, err := k.open(ctx, g, sealed, pairs)
-	if err == nil {
-		k.opened.put(id, w, k.now())
-	}
-	return w, err
+	return known.key, err
 }
 
 func (k *Keys) open(ctx context.Context, g authz.Grant, sealed *object.Sealed, pairs map[string]string) (*object.Key, error) {
@@ -205,6 +209,17 @@ type madeKey struct {
 type openedKey struct {
 	bucket      uint64
 	by, wrapped string
+}
+
+// made and opened are what is remembered: a bucket key, and the encryption context that it belongs to.
+type made struct {
+	sealing *object.Sealing
+	pairs   map[string]string
+}
+
+type opened struct {
+	key   *object.Key
+	pairs map[string]string
 }
 
 // memory keeps values for bucketKeyLife.
