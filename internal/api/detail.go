@@ -70,21 +70,30 @@ func parameters(c *Call) json.RawMessage {
 		p, _ := wire.Parameters(c.Op.wire, c.input)
 		return p
 	}
-	m := map[string]any{"Host": c.R.Host}
+	b := make([]byte, 0, 256)
+	b = append(append(b, '{'), `"Host":`...)
+	b = audit.AppendQuoted(b, c.R.Host)
+	member := func(name, value string) {
+		b = append(audit.AppendQuoted(append(b, ','), name), ':')
+		b = audit.AppendQuoted(b, value)
+	}
 	if c.Event.Bucket != "" {
-		m["bucketName"] = c.Event.Bucket
+		member("bucketName", c.Event.Bucket)
 	}
 	if c.Event.Key != "" {
-		m["key"] = c.Event.Key
+		member("key", c.Event.Key)
 	}
-	for _, pair := range strings.Split(c.R.URL.RawQuery, "&") {
+	seen := 0
+	for query := c.R.URL.RawQuery; query != "" && seen < maxMembers; seen++ {
+		var pair string
+		pair, query, _ = strings.Cut(query, "&")
 		name, value, _ := strings.Cut(pair, "=")
 		plain, err := url.QueryUnescape(name)
-		if err != nil || plain == "" || hidden(strings.ToLower(plain)) {
+		if err != nil || plain == "" || ownMembers[plain] || hidden(strings.ToLower(plain)) {
 			continue
 		}
 		if value, err = url.QueryUnescape(value); err == nil {
-			m[plain] = value
+			member(plain, value)
 		}
 	}
 	for name, values := range c.R.Header {
@@ -92,7 +101,7 @@ func parameters(c *Call) json.RawMessage {
 			continue
 		}
 		if name = strings.ToLower(name); !hidden(name) {
-			m[name] = strings.Join(values, ",")
+			member(name, strings.Join(values, ","))
 		}
 	}
 	if c.Event.Class == audit.Management {
@@ -100,15 +109,17 @@ func parameters(c *Call) json.RawMessage {
 			if other := payloadNames[name]; other != "" {
 				name = other
 			}
-			m[name] = json.RawMessage(body)
+			b = append(append(audit.AppendQuoted(append(b, ','), name), ':'), body...)
 		}
 	}
-	p, err := json.Marshal(m)
-	if err != nil {
-		return nil
-	}
-	return p
+	return append(b, '}')
 }
+
+// maxMembers bounds the query parameters that are shown; ownMembers are names of members that a query
+// parameter must not take.
+const maxMembers = 64
+
+var ownMembers = map[string]bool{"Host": true, "bucketName": true, "key": true}
 
 // payloadNames are the bodies that CloudTrail calls otherwise.
 var payloadNames = map[string]string{"Policy": "bucketPolicy"}

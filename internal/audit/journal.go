@@ -45,6 +45,12 @@ type JournalConfig struct {
 // the loss is a line of the journal.
 const maxWaiting = 16 << 20
 
+// What nobody waits for is written together: when there is so much of it, or after so long.
+const (
+	wakeBytes  = 256 << 10
+	writeEvery = 50 * time.Millisecond
+)
+
 // checkpointLines is after how many lines a checkpoint is made without waiting for its time.
 const checkpointLines = 4096
 
@@ -85,6 +91,7 @@ type Journal struct {
 	out      []byte
 	tidied   time.Time
 	segments []*segment
+	blocks   []*block // of the segment, by the sizes of their lines
 }
 
 // flight is what one write takes along; done is closed when it is durable or failed.
@@ -203,6 +210,8 @@ func (j *Journal) begin(h header) error {
 		return fmt.Errorf("audit: %w", err)
 	}
 	j.file, j.segment, j.written = file, s, int64(len(line))
+	j.blocks = []*block{newBlock(0, h.First)}
+	j.blocks[0].add(len(line), 0, nil)
 	j.seq, j.head = h.First, head
 	j.segments = append(j.segments, s)
 	j.synced = j.config.Now()
@@ -249,10 +258,13 @@ func (j *Journal) Append(durable bool, lines ...Line) error {
 	j.waiting = append(j.waiting, lines...)
 	j.hurry = j.hurry || durable
 	f := j.flight
+	wake := durable || j.size >= wakeBytes
 	j.mu.Unlock()
-	select {
-	case j.wake <- struct{}{}:
-	default:
+	if wake {
+		select {
+		case j.wake <- struct{}{}:
+		default:
+		}
 	}
 	if !durable {
 		return nil
@@ -272,7 +284,7 @@ func (j *Journal) lose(n uint64, reason string) {
 // write is the writer.
 func (j *Journal) write() {
 	defer close(j.done)
-	tick := time.NewTicker(j.config.SyncEvery)
+	tick := time.NewTicker(min(writeEvery, j.config.SyncEvery))
 	defer tick.Stop()
 	for {
 		select {
@@ -362,16 +374,41 @@ func (j *Journal) putEvents(lines []Line) error {
 	}
 	head := j.head
 	j.out = j.out[:0]
+	sizes := make([]int, len(lines))
 	for i := range lines {
+		before := len(j.out)
 		j.out, head = appendLine(j.out, head, kindEvent, lines[i].Record, lines[i].Note)
+		sizes[i] = len(j.out) - before
 	}
-	return j.emit(head, uint64(len(lines)))
+	first := j.seq + 1
+	if err := j.emit(head, uint64(len(lines))); err != nil {
+		return err
+	}
+	for i := range lines {
+		j.index(first+uint64(i), sizes[i], lines[i].millis, lines[i].tokens)
+	}
+	return nil
+}
+
+// index notes a line that was written in the index of the segment.
+func (j *Journal) index(seq uint64, size int, millis int64, tokens []uint64) {
+	b := j.blocks[len(j.blocks)-1]
+	if b.raw >= blockBytes {
+		b = newBlock(0, seq)
+		j.blocks = append(j.blocks, b)
+	}
+	b.add(size, millis, tokens)
 }
 
 func (j *Journal) put(kind byte, record []byte) error {
 	var head hash
 	j.out, head = appendLine(j.out[:0], j.head, kind, record, []byte("{}"))
-	return j.emit(head, 1)
+	size := len(j.out)
+	if err := j.emit(head, 1); err != nil {
+		return err
+	}
+	j.index(j.seq, size, 0, nil)
+	return nil
 }
 
 // emit writes j.out; what was written in part is taken back, so that the chain stays whole.
@@ -440,6 +477,7 @@ func (j *Journal) rotate(now time.Time) error {
 		return err
 	}
 	old := j.segment
+	old.index = j.blocks
 	if err := j.begin(header{Format: journalFormat, Stream: j.config.Stream, Node: j.config.Node, Opened: now.UTC()}); err != nil {
 		j.breakDown(err)
 		return err

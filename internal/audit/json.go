@@ -56,6 +56,9 @@ func (w *writer) raw(name string, value []byte) {
 
 var null = []byte("null")
 
+// AppendQuoted writes s as a JSON string that is one line of printable text, whatever s holds.
+func AppendQuoted(b []byte, s string) []byte { return appendQuoted(b, s) }
+
 const hexDigits = "0123456789abcdef"
 
 // appendQuoted writes s as a JSON string: no byte below space, no raw quote and nothing that is not

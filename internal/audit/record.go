@@ -1,8 +1,10 @@
 package audit
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/hex"
+	"encoding/json"
 	"maps"
 	"slices"
 	"strings"
@@ -15,6 +17,7 @@ import (
 // a Note that says in Kura's own words where it belongs and how it was decided.
 type Line struct {
 	Record, Note []byte
+	millis       int64
 	tokens       []uint64
 }
 
@@ -244,12 +247,19 @@ func lineOf(ev *Event, category, account, shared string) Line {
 		})
 	}
 	w.close('}')
-	return Line{Record: w.b, Note: note.encode(), tokens: note.tokens()}
+	return Line{Record: w.b, Note: note.encode(), millis: note.Millis, tokens: note.tokens()}
 }
 
 func bounded(raw []byte) []byte {
 	if len(raw) > maxParameters {
 		return []byte(`{"omitted":true,"reason":"larger than a record may be"}`)
+	}
+	if bytes.ContainsAny(raw, "\n\r\t") { // a record is one line
+		var compact bytes.Buffer
+		if json.Compact(&compact, raw) != nil {
+			return nil
+		}
+		return compact.Bytes()
 	}
 	return raw
 }

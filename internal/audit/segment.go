@@ -37,6 +37,8 @@ type segment struct {
 	first       uint64
 	sealed      bool
 	size        int64 // in the file system
+	// index of a segment that this process wrote, until it is sealed.
+	index []*block
 }
 
 func (s *segment) name(suffix string) string {
@@ -165,10 +167,11 @@ func (s *segment) seal() error {
 		return err
 	}
 	defer tmp.Close()
-	blocks, err := s.pack(src, tmp)
+	blocks, err := s.packed(src, tmp)
 	if err != nil {
 		return err
 	}
+	s.index = nil
 	if err := tmp.Sync(); err != nil {
 		return err
 	}
@@ -183,6 +186,36 @@ func (s *segment) seal() error {
 	}
 	s.sealed = true
 	return os.Remove(s.name(openSuffix))
+}
+
+// packed compresses by the index that was made while the segment was written, or makes one.
+func (s *segment) packed(src *os.File, dst io.Writer) ([]*block, error) {
+	total := int64(0)
+	for _, b := range s.index {
+		total += b.raw
+	}
+	if info, err := src.Stat(); err != nil || info.Size() != total {
+		return s.pack(src, dst)
+	}
+	z, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest))
+	if err != nil {
+		return nil, err
+	}
+	var raw, done []byte
+	offset := int64(0)
+	for _, b := range s.index {
+		raw = slices.Grow(raw[:0], int(b.raw))[:b.raw]
+		if _, err := io.ReadFull(src, raw); err != nil {
+			return nil, err
+		}
+		done = z.EncodeAll(raw, done[:0])
+		if _, err := dst.Write(done); err != nil {
+			return nil, err
+		}
+		b.offset, b.size = offset, int64(len(done))
+		offset += b.size
+	}
+	return s.index, nil
 }
 
 func (s *segment) pack(src io.Reader, dst io.Writer) ([]*block, error) {

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/json"
 	"reflect"
 )
@@ -57,8 +58,11 @@ func Payload(op *Operation, in any) (name string, value []byte, err error) {
 		}
 		r := recordWriter{m: op.Model}
 		shown := r.member(m, f)
-		if s, ok := shown.(string); ok && json.Valid([]byte(s)) {
-			return m.Name, []byte(s), nil
+		if s, ok := shown.(string); ok {
+			var compact bytes.Buffer
+			if json.Compact(&compact, []byte(s)) == nil {
+				return m.Name, compact.Bytes(), nil
+			}
 		}
 		value, err := json.Marshal(shown)
 		return m.Name, value, err
