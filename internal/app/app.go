@@ -26,6 +26,7 @@ import (
 	"github.com/kura-s3/kura/internal/feed"
 	"github.com/kura-s3/kura/internal/front"
 	"github.com/kura-s3/kura/internal/identity"
+	"github.com/kura-s3/kura/internal/job/accesslog"
 	"github.com/kura-s3/kura/internal/job/exposure"
 	"github.com/kura-s3/kura/internal/job/notify"
 	"github.com/kura-s3/kura/internal/job/replication"
@@ -103,6 +104,7 @@ type server struct {
 	guard      *authz.Guard
 	record     *audit.Log
 	trails     *trail.Store
+	accessLog  *accesslog.Spool
 	replicator *replication.Replicator
 	targets    map[string]target // of replication, by name
 	front      *front.Server

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/kura-s3/kura/internal/api"
 	"github.com/kura-s3/kura/internal/api/cloudtrail"
 	"github.com/kura-s3/kura/internal/audit"
@@ -40,7 +42,40 @@ func (s *server) openRecord(ctx context.Context, secrets audit.Secrets) error {
 		Meta: s.engines.Meta, Secrets: secrets, Record: s.record, Feed: s.told(), S3: s.onBehalf, Region: s.config.Region,
 		LogInterval: s.config.LogInterval, DigestInterval: s.config.DigestInterval, Log: s.log,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	s.accessLog, err = accesslog.OpenSpool(accesslog.Config{
+		Dir: filepath.Join(auditDir(s.config.Data), "access"), Bucket: s.objects.Bucket, Log: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	s.onClose(s.accessLog.Close)
+	s.record.AddTap(s.accessLog)
+	return nil
+}
+
+// recordMetrics registers what dashboards/ shows of the record.
+func (s *server) recordMetrics(registry prometheus.Registerer) {
+	for stream, j := range map[string]*audit.Journal{audit.StreamManagement: s.record.Management(), audit.StreamData: s.record.Data()} {
+		labels := prometheus.Labels{"stream": stream}
+		registry.MustRegister(
+			prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "kura_audit_failed", Help: "1 while the journal cannot be written.", ConstLabels: labels},
+				func() float64 {
+					if j.Err() != nil {
+						return 1
+					}
+					return 0
+				}),
+			prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "kura_audit_lines", Help: "Number of the newest durable line of the journal.", ConstLabels: labels},
+				func() float64 { return float64(j.Last()) }))
+	}
+	registry.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "kura_trail_failing", Help: "Trails whose last delivery failed."},
+			func() float64 { return float64(s.trails.Failing()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "kura_access_log_waiting_bytes", Help: "Access log lines that are not delivered yet."},
+			func() float64 { return float64(s.accessLog.Waiting()) }))
 }
 
 // onBehalf makes a request in somebody's name. Background work may begin before there is a pipeline: it
@@ -60,16 +95,8 @@ func (s *server) cloudtrail() api.Service {
 
 // startTrails delivers log files.
 func (s *server) startTrails(context.Context) error {
-	spool, err := accesslog.OpenSpool(accesslog.Config{
-		Dir: filepath.Join(auditDir(s.config.Data), "access"), Bucket: s.objects.Bucket, Log: s.log,
-	})
-	if err != nil {
-		return err
-	}
-	s.onClose(spool.Close)
-	s.record.AddTap(spool)
 	logs := accesslog.NewDeliverer(accesslog.DelivererConfig{
-		Spool: spool, S3: s.onBehalf, Interval: s.config.LogInterval, Region: s.config.Region,
+		Spool: s.accessLog, S3: s.onBehalf, Interval: s.config.LogInterval, Region: s.config.Region,
 	})
 	s.background(logs.Run)
 	s.background(s.trails.Run)

@@ -92,6 +92,7 @@ func (s *server) openServices(ctx context.Context) error {
 	// Serve shuts the front down; this is for an opening that fails further on.
 	s.onClose(func() error { return s.front.Shutdown(context.Background()) })
 	s.gauges().Register(registry)
+	s.recordMetrics(registry)
 	return s.introduce()
 }
 

@@ -258,5 +258,23 @@ func (s *Spool) waiting() ([]spooled, error) {
 	return files, nil
 }
 
+// Waiting is how many bytes of lines are not delivered yet.
+func (s *Spool) Waiting() int64 {
+	s.mu.Lock()
+	total := s.size
+	if s.file == nil {
+		total = 0
+	}
+	s.mu.Unlock()
+	files, err := s.waiting()
+	if err != nil {
+		return total
+	}
+	for _, f := range files {
+		total += f.size
+	}
+	return total
+}
+
 // Close writes what was taken.
 func (s *Spool) Close() error { return s.rotate() }

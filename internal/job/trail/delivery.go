@@ -198,6 +198,19 @@ func (s *Store) remember(t *Trail, st *State) {
 	}
 }
 
+// Failing is the number of logging trails whose last delivery failed.
+func (s *Store) Failing() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for arn, t := range *s.trails.Load() {
+		if st := s.states[arn]; t.Logging && st != nil && st.Error != "" {
+			n++
+		}
+	}
+	return n
+}
+
 // reopen lets the next delivery read from the stored places.
 func (s *Store) reopen(t *Trail) {
 	s.mu.Lock()
