@@ -144,7 +144,7 @@ func (r *record) replicaID(bucket uint64, key string) (seq uint64, nonce [nonceS
 
 // hasVersion tells whether the destination has the replica already; in doubt it has not.
 func (s *Store) hasVersion(ctx context.Context, b *Bucket, key string, src *found) bool {
-	current, err := s.find(ctx, &GetInput{Bucket: b.Name, Key: key})
+	current, _ := s.find(ctx, &GetInput{Bucket: b.Name, Key: key})
 	if current == nil {
 		return false // the key has no version at all
 	}
