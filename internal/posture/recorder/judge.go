@@ -285,14 +285,18 @@ func (s *Store) passType(ctx context.Context, account, typ string, rules []*Rule
 			return err
 		}
 	}
+	judged := make(map[string]bool, len(ids))
 	for len(ids) > 0 {
 		n := min(chunk, len(ids))
 		if err := s.passChunk(ctx, account, typ, ids[:n], concerned); err != nil {
 			return err
 		}
+		for _, id := range ids[:n] {
+			judged[id] = true
+		}
 		ids = ids[n:]
 	}
-	return s.sweep(ctx, account, typ, concerned)
+	return s.sweep(ctx, account, typ, concerned, judged)
 }
 
 func (s *Store) passChunk(ctx context.Context, account, typ string, ids []string, rules []*Rule) error {
@@ -334,8 +338,8 @@ func (s *Store) stands(ru *Rule) bool {
 }
 
 // sweep takes away the results of resources that are gone without the feed having told: those that went
-// while no recorder was recording.
-func (s *Store) sweep(ctx context.Context, account, typ string, rules []*Rule) error {
+// while no recorder was recording, and are not among those that the pass judged.
+func (s *Store) sweep(ctx context.Context, account, typ string, rules []*Rule, judged map[string]bool) error {
 	s.judging.Lock()
 	defer s.judging.Unlock()
 	w := s.begin()
@@ -344,7 +348,7 @@ func (s *Store) sweep(ctx context.Context, account, typ string, rules []*Rule) e
 			continue
 		}
 		for at := range ru.results {
-			if at.typ != typ {
+			if at.typ != typ || judged[at.id] {
 				continue
 			}
 			r, err := s.current(ctx, account, typ, at.id)
