@@ -211,7 +211,7 @@ func TestWhoMaySendWhere(t *testing.T) {
 		"arn:aws:sns:us-east-1:999999999999:hook":             "The destination topic does not exist",
 		"arn:aws:sns:eu-west-1:111122223333:hook":             "The notification destination service region is not valid for the bucket location constraint",
 	} {
-		if got := targets.check("111122223333", &object.NotificationRule{Kind: object.NotifyTopic, ARN: arn}); got != want {
+		if got := targets.check(t.Context(), bucket, &object.NotificationRule{Kind: object.NotifyTopic, ARN: arn}); got != want {
 			t.Errorf("%s: %q", arn, got)
 		}
 	}

@@ -251,11 +251,11 @@ func respond(conn io.Writer, in *bufio.Reader, command []string) error {
 	line = strings.TrimSpace(line)
 	switch {
 	case strings.HasPrefix(line, "-"):
-		return fmt.Errorf("Redis: %.200s", line[1:])
+		return fmt.Errorf("redis: %.200s", line[1:])
 	case strings.HasPrefix(line, "$"):
 		n, err := strconv.Atoi(line[1:])
 		if err != nil || n < 0 || n > 1<<10 {
-			return fmt.Errorf("Redis: answer %.100q", line)
+			return fmt.Errorf("redis: answer %.100q", line)
 		}
 		_, err = in.Discard(n + 2)
 		return err
