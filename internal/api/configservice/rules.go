@@ -99,9 +99,6 @@ func showRule(r *recorder.Rule) configwire.ConfigRule {
 		InputParameters: given(r.Input), MaximumExecutionFrequency: configwire.MaximumExecutionFrequency(r.Frequency), ConfigRuleState: "ACTIVE",
 		EvaluationModes: []configwire.EvaluationModeConfiguration{{Mode: "DETECTIVE"}},
 	}
-	if r.Input == "" {
-		w.InputParameters = new("{}")
-	}
 	if r.Pack != "" {
 		w.CreatedBy = new("config-conforms.amazonaws.com")
 	}

@@ -3,7 +3,6 @@ package recorder
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/kura-s3/kura/internal/engine"
@@ -391,6 +390,3 @@ func (s *Store) passed(ctx context.Context, account string, rules []*Rule, start
 	}
 	return s.commit(ctx, w)
 }
-
-// short is the last part of an ARN, for names.
-func short(arn string) string { return arn[strings.LastIndexByte(arn, '/')+1:] }
