@@ -99,11 +99,11 @@ type Session struct {
 
 // Decision is one question that the Guard answered for the request.
 type Decision struct {
-	Action   string
-	Resource string
-	Account  string // that owns the resource; "" where nobody does
-	Allowed  bool
-	Reason   string // AWS's words
+	Action   string `json:"action"`
+	Resource string `json:"resource"`
+	Account  string `json:"account,omitempty"` // that owns the resource; "" where nobody does
+	Allowed  bool   `json:"allowed"`
+	Reason   string `json:"reason,omitempty"` // AWS's words
 }
 
 // Recorder writes events. Safe for concurrent use.
