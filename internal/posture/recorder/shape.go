@@ -64,7 +64,7 @@ func blockShape(b policy.PublicAccessBlock) object {
 var settingShapes = map[string]string{
 	"cors": "BucketCrossOriginConfiguration", "lifecycle": "BucketLifecycleConfiguration", "logging": "BucketLoggingConfiguration",
 	"notification": "BucketNotificationConfiguration", "replication": "BucketReplicationConfiguration", "website": "BucketWebsiteConfiguration",
-	"encryption": "ServerSideEncryptionConfiguration", "objectLock": "ObjectLockConfiguration", "ownershipControls": "OwnershipControls",
+	"objectLock": "ObjectLockConfiguration", "ownershipControls": "OwnershipControls",
 	"accelerate": "BucketAccelerateConfiguration", "requestPayment": "IsRequesterPaysEnabled",
 }
 
@@ -92,6 +92,7 @@ func describeBucket(r *posture.Resource, supplementary object) object {
 	if len(r.Tags) > 0 {
 		supplementary["BucketTaggingConfiguration"] = object{"tagSets": []object{{"tags": r.Tags}}}
 	}
+	supplementary["ServerSideEncryptionConfiguration"] = describeEncryption(b)
 	for name, raw := range b.Settings {
 		shape := settingShapes[name]
 		if shape == "" {
@@ -104,6 +105,24 @@ func describeBucket(r *posture.Resource, supplementary object) object {
 		}
 	}
 	return object{"name": b.Name, "owner": owner, "creationDate": moment(b.Created), "region": b.Region}
+}
+
+// describeEncryption is the bucket's default encryption; a bucket without one has SSE-S3.
+func describeEncryption(b *posture.Bucket) object {
+	stored := struct {
+		SSEAlgorithm, KMSMasterKeyID string
+		BucketKeyEnabled             bool
+	}{SSEAlgorithm: "AES256"}
+	if _, err := b.Setting("encryption", &stored); err != nil {
+		return object{"unreadable": err.Error()}
+	}
+	key := any(nil)
+	if stored.KMSMasterKeyID != "" {
+		key = stored.KMSMasterKeyID
+	}
+	return object{"rules": []object{{
+		"applyServerSideEncryptionByDefault": object{"sseAlgorithm": stored.SSEAlgorithm, "kmsMasterKeyID": key}, "bucketKeyEnabled": stored.BucketKeyEnabled,
+	}}}
 }
 
 var groupNames = map[string]string{
