@@ -76,7 +76,7 @@ func sealerOf(spec string) (keys.Sealer, error) {
 	kind, rest, _ := strings.Cut(spec, ":")
 	make, ok := sealers[kind]
 	if !ok {
-		return nil, fmt.Errorf("--seal %q: it begins with none of file:, passphrase:, vault:, awskms:, pkcs11:", spec)
+		return nil, fmt.Errorf("--seal %q: it begins with none of file:, passphrase:, vault:, awskms: and pkcs11: that are known", spec)
 	}
 	s, err := make(rest)
 	if err != nil {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 )
 
 // Entry is a record as it is read back.
@@ -29,8 +28,6 @@ type Reader struct {
 	r       io.ReadCloser
 	lines   *lineReader
 	end     uint64 // last line of the segment in r, 0 while it grows
-	grows   *os.File
-	offset  int64
 }
 
 // Reader begins after line number after; 0 is the beginning. What retention has removed is skipped.

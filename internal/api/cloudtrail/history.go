@@ -142,6 +142,9 @@ func queryOf(account string, in *cloudtrailwire.LookupEventsInput) (*audit.Query
 	}
 	if token := text(in.NextToken); token != "" {
 		raw, err := base64.RawURLEncoding.DecodeString(token)
+		if err != nil {
+			return nil, 0, fault.New(badToken, "")
+		}
 		place, ok := strings.CutPrefix(string(raw), "1.")
 		if q.Before, err = strconv.ParseUint(place, 10, 64); err != nil || !ok {
 			return nil, 0, fault.New(badToken, "")

@@ -255,7 +255,6 @@ func (s *Store) collect(t *Trail, st *State, f *file) (management, data uint64, 
 type file struct {
 	packed         bytes.Buffer
 	z              *gzip.Writer
-	sum            [sha256.Size]byte
 	hash           interface{ Write([]byte) (int, error) }
 	raw            int
 	records        int
