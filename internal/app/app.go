@@ -144,7 +144,7 @@ func (s *server) open(ctx context.Context) error {
 	started := time.Now()
 	steps := []func(context.Context) error{
 		s.openEngines, s.openListeners, s.openStores, s.openServices, s.startReplication, s.startScrub, s.startKeyTimes, s.startSweep,
-		s.startInventory, s.startTrails, s.startPosture, s.startExposure,
+		s.startInventory, s.startTrails, s.startPosture, s.startExposure, s.startCalls,
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/kura-s3/kura/internal/event"
 	"github.com/kura-s3/kura/internal/event/queue"
 	"github.com/kura-s3/kura/internal/fault"
+	"github.com/kura-s3/kura/internal/job/calls"
 	"github.com/kura-s3/kura/internal/job/delivery"
 	"github.com/kura-s3/kura/internal/job/exposure"
 	"github.com/kura-s3/kura/internal/job/notify"
@@ -125,6 +126,16 @@ func (s *server) startExposure(context.Context) error {
 	s.background(exposure.New(exposure.Config{
 		Meta: s.engines.Meta, Feed: s.feed, Source: s.watched, Bus: s.bus, Name: s.nameOrAlias, Log: s.log,
 	}).Run)
+	return nil
+}
+
+// startCalls begins to tell EventBridge of management calls.
+func (s *server) startCalls(ctx context.Context) error {
+	teller, err := calls.New(ctx, calls.Config{Meta: s.engines.Meta, Journal: s.record.Management(), Bus: s.bus, Log: s.log})
+	if err != nil {
+		return err
+	}
+	s.background(teller.Run)
 	return nil
 }
 
