@@ -68,8 +68,8 @@ type Call struct {
 	input, output any
 	body          []byte
 	bodyRead      bool
-	demands       [3]authz.Demand
-	needed        int
+	all           []authz.Demand  // what Need was told
+	few           [3]authz.Demand // where all begins, so that most calls allocate nothing
 	inquiry       authz.Inquiry
 }
 
@@ -86,12 +86,11 @@ func NewCall(w http.ResponseWriter, r *http.Request) *Call {
 // usually one line of it.
 func (c *Call) Need(action string, resource authz.Resource, keys authz.Keys) []authz.Demand {
 	d := authz.Demand{Action: action, Resource: resource, Keys: keys}
-	if c.needed < len(c.demands) {
-		c.demands[c.needed] = d
-		c.needed++
-		return c.demands[:c.needed:c.needed]
+	if c.all == nil {
+		c.all = c.few[:0]
 	}
-	return append(c.demands[:c.needed:c.needed], d)
+	c.all = append(c.all, d)
+	return c.all[:len(c.all):len(c.all)]
 }
 
 // Introduce replaces the anonymous caller of an unsigned operation by the one that its input proved

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -186,5 +187,22 @@ func TestLockKeys(t *testing.T) {
 		if w := h.do(governor, "PUT", "/worm/k", "x", lock...); (w.Code == 403) != c.refused {
 			t.Errorf("%s: %d %s", name, w.Code, w.Body)
 		}
+	}
+}
+
+// TestALockIsAskedForBesideAllElse: a write that needs many permissions needs each of them.
+func TestALockIsAskedForBesideAllElse(t *testing.T) {
+	h := newHarness(t)
+	h.must(admin, "PUT", "/worm", "", "X-Amz-Bucket-Object-Lock-Enabled", "true", "X-Amz-Object-Ownership", "ObjectWriter")
+	headers := []string{
+		"X-Amz-Acl", "private", "X-Amz-Tagging", "a=b", "X-Amz-Object-Lock-Mode", "COMPLIANCE",
+		"X-Amz-Object-Lock-Retain-Until-Date", time.Now().Add(time.Hour).UTC().Format(time.RFC3339),
+		"X-Amz-Object-Lock-Legal-Hold", "ON", "Content-Md5", checksumOfBody("x"),
+	}
+	h.must(admin, "PUT", "/worm/k", "x", headers...)
+	for i, action := range []string{"PutObject", "PutObjectAcl", "PutObjectTagging", "PutObjectRetention", "PutObjectLegalHold"} {
+		u := user{fmt.Sprintf("AKIAWITHOUTWITHOUT%02d", i), "without-secret-without-secret-without-se"}
+		h.addUser(u, "without-"+action, `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"},{"Effect":"Deny","Action":"s3:`+action+`","Resource":"*"}]}`)
+		h.answered(h.do(u, "PUT", "/worm/k", "x", headers...), 403, "AccessDenied")
 	}
 }
