@@ -256,6 +256,13 @@ func (s *Store) placeCopy(ctx context.Context, g authz.Grant, in *ReplicaInput, 
 		case !src.marker && len(c.data) == 0 && src.size > 0:
 			return fault.New(Busy, "") // it was there a moment ago
 		default:
+			// What the source does not lock gets the destination's default, once: later states of the
+			// source do not prolong it.
+			if !next.marker {
+				if next.lock, err = s.newLock(to.bucket, &next.lock); err != nil {
+					return err
+				}
+			}
 			if err := t.insertReplica(ctx, to, &current, next, c); err != nil {
 				return err
 			}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/kura-s3/kura/internal/authz/authztest"
 	"github.com/kura-s3/kura/internal/engine"
+	"github.com/kura-s3/kura/internal/fault"
 )
 
 const allToCopy = `{"Format":1,"Role":"arn:aws:iam::111122223333:role/r","Rules":[{"ID":"all","Priority":1,"Enabled":true,"Filter":{"Prefix":""},` +
@@ -307,5 +308,26 @@ func TestRulesSelect(t *testing.T) {
 		if !slices.Equal(got, test.want) {
 			t.Errorf("%+v: %q, want %q", test.info, got, test.want)
 		}
+	}
+}
+
+// TestReplicasTakeTheDestinationsRetention: what comes unlocked into a bucket with a default retention has it,
+// and later states of the source do not prolong it.
+func TestReplicasTakeTheDestinationsRetention(t *testing.T) {
+	f := newFixture(t)
+	f.pair()
+	now := f.clocked()
+	f.setting("copies", SettingObjectLock, `{"Mode":2,"Days":30}`)
+	made := f.put("source", "k", []byte("x"))
+	first := f.mustReplicate("k", made.VersionID).Lock
+	if first.Mode != Compliance || first.Until.Before(now.AddDate(0, 0, 30)) {
+		t.Fatalf("replica's lock: %+v", first)
+	}
+	*now = now.Add(time.Hour)
+	if again := f.mustReplicate("k", made.VersionID).Lock; !again.Until.Equal(first.Until) {
+		t.Errorf("prolonged: %+v, was %+v", again, first)
+	}
+	if _, err := f.store.Delete(t.Context(), f.grant, &DeleteInput{Bucket: "copies", Key: "k", VersionID: made.VersionID, BypassGovernance: true}); fault.Of(err) != Protected {
+		t.Errorf("deleting the copy: %v", err)
 	}
 }
