@@ -124,6 +124,12 @@ func (r *ReplicationRule) Replicates(info *Info) bool {
 	return r.selects(info.Key, info.Tags)
 }
 
+// AboutAll tells whether the rule selects by neither key nor tags.
+func (r *ReplicationRule) AboutAll() bool {
+	prefix, tags := r.Selected()
+	return r.Enabled && prefix == "" && len(tags) == 0
+}
+
 // Existing tells whether the rule is also about what was there before it.
 func (r *ReplicationRule) Existing() bool { return r.ExistingObjects == on }
 

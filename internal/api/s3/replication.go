@@ -120,14 +120,15 @@ func (s *Service) checkDestination(b *object.Bucket, d *object.ReplicationDestin
 	if name == b.Name {
 		return fault.New(invalidRequest, "Destination bucket cannot be the same as the source bucket.")
 	}
+	if s.config.Elsewhere != nil && s.config.Elsewhere(name, b.Owner.Account) {
+		return nil // before buckets of the name: a target's name is nobody's to take
+	}
 	to, err := s.config.Objects.Bucket(name)
 	switch {
 	case err == nil && to.Versioning != object.VersioningEnabled:
 		return fault.New(invalidRequest, "Destination bucket must have versioning enabled.")
 	case err == nil:
 		return s.checkLocks(b, to)
-	case s.config.Elsewhere != nil && s.config.Elsewhere(name, b.Owner.Account):
-		return nil
 	}
 	return fault.New(invalidRequest, "Destination bucket must exist.")
 }

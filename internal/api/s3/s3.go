@@ -45,8 +45,8 @@ type Config struct {
 	// Control makes the service that shares S3's signing name, for requests below its path. Default:
 	// there is none.
 	Control func(*Service) Control
-	// Elsewhere tells whether a bucket that is not in this store is a destination of replication for an
-	// account. Default: there is none.
+	// Elsewhere tells whether a name is a destination of replication outside of this store for an account,
+	// which then comes before a bucket of the name. Default: there is none.
 	Elsewhere func(bucket, account string) bool
 	// DisplayName is the name of an account. Default: none has one.
 	DisplayName func(account string) string

@@ -146,7 +146,7 @@ func (r *Replicator) tasksOf(ctx context.Context, e *feed.Entry) ([]*task, error
 		return nil, nil // the bucket is gone, and the version with it
 	}
 	t := task{Bucket: c.Bucket, BucketID: c.BucketID, Key: c.Key, Version: c.VersionID, Marker: c.DeleteMarker, Tagged: changed, Size: c.Size}
-	rules, err := r.rulesFor(ctx, b, &t)
+	rules, err := r.rulesFor(ctx, b, &t, pending)
 	if err != nil {
 		return nil, err
 	}
@@ -158,13 +158,13 @@ func (r *Replicator) tasksOf(ctx context.Context, e *feed.Entry) ([]*task, error
 	return t.to(rules), nil
 }
 
-// rulesFor are the rules that are about the version as it is now.
-func (r *Replicator) rulesFor(ctx context.Context, b *object.Bucket, t *task) ([]*object.ReplicationRule, error) {
+// rulesFor are the rules that are about the version as it is now. Pending: a rule was when it was made.
+func (r *Replicator) rulesFor(ctx context.Context, b *object.Bucket, t *task, pending bool) ([]*object.ReplicationRule, error) {
 	conf := b.Replication()
 	if conf == nil {
 		return nil, nil
 	}
-	if len(conf.Rules) == 1 && conf.Rules[0].Enabled {
+	if pending && len(conf.Rules) == 1 && conf.Rules[0].AboutAll() {
 		return []*object.ReplicationRule{&conf.Rules[0]}, nil
 	}
 	in := t.source()

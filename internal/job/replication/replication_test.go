@@ -477,3 +477,49 @@ func TestATaskWithoutARuleSettles(t *testing.T) {
 	b.wantStatus("k", id, object.ReplicationFailed)
 	b.wantDone()
 }
+
+// TestATargetsNameCannotBeTaken: a bucket that somebody makes under the name of a target elsewhere does not
+// get what is meant for it.
+func TestATargetsNameCannotBeTaken(t *testing.T) {
+	b := newBench(t)
+	b.rules(rule("away", "", "one", ""))
+	far := &there{}
+	b.config.Elsewhere = func(string, string) Elsewhere { return far }
+	b.start()
+	id := b.put("k", "secret")
+	b.wantStatus("k", id, object.ReplicationCompleted)
+	b.wantDone()
+	if want := []string{"put k secret"}; !slices.Equal(far.told, want) || len(b.copied) > 0 {
+		t.Errorf("told %q, copied %q", far.told, b.copied)
+	}
+}
+
+// TestChangesOfReplicasGoBackByTheirRule: a rule with a prefix is about no other key.
+func TestChangesOfReplicasGoBackByTheirRule(t *testing.T) {
+	b := newBench(t)
+	b.rules(rule("there", "", "one", ""))
+	_, err := b.objects.UpdateBucket(t.Context(), b.grant, "s3:PutReplicationConfiguration", "one", func(bucket *object.Bucket) error {
+		bucket.Settings[object.SettingReplication] = []byte(`{"Format":1,"Role":"r","Rules":[` + rule("some", "public/", "two", `,"ReplicaModifications":"Enabled"`) + `]}`)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.start()
+	for _, key := range []string{"private/k", "public/k"} { // the second says that the first was looked at
+		id := b.put(key, "x")
+		b.wantStatus(key, id, object.ReplicationCompleted)
+		tags := []object.Tag{{Key: "a", Value: "b"}}
+		if _, err := b.objects.SetTags(t.Context(), b.grant, "s3:PutObjectTagging", &object.GetInput{Bucket: "one", Key: key}, tags); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.eventually("the replica of public/k", func() bool {
+		_, err := b.objects.Source(t.Context(), b.grant, &object.GetInput{Bucket: "two", Key: "public/k"})
+		return err == nil
+	})
+	b.wantDone()
+	if _, err := b.objects.Source(t.Context(), b.grant, &object.GetInput{Bucket: "two", Key: "private/k"}); !absent(err) {
+		t.Errorf("private/k went along: %v", err)
+	}
+}

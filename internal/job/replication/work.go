@@ -320,10 +320,10 @@ func (r *Replicator) replicate(ctx context.Context, t *task) error {
 	}
 	c := Copy{Source: t.source(), SourceID: t.BucketID, Rule: rule, DeleteMarker: t.Marker}
 	name := rule.Destination.BucketName()
-	if _, err := r.config.Objects.Bucket(name); err != nil {
-		if to := r.config.Elsewhere(name, b.Owner.Account); to != nil {
-			return r.sendElsewhere(ctx, as, t, c, to)
-		}
+	// A configured target comes first: whoever may make buckets here must not become the destination by
+	// taking its name.
+	if to := r.config.Elsewhere(name, b.Owner.Account); to != nil {
+		return r.sendElsewhere(ctx, as, t, c, to)
 	}
 	return r.config.Replicate(ctx, as, c)
 }
