@@ -361,7 +361,7 @@ func (s *Store) Receive(ctx context.Context, g authz.Grant, q *Queue, r Receivin
 	for {
 		came := st.waiting()
 		got, next, err := s.receive(ctx, q, r.Max, time.Duration(visibility)*time.Second)
-		if err != nil || len(got) > 0 || wait == 0 {
+		if err != nil || len(got) > 0 || wait == 0 && next > 0 {
 			return got, err
 		}
 		soon := time.NewTimer(next)
@@ -381,7 +381,11 @@ func (s *Store) Receive(ctx context.Context, g authz.Grant, q *Queue, r Receivin
 	}
 }
 
-// receive takes what is visible; next is how long it is until something may be.
+// receiveSlice bounds the messages that one commit takes out of turn, dead letters and expired ones too.
+const receiveSlice = 64
+
+// receive takes what is visible; next is how long it is until something may be, 0 when there was more to
+// look at.
 func (s *Store) receive(ctx context.Context, q *Queue, most int, visibility time.Duration) (got []*Message, next time.Duration, err error) {
 	st := s.state(q.ID)
 	st.receiving.Lock()
@@ -395,7 +399,8 @@ func (s *Store) receive(ctx context.Context, q *Queue, most int, visibility time
 	next = maxWait * time.Second
 	now := s.now().UnixNano()
 	b := engine.Batch{Lazy: true} // what a crash takes back is received again
-	for len(got) < most && it.Next() {
+	looked := 0
+	for ; len(got) < most && looked < receiveSlice && it.Next(); looked++ {
 		visible, sent, ok := turnOf(it.Key())
 		if !ok {
 			return nil, 0, fmt.Errorf("sqs: record %q", it.Key())
@@ -422,6 +427,9 @@ func (s *Store) receive(ctx context.Context, q *Queue, most int, visibility time
 	err = s.meta.Commit(context.WithoutCancel(ctx), &b)
 	if errors.Is(err, engine.ErrConflict) { // one of them was deleted meanwhile
 		return nil, time.Millisecond, nil
+	}
+	if looked == receiveSlice {
+		next = 0
 	}
 	return got, next, err
 }
@@ -470,6 +478,7 @@ func (s *Store) bury(b *engine.Batch, q, dead *Queue, sent, now int64, m *Messag
 		return err
 	}
 	r := stored{visible: now, sealed: sealed}
+	b.Require(queueKey(dead.Account, dead.Name), dead.version) // or nobody would ever find it
 	b.Set(bodyKey(dead.ID, sent), r.encode())
 	b.Set(turnKey(dead.ID, now, sent), nil)
 	b.Lazy = false

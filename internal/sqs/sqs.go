@@ -227,6 +227,27 @@ func (s *Store) NewDemand(account, name, action string, tags map[string]string) 
 	}
 }
 
+// TagDemand is one action that adds or takes tags, which may depend on these and on those that are there.
+func (s *Store) TagDemand(q *Queue, action string, tags map[string]string) authz.Demand {
+	d := s.Demand(q, action)
+	d.Keys = bothTags{tagKeys(q.Tags), requestTags(tags)}
+	return d
+}
+
+// bothTags are the condition keys of a change of tags.
+type bothTags struct {
+	there  tagKeys
+	change requestTags
+}
+
+// Lookup implements authz.Keys.
+func (k bothTags) Lookup(key string) (policy.Values, bool) {
+	if v, ok := k.there.Lookup(key); ok {
+		return v, true
+	}
+	return k.change.Lookup(key)
+}
+
 // tagKeys are the condition keys of a queue that is there.
 type tagKeys map[string]string
 

@@ -395,3 +395,46 @@ func TestAttributesMD5(t *testing.T) {
 		t.Errorf("%q %q", a, b)
 	}
 }
+
+// widest notes how many writes the largest commit had.
+type widest struct {
+	engine.Meta
+	writes int
+}
+
+func (w *widest) Commit(ctx context.Context, b *engine.Batch) error {
+	w.writes = max(w.writes, len(b.Writes))
+	return w.Meta.Commit(ctx, b)
+}
+
+// TestManyDeadLettersAreNotMovedAtOnce: what a receiver makes the store hold does not grow with what is in the
+// queue.
+func TestManyDeadLettersAreNotMovedAtOnce(t *testing.T) {
+	f := newFixture(t)
+	w := &widest{Meta: f.meta}
+	f.meta = w
+	f.reopen()
+	dead := f.create("dead")
+	q := f.create("q", "RedrivePolicy", `{"deadLetterTargetArn":"`+f.store.ARN(dead)+`","maxReceiveCount":"1"}`, "VisibilityTimeout", "0")
+	const poison = 500
+	for i := range poison {
+		f.send(q, fmt.Sprint(i))
+	}
+	got := 0
+	for got < poison {
+		n := len(f.receive(q))
+		if n == 0 {
+			t.Fatalf("%d were received", got)
+		}
+		got += n
+	}
+	f.send(q, "good")
+	w.writes = 0
+	f.want("behind all the poison", f.receive(q), "good")
+	if w.writes == 0 || w.writes > 500 {
+		t.Errorf("a commit of %d writes", w.writes)
+	}
+	if c, err := f.store.Count(t.Context(), f.g, dead); err != nil || c.Visible != poison {
+		t.Errorf("%+v %v", c, err)
+	}
+}

@@ -100,6 +100,7 @@ type harness struct {
 	server   *api.Server
 	meta     *counting
 	recorder *recorder
+	who      people
 }
 
 const everything = `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}`
@@ -107,8 +108,8 @@ const everything = `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Actio
 func newHarness(t *testing.T) *harness {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	h := &harness{t: t, meta: &counting{Meta: memory.NewMeta()}, recorder: &recorder{}}
-	who := people{}
+	h := &harness{t: t, meta: &counting{Meta: memory.NewMeta()}, recorder: &recorder{}, who: people{}}
+	who := h.who
 	who.add(t, owner, "admin", everything)
 	who.add(t, owner, "stranger", "")
 	who.add(t, owner, "denied", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"},{"Effect":"Deny","Action":"sqs:*","Resource":"*"}]}`)
@@ -284,5 +285,32 @@ func TestErrorsAreSQSs(t *testing.T) {
 	out := h.must("SendMessageBatch", m{"QueueUrl": url, "Entries": []m{{"Id": "a", "MessageBody": "x"}, {"Id": "b", "MessageBody": "\u0001"}}})
 	if ok, failed := out["Successful"].([]any), out["Failed"].([]any); len(ok) != 1 || len(failed) != 1 || failed[0].(m)["Code"] != "InvalidMessageContents" {
 		t.Errorf("%v", out)
+	}
+}
+
+// TestTagsDecideAboutTags: conditions on the tags that a queue has, and on those that a request brings or takes,
+// hold for changing them; making a queue with tags takes the permission to tag.
+func TestTagsDecideAboutTags(t *testing.T) {
+	h := newHarness(t)
+	allow := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"},{"Effect":"Deny",`
+	h.who.add(t, owner, "outside", allow+`"Action":"sqs:*","Resource":"*","Condition":{"StringEquals":{"aws:ResourceTag/env":"prod"}}}]}`)
+	h.who.add(t, owner, "keeper", allow+`"Action":"sqs:UntagQueue","Resource":"*","Condition":{"ForAnyValue:StringEquals":{"aws:TagKeys":"env"}}}]}`)
+	h.who.add(t, owner, "untagging", allow+`"Action":"sqs:TagQueue","Resource":"*"}]}`)
+	url := h.must("CreateQueue", m{"QueueName": "q", "tags": m{"env": "prod", "team": "red"}})["QueueUrl"]
+	for _, c := range []struct {
+		who, operation string
+		in             m
+		good           bool
+	}{
+		{"outside", "TagQueue", m{"QueueUrl": url, "Tags": m{"env": "dev"}}, false},
+		{"outside", "UntagQueue", m{"QueueUrl": url, "TagKeys": []string{"env"}}, false},
+		{"keeper", "UntagQueue", m{"QueueUrl": url, "TagKeys": []string{"team", "env"}}, false},
+		{"keeper", "UntagQueue", m{"QueueUrl": url, "TagKeys": []string{"team"}}, true},
+		{"untagging", "CreateQueue", m{"QueueName": "tagged", "tags": m{"env": "dev"}}, false},
+		{"untagging", "CreateQueue", m{"QueueName": "plain"}, true},
+	} {
+		if status, out, _ := h.call(c.who, c.operation, c.in); (status == 200) != c.good {
+			t.Errorf("%s by %s: %d %v", c.operation, c.who, status, out)
+		}
 	}
 }

@@ -169,10 +169,7 @@ func (e edge) queueOps() []*api.Op {
 				return &sqswire.ListQueueTagsOutput{Tags: maps.Clone(q.Tags)}, nil
 			}),
 		e.tagQueue(),
-		on(e, &sqswire.UntagQueue, audit.Management, api.Tagging, "sqs:UntagQueue", func(in *sqswire.UntagQueueInput) *string { return in.QueueUrl },
-			func(ctx context.Context, g authz.Grant, q *sqs.Queue, in *sqswire.UntagQueueInput) (*sqswire.UntagQueueOutput, error) {
-				return &sqswire.UntagQueueOutput{}, e.queues.Untag(ctx, g, q, in.TagKeys)
-			}),
+		e.untagQueue(),
 		e.listSources(),
 	}
 }
@@ -182,6 +179,9 @@ func (e edge) createQueue() *api.Op {
 		Wire: &sqswire.CreateQueue, Class: audit.Management, Access: api.Write,
 		Demands: func(c *api.Call, in *sqswire.CreateQueueInput) ([]authz.Demand, error) {
 			d := e.queues.NewDemand(account(c), text(in.QueueName), "sqs:CreateQueue", in.Tags)
+			if len(in.Tags) > 0 {
+				c.Need("sqs:TagQueue", d.Resource, d.Keys)
+			}
 			return c.Need(d.Action, d.Resource, d.Keys), nil
 		},
 		Do: func(ctx context.Context, g authz.Grant, c *api.Call, in *sqswire.CreateQueueInput) (*sqswire.CreateQueueOutput, error) {
@@ -202,8 +202,7 @@ func (e edge) tagQueue() *api.Op {
 			if err != nil {
 				return nil, err
 			}
-			d := e.queues.NewDemand(q.Account, q.Name, "sqs:TagQueue", in.Tags)
-			d.Resource.Policy = q.Policy
+			d := e.queues.TagDemand(q, "sqs:TagQueue", in.Tags)
 			return c.Need(d.Action, d.Resource, d.Keys), nil
 		},
 		Do: func(ctx context.Context, g authz.Grant, _ *api.Call, in *sqswire.TagQueueInput) (*sqswire.TagQueueOutput, error) {
@@ -212,6 +211,31 @@ func (e edge) tagQueue() *api.Op {
 				return nil, err
 			}
 			return &sqswire.TagQueueOutput{}, e.queues.Tag(ctx, g, q, in.Tags)
+		},
+	})
+}
+
+func (e edge) untagQueue() *api.Op {
+	return api.Declare(api.Decl[sqswire.UntagQueueInput, sqswire.UntagQueueOutput]{
+		Wire: &sqswire.UntagQueue, Class: audit.Management, Access: api.Tagging,
+		Demands: func(c *api.Call, in *sqswire.UntagQueueInput) ([]authz.Demand, error) {
+			q, err := e.addressed(text(in.QueueUrl))
+			if err != nil {
+				return nil, err
+			}
+			names := make(map[string]string, len(in.TagKeys))
+			for _, name := range in.TagKeys {
+				names[name] = ""
+			}
+			d := e.queues.TagDemand(q, "sqs:UntagQueue", names)
+			return c.Need(d.Action, d.Resource, d.Keys), nil
+		},
+		Do: func(ctx context.Context, g authz.Grant, _ *api.Call, in *sqswire.UntagQueueInput) (*sqswire.UntagQueueOutput, error) {
+			q, err := e.addressed(text(in.QueueUrl))
+			if err != nil {
+				return nil, err
+			}
+			return &sqswire.UntagQueueOutput{}, e.queues.Untag(ctx, g, q, in.TagKeys)
 		},
 	})
 }
