@@ -142,6 +142,10 @@ func (r *restoring) checkVersioned(ctx context.Context) error {
 	if doc.Status == "" {
 		return fmt.Errorf("bucket %s never had versioning: what was overwritten or deleted in it is gone", r.bucket)
 	}
+	if r.apply && doc.Status != "Enabled" {
+		// A copy would take the place of the version "null", and a marker too: for good.
+		return fmt.Errorf("versioning of bucket %s is %s: what is current would be overwritten, not kept; enable versioning first", r.bucket, strings.ToLower(doc.Status))
+	}
 	return nil
 }
 
