@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"hash/fnv"
+	"math"
 	"strings"
 	"sync"
 	"time"
@@ -51,8 +52,20 @@ const keptPrefix = "ev/a/"
 func keptKey(slot string, at time.Time, id string) []byte {
 	h := fnv.New64a()
 	h.Write([]byte(id))
-	key := binary.BigEndian.AppendUint64([]byte(keptPrefix+slot+"/"), uint64(at.UnixNano()))
-	return binary.BigEndian.AppendUint64(key, h.Sum64())
+	return binary.BigEndian.AppendUint64(keptFrom(slot, at), h.Sum64())
+}
+
+// keptFrom is where the events of a time and later begin. Times that a key cannot tell count as the
+// nearest that it can: 1970, and 2262.
+func keptFrom(slot string, at time.Time) []byte {
+	nanos := uint64(0)
+	switch last := time.Unix(0, math.MaxInt64); {
+	case at.After(last):
+		nanos = math.MaxInt64
+	case at.Unix() >= 0:
+		nanos = uint64(at.UnixNano())
+	}
+	return binary.BigEndian.AppendUint64([]byte(keptPrefix+slot+"/"), nanos)
 }
 
 const slotLength = 32
@@ -239,8 +252,7 @@ func (s *Store) Forget(ctx context.Context) error {
 }
 
 func (s *Store) forget(ctx context.Context, slot string, before time.Time) error {
-	lo := []byte(keptPrefix + slot + "/")
-	hi := binary.BigEndian.AppendUint64(append([]byte(nil), lo...), uint64(before.UnixNano()))
+	lo, hi := []byte(keptPrefix+slot+"/"), keptFrom(slot, before)
 	it, err := s.meta.Scan(ctx, lo, hi)
 	if err != nil {
 		return err

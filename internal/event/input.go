@@ -186,7 +186,7 @@ func (t *Transformer) check(id string) error {
 		}
 	}
 	unknown := ""
-	probe := fill(t.Template, func(name string) (json.RawMessage, bool) {
+	probe, _ := fill(t.Template, 3*maxTemplate, func(name string) (json.RawMessage, bool) {
 		if _, ok := t.Paths[name]; !ok && reserved[name] == nil {
 			unknown = name
 			return nil, false
@@ -223,7 +223,7 @@ func (t *Transformer) transform(o *occasion) ([]byte, error) {
 		}
 		values[name] = follow(o.raw, steps)
 	}
-	return fill(t.Template, func(name string) (json.RawMessage, bool) {
+	return fill(t.Template, MaxEvent, func(name string) (json.RawMessage, bool) {
 		if value, ok := values[name]; ok {
 			return value, true
 		}
@@ -231,12 +231,15 @@ func (t *Transformer) transform(o *occasion) ([]byte, error) {
 			return make(o), true
 		}
 		return nil, false
-	}), nil
+	})
 }
 
+var errTooLong = errors.New("event: what the transformer makes of it is longer than an event may be")
+
 // fill puts values in place of <name>. Outside of a string a value stands as JSON; inside, a string
-// stands for itself and anything else as its JSON without quotation marks. What is not there is "".
-func fill(template string, value func(name string) (json.RawMessage, bool)) []byte {
+// stands for itself and anything else as its JSON without quotation marks. What is not there is "". A
+// template may name a large value many times: what grows beyond most bytes is not made.
+func fill(template string, most int, value func(name string) (json.RawMessage, bool)) ([]byte, error) {
 	var out []byte
 	inString := false
 	for i := 0; i < len(template); {
@@ -252,6 +255,9 @@ func fill(template string, value func(name string) (json.RawMessage, bool)) []by
 				if v, ok := value(name); ok {
 					out = append(out, insert(v, inString)...)
 					i += len(name) + 2
+					if len(out) > most {
+						return nil, errTooLong
+					}
 					continue
 				}
 			}
@@ -259,7 +265,10 @@ func fill(template string, value func(name string) (json.RawMessage, bool)) []by
 		out = append(out, template[i])
 		i++
 	}
-	return out
+	if len(out) > most {
+		return nil, errTooLong
+	}
+	return out, nil
 }
 
 // placeholder is the name in <name> at the beginning of s.

@@ -16,6 +16,9 @@ import (
 // MaxEvent bounds an entry of PutEvents, and an event.
 const MaxEvent = 256 << 10
 
+// maxFanOut bounds what all targets together are sent of one event: it is in memory until it is stored.
+const maxFanOut = 64 << 20
+
 // Publisher gives a Bus to Kura's own services. It needs events:PutEvents on "*", which only a
 // background job is granted.
 func (s *Store) Publisher(g authz.Grant) (Bus, error) {
@@ -65,6 +68,7 @@ type routed struct {
 	document map[string]any
 	batch    *engine.Batch
 	out      []*queue.Delivery
+	size     int // of what they carry
 	// only are the ARNs of the rules that may get it; nil: all. Replays say so.
 	only []string
 }
@@ -128,9 +132,14 @@ func (s *Store) deliver(r *Rule, e *routed) {
 			s.config.Log.Error("event: a target gets nothing", "rule", r.ARN, "target", r.Targets[i].ID, "err", err)
 			continue
 		}
-		if d != nil {
-			e.out = append(e.out, d)
+		if d == nil {
+			continue
 		}
+		if e.size += len(d.Payload); e.size > maxFanOut {
+			s.config.Log.Error("event: a target gets nothing: too much is made of one event", "rule", r.ARN, "target", r.Targets[i].ID, "most", maxFanOut)
+			continue
+		}
+		e.out = append(e.out, d)
 	}
 }
 

@@ -2,7 +2,6 @@ package event
 
 import (
 	"context"
-	"encoding/binary"
 	"strings"
 	"time"
 
@@ -48,7 +47,7 @@ type ReplaySpec struct {
 
 // Limits of replays.
 const (
-	maxReplays  = 10
+	maxReplays  = 10 // at a time, of an account
 	replaySlice = 50 // events told in one commit
 )
 
@@ -70,7 +69,7 @@ func (s *Store) StartReplay(ctx context.Context, g authz.Grant, account, name st
 	if err != nil {
 		return nil, err
 	}
-	if s.running() >= maxReplays {
+	if s.running(account) >= maxReplays {
 		return nil, refuse(LimitExceeded, "The requested resource exceeds the maximum number allowed.")
 	}
 	r := &Replay{
@@ -116,12 +115,12 @@ func (s *Store) replayable(account string, in *ReplaySpec) (*Archive, error) {
 	return a, nil
 }
 
-func (s *Store) running() int {
+func (s *Store) running(account string) int {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	n := 0
 	for _, r := range s.replays.items {
-		if r.State == ReplayRunning {
+		if r.State == ReplayRunning && r.Account == account {
 			n++
 		}
 	}
@@ -232,12 +231,11 @@ func (s *Store) replaySlice(ctx context.Context, b *engine.Batch, r *Replay) (ad
 		r.State, r.Reason, r.End = ReplayFailed, "The archive was deleted.", s.moment()
 		return nil, nil
 	}
-	base := keptPrefix + a.Slot + "/"
-	lo := binary.BigEndian.AppendUint64([]byte(base), uint64(r.From.UnixNano()))
+	lo := keptFrom(a.Slot, r.From)
 	if r.Cursor != nil {
 		lo = append(append([]byte(nil), r.Cursor...), 0)
 	}
-	it, err := s.meta.Scan(ctx, lo, binary.BigEndian.AppendUint64([]byte(base), uint64(r.Until.UnixNano())))
+	it, err := s.meta.Scan(ctx, lo, keptFrom(a.Slot, r.Until))
 	if err != nil {
 		return nil, err
 	}

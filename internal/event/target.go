@@ -186,7 +186,8 @@ func (s *Store) ListTargetsByRule(_ context.Context, g authz.Grant, account, bus
 		return Listed[RuleTarget]{}, err
 	}
 	var out Listed[RuleTarget]
-	for _, t := range r.Targets {
+	byID := slices.SortedFunc(slices.Values(r.Targets), func(a, b RuleTarget) int { return strings.Compare(a.ID, b.ID) })
+	for _, t := range byID {
 		switch {
 		case t.ID <= p.Token && p.Token != "":
 		case p.Limit > 0 && len(out.Items) == p.Limit:

@@ -38,23 +38,25 @@ func (e edge) putTargetsDemands(account string, in *eventswire.PutTargetsInput) 
 		k.many("events:targetarn", append(k["events:targetarn"].Many, text(t.Arn)))
 	}
 	demands, err := e.onRule("PutTargets", account, in.EventBusName, in.Rule, k)
+	if err != nil {
+		return nil, err
+	}
+	owner := demands[0].Resource.Account
 	for i := range in.Targets {
 		t := &in.Targets[i]
-		if err == nil {
-			demands, err = passing(demands, account, t.RoleArn)
-		}
-		if err != nil {
+		if demands, err = passing(demands, account, t.RoleArn); err != nil {
 			return nil, err
 		}
 		if text(t.RoleArn) == "" {
-			demands = append(demands, e.sendingTo(account, text(t.Arn))...)
+			demands = append(demands, e.sendingTo(owner, text(t.Arn))...)
 		}
 	}
 	return demands, nil
 }
 
-// sendingTo demands that the caller may send to a target itself. A bus of another account decides by
-// its policy when an event comes.
+// sendingTo demands that the caller may send to a target itself. Who sends then is the account that owns
+// the rule, so the target counts as that account's: somebody else who may write its rules gets no further
+// through them. A bus of a third account decides by its policy when an event comes.
 func (e edge) sendingTo(account, arn string) []authz.Demand {
 	kind := event.KindOf(arn)
 	action, ok := sending[kind]

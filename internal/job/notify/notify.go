@@ -54,8 +54,10 @@ func New(c Config) *Notifier { return &Notifier{c} }
 
 const (
 	// slice is how many changes are read at a time.
-	slice  = 100
-	hiccup = time.Second
+	slice = 100
+	// maxBatch is the size of what was made of them after which the commit does not wait for more.
+	maxBatch = 8 << 20
+	hiccup   = time.Second
 )
 
 // Run works until ctx ends.
@@ -78,7 +80,16 @@ func (n *Notifier) step(ctx context.Context) error {
 	}
 	var b engine.Batch
 	var committed []func()
+	last, size, counted := uint64(0), 0, 0
 	for i := range entries {
+		// One change may make much: rules of EventBridge multiply it.
+		for ; counted < len(b.Writes); counted++ {
+			size += len(b.Writes[counted].Value)
+		}
+		if size > maxBatch {
+			break
+		}
+		last = entries[i].Seq
 		if entries[i].Kind != feed.Object {
 			continue
 		}
@@ -88,7 +99,7 @@ func (n *Notifier) step(ctx context.Context) error {
 		}
 		committed = append(committed, done...)
 	}
-	if err := n.config.Feed.Done(ctx, Consumer, entries[len(entries)-1].Seq, &b); err != nil {
+	if err := n.config.Feed.Done(ctx, Consumer, last, &b); err != nil {
 		return err
 	}
 	for _, done := range committed {
