@@ -308,12 +308,12 @@ func (d configDelivery) Exists(bucket string) bool {
 }
 
 // Put implements recorder.Delivery.
-func (d configDelivery) Put(ctx context.Context, account, role, bucket, key string, body []byte) error {
+func (d configDelivery) Put(ctx context.Context, c *recorder.Channel, role, key string, body []byte) error {
 	service := &authz.Subject{
 		Principal: policy.Principal{Type: policy.Service, ARN: configPrincipal},
-		Keys:      sourceKeys{account: account, arn: "arn:aws:config:" + d.s.config.Region + ":" + account + ":configuration-recorder/default"},
+		Keys:      sourceKeys{account: c.Account, arn: "arn:aws:config:" + d.s.config.Region + ":" + c.Account + ":configuration-recorder/default"},
 	}
-	refused := d.put(ctx, service, bucket, key, body)
+	refused := d.put(ctx, service, c, key, body)
 	if refused == nil || role == "" {
 		return refused
 	}
@@ -321,17 +321,21 @@ func (d configDelivery) Put(ctx context.Context, account, role, bucket, key stri
 	if err != nil {
 		return errors.Join(refused, err)
 	}
-	return d.put(ctx, as, bucket, key, body)
+	return d.put(ctx, as, c, key, body)
 }
 
-func (d configDelivery) put(ctx context.Context, as *authz.Subject, bucket, key string, body []byte) error {
-	u := url.URL{Scheme: "https", Host: "s3.inside", Path: "/" + bucket + "/" + key}
+func (d configDelivery) put(ctx context.Context, as *authz.Subject, c *recorder.Channel, key string, body []byte) error {
+	u := url.URL{Scheme: "https", Host: "s3.inside", Path: "/" + c.Bucket + "/" + key}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPut, u.String(), bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
 	r.Header.Set("X-Amz-Acl", "bucket-owner-full-control")
 	r.Header.Set("User-Agent", configPrincipal)
+	if c.KMSKey != "" {
+		r.Header.Set("X-Amz-Server-Side-Encryption", "aws:kms")
+		r.Header.Set("X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id", c.KMSKey)
+	}
 	answer, err := d.s.pipeline.OnBehalf(ctx, as, r)
 	if err != nil {
 		return err

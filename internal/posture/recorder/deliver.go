@@ -57,16 +57,26 @@ func (s *Store) snapshot(ctx context.Context, c *Channel, id string) error {
 		c.Account + "_Config_" + s.region + "_ConfigSnapshot_" + now.Format("20060102T150405Z") + "_" + id + ".json.gz"
 	body, err := s.snapshotBody(ctx, c.Account, id)
 	if err == nil {
-		err = s.deliver.Put(ctx, c.Account, s.roleOf(c.Account), c.Bucket, key, body)
+		err = s.deliver.Put(ctx, c, s.roleOf(c.Account), key, body)
 	}
 	next := *c
 	next.Attempted = now
 	if err != nil {
 		next.ErrorCode, next.ErrorText = "AccessDenied", err.Error()
-		return errors.Join(s.putChannel(ctx, &next), err)
+		return errors.Join(s.noteChannel(ctx, c, &next), err)
 	}
 	next.Delivered, next.ErrorCode, next.ErrorText = now, "", ""
-	return s.putChannel(ctx, &next)
+	return s.noteChannel(ctx, c, &next)
+}
+
+// noteChannel stores what became of a delivery, unless the channel was changed or deleted meanwhile.
+func (s *Store) noteChannel(ctx context.Context, old, next *Channel) error {
+	s.judging.Lock()
+	defer s.judging.Unlock()
+	if a := s.accounts[old.Account]; a == nil || a.channel != old {
+		return nil
+	}
+	return s.storeChannel(ctx, next)
 }
 
 func (s *Store) snapshotBody(ctx context.Context, account, id string) ([]byte, error) {

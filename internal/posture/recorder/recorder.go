@@ -69,8 +69,9 @@ const (
 type Delivery interface {
 	// Exists tells whether there is such a bucket.
 	Exists(bucket string) bool
-	// Put writes one; role is that of the account's recorder, which may have what the service has not.
-	Put(ctx context.Context, account, role, bucket, key string, body []byte) error
+	// Put writes one into the channel's bucket, encrypted under the channel's key where it has one; role is
+	// that of the account's recorder, which may have what the service has not.
+	Put(ctx context.Context, c *Channel, role, key string, body []byte) error
 }
 
 // Config of a Store.

@@ -171,7 +171,7 @@ func (w *world) open(t testing.TB) *Store {
 type anywhere struct{}
 
 func (anywhere) Exists(string) bool { return true }
-func (anywhere) Put(context.Context, string, string, string, string, []byte) error {
+func (anywhere) Put(context.Context, *Channel, string, string, []byte) error {
 	return nil
 }
 

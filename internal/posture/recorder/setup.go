@@ -208,7 +208,8 @@ func (s *Store) PutChannel(ctx context.Context, g authz.Grant, account string, i
 	if s.deliver == nil || !s.deliver.Exists(in.Bucket) {
 		return fault.New(NoSuchBucket, "Cannot find a S3 bucket with an empty bucket name or with the name '"+in.Bucket+"'.")
 	}
-	if err := s.deliver.Put(ctx, account, recorder.RoleARN, in.Bucket, in.folder(account)+"ConfigWritabilityCheckFile", nil); err != nil {
+	in.Account = account
+	if err := s.deliver.Put(ctx, &in, recorder.RoleARN, in.folder(account)+"ConfigWritabilityCheckFile", nil); err != nil {
 		f := fault.New(InsufficientDelivery, "Insufficient delivery policy to s3 bucket: "+in.Bucket+", unable to write to bucket, provided s3 key prefix is '"+in.Prefix+"', provided kms key is '"+in.KMSKey+"'.")
 		f.Cause = err
 		return f
@@ -216,8 +217,9 @@ func (s *Store) PutChannel(ctx context.Context, g authz.Grant, account string, i
 	if old != nil {
 		in.Attempted, in.Delivered, in.ErrorCode, in.ErrorText = old.Attempted, old.Delivered, old.ErrorCode, old.ErrorText
 	}
-	in.Account = account
-	return s.putChannel(ctx, &in)
+	s.judging.Lock()
+	defer s.judging.Unlock()
+	return s.storeChannel(ctx, &in)
 }
 
 // folder is where the account's files go.
@@ -229,14 +231,13 @@ func (c *Channel) folder(account string) string {
 	return prefix + "AWSLogs/" + account + "/Config/"
 }
 
-func (s *Store) putChannel(ctx context.Context, c *Channel) error {
+// storeChannel under judging.
+func (s *Store) storeChannel(ctx context.Context, c *Channel) error {
 	c.Format = format
 	raw, err := encode(c)
 	if err != nil {
 		return err
 	}
-	s.judging.Lock()
-	defer s.judging.Unlock()
 	w := s.begin()
 	w.batch.Set([]byte(channelPrefix+c.Account), raw)
 	w.then = append(w.then, func() { s.of(c.Account).channel = c })
