@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -75,6 +76,14 @@ func (p people) add(t *testing.T, account, name, document string) {
 type recorder struct {
 	authztest.Forget
 	broken bool
+	told   []json.RawMessage // parameters
+}
+
+func (*recorder) Wants(*audit.Event) bool { return true }
+
+func (r *recorder) Complete(_ context.Context, ev *audit.Event) error {
+	r.told = append(r.told, ev.Parameters, ev.Response)
+	return nil
 }
 
 func (r *recorder) Begin(context.Context, *audit.Event) error {
@@ -312,5 +321,19 @@ func TestTagsDecideAboutTags(t *testing.T) {
 		if status, out, _ := h.call(c.who, c.operation, c.in); (status == 200) != c.good {
 			t.Errorf("%s by %s: %d %v", c.operation, c.who, status, out)
 		}
+	}
+}
+
+// TestTheRecordHoldsNoMessage: what is sent shows neither in whole nor in part.
+func TestTheRecordHoldsNoMessage(t *testing.T) {
+	h := newHarness(t)
+	url := h.must("CreateQueue", m{"QueueName": "q"})["QueueUrl"]
+	attributes := m{"a": m{"DataType": "String", "StringValue": "canary-attribute"}}
+	h.must("SendMessage", m{"QueueUrl": url, "MessageBody": "canary-body", "MessageAttributes": attributes})
+	h.must("SendMessageBatch", m{"QueueUrl": url, "Entries": []m{{"Id": "e", "MessageBody": "canary-batch", "MessageAttributes": attributes}}})
+	h.must("ReceiveMessage", m{"QueueUrl": url, "MaxNumberOfMessages": 10})
+	text := fmt.Sprintf("%s", h.recorder.told)
+	if strings.Contains(text, "canary") || !strings.Contains(text, "queueUrl") {
+		t.Errorf("on record: %s", text)
 	}
 }

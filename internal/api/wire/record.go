@@ -18,6 +18,8 @@ var neverShown = map[string]bool{
 	"Base32StringSeed": true, "QRCodePNG": true, "SSECustomerKey": true, "CopySourceSSECustomerKey": true, "MFA": true,
 	"ClientSecret": true, "ApiKeyValue": true, "PrivateKey": true, "PrivateKeyPlaintext": true, "SecretString": true,
 	"GrantToken": true, "GrantTokens": true, "ImportToken": true, "ServicePassword": true, "ServiceCredentialSecret": true,
+	"MessageBody": true, "MessageAttributes": true, "MessageSystemAttributes": true,
+	"Detail": true, // of an event
 }
 
 // Parameters are the members of an input as CloudTrail shows them: names begin with a small letter.
