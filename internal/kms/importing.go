@@ -2,8 +2,8 @@ package kms
 
 import (
 	"context"
+	"crypto"
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha1"
 	"crypto/sha256"
@@ -33,7 +33,7 @@ var wrappings = map[string]wrapping{
 	"RSA_AES_KEY_WRAP_SHA_1": {hash: sha1.New, twice: true}, "RSA_AES_KEY_WRAP_SHA_256": {hash: sha256.New, twice: true},
 }
 
-var wrappingSpecs = map[string]int{"RSA_2048": 2048, "RSA_3072": 3072, "RSA_4096": 4096}
+var wrappingSpecs = map[string]bool{"RSA_2048": true, "RSA_3072": true, "RSA_4096": true}
 
 // ImportParameters are what material is wrapped with for one import.
 type ImportParameters struct {
@@ -60,27 +60,27 @@ func importable(k *Key) error {
 }
 
 // ParametersForImport makes the key pair that material is wrapped with. It needs kms:GetParametersForImport.
-func (s *Store) ParametersForImport(_ context.Context, g authz.Grant, k *Key, algorithm, spec string) (*ImportParameters, error) {
+func (s *Store) ParametersForImport(ctx context.Context, g authz.Grant, k *Key, algorithm, spec string) (*ImportParameters, error) {
 	if err := g.Require("kms:GetParametersForImport", k.ARN); err != nil {
 		return nil, err
 	}
 	if err := importable(k); err != nil {
 		return nil, err
 	}
-	bits, ok := wrappingSpecs[spec]
-	if _, known := wrappings[algorithm]; !known || !ok {
+	if _, known := wrappings[algorithm]; !known || !wrappingSpecs[spec] {
 		return nil, refuse(Unsupported, "Wrapping algorithm %s with wrapping key spec %s is not supported.", algorithm, spec)
 	}
-	private, err := rsa.GenerateKey(rand.Reader, bits)
+	raw, err := s.newMaterial(ctx, Spec(spec)) // as few at a time as other key pairs
+	if err != nil {
+		return nil, err
+	}
+	defer clear(raw)
+	private, err := x509.ParsePKCS8PrivateKey(raw)
 	if err != nil {
 		return nil, err
 	}
 	p := &ImportParameters{ValidTo: s.now().UTC().Truncate(time.Second).Add(importLife)}
-	if p.Public, err = x509.MarshalPKIXPublicKey(&private.PublicKey); err != nil {
-		return nil, err
-	}
-	raw, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
+	if p.Public, err = x509.MarshalPKIXPublicKey(private.(crypto.Signer).Public()); err != nil {
 		return nil, err
 	}
 	text, err := json.Marshal(importToken{Key: k.ID, Algorithm: algorithm, ValidTo: p.ValidTo, Private: raw})
