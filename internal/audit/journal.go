@@ -161,7 +161,11 @@ func (j *Journal) recover() error {
 		// Numbers are not used again.
 		j.seq = last
 	}
-	return j.begin(h)
+	if err := j.begin(h); err != nil || j.seq > 1 {
+		return err
+	}
+	// A new journal is signed from its first line on: one without any checkpoint is one that was cut.
+	return j.checkpoint(j.config.Now())
 }
 
 // findEnd reads the last segment up to its last whole line.

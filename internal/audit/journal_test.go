@@ -451,3 +451,19 @@ func TestJournalFilesArePrivate(t *testing.T) {
 		t.Errorf("%v %v", info.Mode(), err)
 	}
 }
+
+// TestANewJournalIsSoundAtOnce: also before its first checkpoint is due.
+func TestANewJournalIsSoundAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	j := open(t, JournalConfig{Dir: dir, CheckpointEvery: time.Hour})
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	young := open(t, JournalConfig{Dir: t.TempDir(), CheckpointEvery: time.Hour})
+	if r := verify(t, young.config.Dir); len(r.Problems) > 0 {
+		t.Errorf("while it is open: %v", r.Problems)
+	}
+	if r := verify(t, dir); len(r.Problems) > 0 {
+		t.Errorf("after it was closed: %v", r.Problems)
+	}
+}
