@@ -120,9 +120,13 @@ func Ask(method string, h http.Header) Asked {
 	return a
 }
 
+// maxHeaders is how many headers a page may ask for. Everybody may ask, and each is compared with every
+// header of every rule.
+const maxHeaders = 256
+
 // Match is the first rule that allows what is asked, nil when none does.
 func (c *Config) Match(a *Asked) *Rule {
-	if c == nil || !plain(a.Origin) {
+	if c == nil || !plain(a.Origin) || len(a.Headers) > maxHeaders {
 		return nil
 	}
 	for i := range c.CORSRules {
