@@ -84,6 +84,9 @@ func (s *Service) logTarget(ctx context.Context, source *object.Bucket, in *s3wi
 		return nil, fault.New(badLogTarget, "The owner for the bucket to be logged and the target bucket must be the same.", "TargetBucket", t.Bucket)
 	}
 	hasACLs := accessOf(target).ownership.hasACLs()
+	if len(in.TargetGrants) >= maxGrants { // the owner's comes to them: a longer list could never be delivered
+		return nil, fault.New(malformedACL, "")
+	}
 	for _, grant := range in.TargetGrants {
 		if !hasACLs {
 			return nil, fault.New(unsupportedACL, "")
