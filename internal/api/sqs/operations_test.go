@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -335,5 +336,26 @@ func TestTheRecordHoldsNoMessage(t *testing.T) {
 	text := fmt.Sprintf("%s", h.recorder.told)
 	if strings.Contains(text, "canary") || !strings.Contains(text, "queueUrl") {
 		t.Errorf("on record: %s", text)
+	}
+}
+
+// TestQueuesOfOthersAreNotToldFromNone: whom a queue's policy does not let in learns not even that it is there.
+func TestQueuesOfOthersAreNotToldFromNone(t *testing.T) {
+	h := newHarness(t)
+	there := h.must("CreateQueue", m{"QueueName": "q"})["QueueUrl"].(string)
+	none := strings.TrimSuffix(there, "q") + "n"
+	for operation, more := range map[string]m{
+		"SendMessage": {"MessageBody": "x"}, "ListQueueTags": {}, "TagQueue": {"Tags": m{"a": "b"}}, "UntagQueue": {"TagKeys": []string{"a"}}, "ListDeadLetterSourceQueues": {},
+	} {
+		var answers []string
+		for _, url := range []string{there, none} {
+			in := m{"QueueUrl": url}
+			maps.Copy(in, more)
+			status, out, _ := h.call("foreign", operation, in)
+			answers = append(answers, strings.ReplaceAll(fmt.Sprint(status, out), ":n ", ":q "))
+		}
+		if answers[0] != answers[1] || !strings.Contains(answers[0], "AccessDenied") {
+			t.Errorf("%s: %q", operation, answers)
+		}
 	}
 }

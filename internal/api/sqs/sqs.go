@@ -97,12 +97,7 @@ func on[In, Out any](e edge, w *wire.Operation, class audit.Class, access api.Ac
 	return api.Declare(api.Decl[In, Out]{
 		Wire: w, Class: class, Access: access,
 		Demands: func(c *api.Call, in *In) ([]authz.Demand, error) {
-			q, err := e.addressed(text(of(in)))
-			if err != nil {
-				return nil, err
-			}
-			d := e.queues.Demand(q, action)
-			return c.Need(d.Action, d.Resource, d.Keys), nil
+			return e.demand(c, text(of(in)), action, func(q *sqs.Queue) authz.Demand { return e.queues.Demand(q, action) })
 		},
 		Do: func(ctx context.Context, g authz.Grant, _ *api.Call, in *In) (*Out, error) {
 			q, err := e.addressed(text(of(in)))
@@ -114,18 +109,46 @@ func on[In, Out any](e edge, w *wire.Operation, class audit.Class, access api.Ac
 	})
 }
 
-// addressed resolves a queue's URL; only its path counts, as clients reach a server by several names.
-func (e edge) addressed(address string) (*sqs.Queue, error) {
+// demand is what of asks for on the queue with that URL. A queue of another account that does not exist is
+// refused as one whose policy lets nobody in.
+func (e edge) demand(c *api.Call, address, action string, of func(*sqs.Queue) authz.Demand) ([]authz.Demand, error) {
+	owner, name, err := named(address)
+	if err != nil {
+		return nil, err
+	}
+	q, err := e.queues.Queue(owner, name)
+	var d authz.Demand
+	switch {
+	case err == nil:
+		d = of(q)
+	case owner == account(c):
+		return nil, err
+	default:
+		d = e.queues.NewDemand(owner, name, action, nil)
+	}
+	return c.Need(d.Action, d.Resource, d.Keys), nil
+}
+
+// named reads a queue's URL; only its path counts, as clients reach a server by several names.
+func named(address string) (account, name string, err error) {
 	if address == "" {
-		return nil, fault.New(sqs.MissingParameter, "The request must contain the parameter QueueUrl.")
+		return "", "", fault.New(sqs.MissingParameter, "The request must contain the parameter QueueUrl.")
 	}
 	u, err := url.Parse(address)
-	if err != nil {
-		return nil, fault.New(sqs.InvalidParameter, "The address "+address+" is not valid for this endpoint.")
+	if err == nil {
+		var ok bool
+		if account, name, ok = strings.Cut(strings.Trim(u.Path, "/"), "/"); ok && !strings.Contains(name, "/") {
+			return account, name, nil
+		}
 	}
-	account, name, ok := strings.Cut(strings.Trim(u.Path, "/"), "/")
-	if !ok || strings.Contains(name, "/") {
-		return nil, fault.New(sqs.InvalidParameter, "The address "+address+" is not valid for this endpoint.")
+	return "", "", fault.New(sqs.InvalidParameter, "The address "+address+" is not valid for this endpoint.")
+}
+
+// addressed resolves a queue's URL.
+func (e edge) addressed(address string) (*sqs.Queue, error) {
+	account, name, err := named(address)
+	if err != nil {
+		return nil, err
 	}
 	return e.queues.Queue(account, name)
 }
@@ -198,12 +221,9 @@ func (e edge) tagQueue() *api.Op {
 	return api.Declare(api.Decl[sqswire.TagQueueInput, sqswire.TagQueueOutput]{
 		Wire: &sqswire.TagQueue, Class: audit.Management, Access: api.Tagging,
 		Demands: func(c *api.Call, in *sqswire.TagQueueInput) ([]authz.Demand, error) {
-			q, err := e.addressed(text(in.QueueUrl))
-			if err != nil {
-				return nil, err
-			}
-			d := e.queues.TagDemand(q, "sqs:TagQueue", in.Tags)
-			return c.Need(d.Action, d.Resource, d.Keys), nil
+			return e.demand(c, text(in.QueueUrl), "sqs:TagQueue", func(q *sqs.Queue) authz.Demand {
+				return e.queues.TagDemand(q, "sqs:TagQueue", in.Tags)
+			})
 		},
 		Do: func(ctx context.Context, g authz.Grant, _ *api.Call, in *sqswire.TagQueueInput) (*sqswire.TagQueueOutput, error) {
 			q, err := e.addressed(text(in.QueueUrl))
@@ -219,16 +239,13 @@ func (e edge) untagQueue() *api.Op {
 	return api.Declare(api.Decl[sqswire.UntagQueueInput, sqswire.UntagQueueOutput]{
 		Wire: &sqswire.UntagQueue, Class: audit.Management, Access: api.Tagging,
 		Demands: func(c *api.Call, in *sqswire.UntagQueueInput) ([]authz.Demand, error) {
-			q, err := e.addressed(text(in.QueueUrl))
-			if err != nil {
-				return nil, err
-			}
 			names := make(map[string]string, len(in.TagKeys))
 			for _, name := range in.TagKeys {
 				names[name] = ""
 			}
-			d := e.queues.TagDemand(q, "sqs:UntagQueue", names)
-			return c.Need(d.Action, d.Resource, d.Keys), nil
+			return e.demand(c, text(in.QueueUrl), "sqs:UntagQueue", func(q *sqs.Queue) authz.Demand {
+				return e.queues.TagDemand(q, "sqs:UntagQueue", names)
+			})
 		},
 		Do: func(ctx context.Context, g authz.Grant, _ *api.Call, in *sqswire.UntagQueueInput) (*sqswire.UntagQueueOutput, error) {
 			q, err := e.addressed(text(in.QueueUrl))
@@ -320,12 +337,8 @@ func (e edge) listSources() *api.Op {
 	return api.Declare(api.Decl[sqswire.ListDeadLetterSourceQueuesInput, sqswire.ListDeadLetterSourceQueuesOutput]{
 		Wire: &sqswire.ListDeadLetterSourceQueues, Class: audit.Management, Access: api.Read,
 		Demands: func(c *api.Call, in *sqswire.ListDeadLetterSourceQueuesInput) ([]authz.Demand, error) {
-			q, err := e.addressed(text(in.QueueUrl))
-			if err != nil {
-				return nil, err
-			}
-			d := e.queues.Demand(q, "sqs:ListDeadLetterSourceQueues")
-			return c.Need(d.Action, d.Resource, d.Keys), nil
+			const action = "sqs:ListDeadLetterSourceQueues"
+			return e.demand(c, text(in.QueueUrl), action, func(q *sqs.Queue) authz.Demand { return e.queues.Demand(q, action) })
 		},
 		Do: func(_ context.Context, g authz.Grant, c *api.Call, in *sqswire.ListDeadLetterSourceQueuesInput) (*sqswire.ListDeadLetterSourceQueuesOutput, error) {
 			q, err := e.addressed(text(in.QueueUrl))
