@@ -20,8 +20,10 @@ const ContextName = "aws:s3:arn"
 const (
 	// bucketKeyLife is how long a bucket key is used before KMS is asked for another one.
 	bucketKeyLife = 5 * time.Minute
-	// maxRemembered bounds the bucket keys in memory, of each kind.
+	// maxRemembered bounds the bucket keys in memory, of each kind, and memorable the bytes of the
+	// encryption context of each.
 	maxRemembered = 10_000
+	memorable     = 512
 )
 
 // Keys uses KMS keys for S3. Safe for concurrent use.
@@ -83,7 +85,7 @@ func (k *Keys) Seal(ctx context.Context, g authz.Grant, w *Want) (*object.Sealin
 		return known.sealing, k.kms.Ready(g, use.Action, key, known.pairs)
 	}
 	known.sealing, err = k.generate(ctx, g, key, known.pairs, sealed)
-	if err == nil && sealed.BucketKey {
+	if err == nil && sealed.BucketKey && size(w.Context) <= memorable {
 		k.made.put(name, known, k.now())
 	}
 	return known.sealing, err
@@ -158,7 +160,7 @@ func (k *Keys) Unseal(ctx context.Context, g authz.Grant, b *object.Bucket, name
 		return known.key, k.kms.Ready(g, use.Action, key, known.pairs)
 	}
 	known.key, err = k.open(ctx, g, sealed, known.pairs)
-	if err == nil && sealed.BucketKey {
+	if err == nil && sealed.BucketKey && size(sealed.Context) <= memorable {
 		k.opened.put(id, known, k.now())
 	}
 	return known.key, err
@@ -190,6 +192,14 @@ func pairsOf(b *object.Bucket, key string, sealed *object.Sealed) (map[string]st
 	}
 	pairs[ContextName] = own
 	return pairs, nil
+}
+
+// size is how many bytes the pairs have.
+func size(pairs []object.Tag) (n int) {
+	for _, p := range pairs {
+		n += len(p.Key) + len(p.Value)
+	}
+	return n
 }
 
 // flat is a text that two contexts have in common only when they are the same.

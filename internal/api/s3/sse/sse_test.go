@@ -100,3 +100,10 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestSizeOfContexts: what callers choose does not decide how much memory bucket keys hold.
+func TestSizeOfContexts(t *testing.T) {
+	if n := size([]object.Tag{{Key: "ab", Value: "cde"}, {Key: "f"}}); n != 6 {
+		t.Errorf("%d bytes", n)
+	}
+}
