@@ -103,10 +103,18 @@ func (q *queueCarrier) Carry(ctx context.Context, d *queue.Delivery) error {
 		return err
 	case answer.StatusCode == http.StatusOK:
 		return nil
-	case answer.StatusCode >= http.StatusInternalServerError:
+	case answer.StatusCode >= http.StatusInternalServerError, throttled(text):
 		return errors.New(string(text))
 	}
 	return &delivery.Refused{Reason: string(text)}
+}
+
+// throttled tells an answer that asks to come again from those that stay.
+func throttled(answer []byte) bool {
+	var told struct {
+		Type string `json:"__type"`
+	}
+	return json.Unmarshal(answer, &told) == nil && strings.HasSuffix(told.Type, "RequestThrottled")
 }
 
 // sender is who sends: the delivery's role, or the service that its cause belongs to.
