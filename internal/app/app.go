@@ -27,6 +27,7 @@ import (
 	"github.com/kura-s3/kura/internal/front"
 	"github.com/kura-s3/kura/internal/identity"
 	"github.com/kura-s3/kura/internal/job/accesslog"
+	"github.com/kura-s3/kura/internal/job/export"
 	"github.com/kura-s3/kura/internal/job/exposure"
 	"github.com/kura-s3/kura/internal/job/notify"
 	"github.com/kura-s3/kura/internal/job/replication"
@@ -105,6 +106,7 @@ type server struct {
 	record     *audit.Log
 	trails     *trail.Store
 	accessLog  *accesslog.Spool
+	exporter   *export.Exporter
 	replicator *replication.Replicator
 	targets    map[string]target // of replication, by name
 	front      *front.Server
@@ -144,7 +146,7 @@ func (s *server) open(ctx context.Context) error {
 	started := time.Now()
 	steps := []func(context.Context) error{
 		s.openEngines, s.openListeners, s.openStores, s.openServices, s.startReplication, s.startScrub, s.startKeyTimes, s.startSweep,
-		s.startInventory, s.startTrails, s.startPosture, s.startExposure, s.startCalls,
+		s.startInventory, s.startTrails, s.startPosture, s.startExposure, s.startCalls, s.startExport,
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
@@ -207,7 +209,10 @@ func (s *server) openStores(ctx context.Context) error {
 		defer cancel()
 		return s.objects.Close(ctx)
 	})
-	return s.openRecord(ctx, ring)
+	if err := s.openRecord(ctx, ring); err != nil {
+		return err
+	}
+	return s.openExport(ctx)
 }
 
 // told is the feed, or nil while nobody reads it.

@@ -72,6 +72,7 @@ func (s *server) recordMetrics(registry prometheus.Registerer) {
 				func() float64 { return float64(j.Last()) }))
 	}
 	registry.MustRegister(
+		exportProgress{s.exporter},
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "kura_trail_failing", Help: "Trails whose last delivery failed."},
 			func() float64 { return float64(s.trails.Failing()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "kura_access_log_waiting_bytes", Help: "Access log lines that are not delivered yet."},

@@ -72,6 +72,8 @@ type Config struct {
 	// AuditDataMaxSize that of data events; 0 does not.
 	AuditRetention, AuditDataRetention time.Duration
 	AuditMaxSize, AuditDataMaxSize     int64
+	// AuditExports are URLs of what gets a copy of the record.
+	AuditExports []string
 	// LogInterval and DigestInterval are how often logs and CloudTrail digests are delivered.
 	LogInterval, DigestInterval time.Duration
 	// LifecycleDay is how long a day of lifecycle rules is.

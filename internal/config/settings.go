@@ -151,6 +151,10 @@ var settings = []Setting{
 	{"audit-data-max-size", Text, "16GiB", "space for it; the oldest goes first. 0: no bound", func(c *Config, v string) error {
 		return size(&c.AuditDataMaxSize, v)
 	}},
+	{"audit-export", List, "", "URL that gets a copy of the record: file:///PATH, syslog://HOST[:PORT], syslog+tls, syslog+udp, syslog+unix:///dev/log, otlp+http, otlp+https (docs/audit.md; repeatable)", func(c *Config, v string) error {
+		c.AuditExports = append(c.AuditExports, v)
+		return nonEmpty(v)
+	}},
 	{"log-interval", Text, "15s", "how often CloudTrail files and server access logs are delivered, while there is something to deliver", func(c *Config, v string) error {
 		return interval(&c.LogInterval, v)
 	}},
