@@ -44,6 +44,8 @@ var cursorKey = []byte("ev/c/calls")
 
 const (
 	slice = 100
+	// maxBatch is the size of what rules make of calls after which a commit does not wait for more.
+	maxBatch = 8 << 20
 	// saveEvery bounds how often the cursor alone is written.
 	saveEvery = 5 * time.Second
 	hiccup    = time.Second
@@ -68,11 +70,15 @@ func (t *Teller) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		entries, err := t.reader.Next(ctx, slice)
 		for err == nil && len(entries) > 0 {
-			if err = t.tell(ctx, entries); err == nil || ctx.Err() != nil {
-				break
+			var n int
+			if n, err = t.tell(ctx, entries); err != nil {
+				if ctx.Err() != nil {
+					break
+				}
+				t.pause(ctx, err)
+				err = nil // the same entries again
 			}
-			t.pause(ctx, err)
-			err = nil // the same entries again
+			entries = entries[n:]
 		}
 		if err != nil && ctx.Err() == nil {
 			t.pause(ctx, err)
@@ -88,28 +94,34 @@ func (t *Teller) pause(ctx context.Context, err error) {
 	}
 }
 
-func (t *Teller) tell(ctx context.Context, entries []audit.Entry) error {
+// tell tells of the first n entries: of all, or of so many as fill a commit.
+func (t *Teller) tell(ctx context.Context, entries []audit.Entry) (n int, err error) {
 	var b engine.Batch
-	var told []event.Event
-	for i := range entries {
-		if e := &entries[i]; e.Category == "Management" && e.Account != "" && len(e.Record) > 0 {
-			told = append(told, eventOf(e))
+	var committed []func()
+	for size, counted := 0, 0; n < len(entries) && size <= maxBatch; n++ {
+		if e := &entries[n]; e.Category == "Management" && e.Account != "" && len(e.Record) > 0 {
+			done, err := t.config.Bus.Publish(ctx, &b, eventOf(e))
+			if err != nil {
+				return 0, err
+			}
+			committed = append(committed, done)
+		}
+		for ; counted < len(b.Writes); counted++ {
+			size += len(b.Writes[counted].Value)
 		}
 	}
-	committed, err := t.config.Bus.Publish(ctx, &b, told...)
-	if err != nil {
-		return err
-	}
 	if now := time.Now(); len(b.Writes) == 0 && now.Sub(t.saved) < saveEvery {
-		return nil
+		return n, nil
 	}
-	b.Set(cursorKey, binary.BigEndian.AppendUint64(nil, entries[len(entries)-1].Seq))
+	b.Set(cursorKey, binary.BigEndian.AppendUint64(nil, entries[n-1].Seq))
 	if err := t.config.Meta.Commit(ctx, &b); err != nil {
-		return err
+		return 0, err
 	}
 	t.saved = time.Now()
-	committed()
-	return nil
+	for _, done := range committed {
+		done()
+	}
+	return n, nil
 }
 
 // eventOf is the event of a record: its source is that of the service, "aws.s3" for s3.amazonaws.com.
