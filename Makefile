@@ -1,6 +1,7 @@
 # make run      serve ./kura-data on loopback
 # make test     everything that CI checks
-# make bench    the measured comparison with fsync, bare net/http and other servers that are installed
+# make bench    the measured comparison with fsync, bare net/http and other servers that are installed, and how soon an
+#               alarm is told (BENCH='--only alarm --references=false --restarts=false' for that alone)
 # make torture  what takes too long for every day: large transfers, every fuzzer for a while
 
 SHELL    := /bin/bash

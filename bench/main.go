@@ -3,9 +3,12 @@
 // other endpoints beside it, and alternates between them (A-B-A-B) within each workload, so that
 // what the machine does meanwhile falls on all alike. Two references say what the machine can do
 // at best: a bare net/http server, and append + fdatasync on the same disk.
+// At the end it times the alarm: on a store with 10,000 buckets, from the answer to the call that makes
+// one public to the message that EventBridge sends about it.
 //
 //	go run ./bench --kura bin/kura
 //	go run ./bench --kura bin/kura --kms bin/kura --only put-4k,get-4k
+//	go run ./bench --kura bin/kura --only alarm --references=false --restarts=false
 //	go run ./bench --kura new=bin/kura --kura old=/elsewhere/kura --only put-4k,get-4k
 //	go run ./bench --kura bin/kura --target other=127.0.0.1:9100,ACCESSKEY,SECRETKEY,PID
 //
@@ -52,6 +55,8 @@ type Config struct {
 	References bool
 	// Restarts measures start to ready, after a clean stop and after kill -9.
 	Restarts bool
+	// AlarmBuckets is how many buckets there are when one becomes public and somebody is told; 0 leaves that out.
+	AlarmBuckets int
 	// JSON is a file for the results, "-" for standard output; empty for none.
 	JSON string
 }
@@ -74,13 +79,14 @@ func parseFlags(args []string, errOut io.Writer) (Config, error) {
 	fs.Var(listFlag{&c.KMS}, "kms", "start this Kura binary with buckets that encrypt with SSE-KMS under a bucket key, `[NAME=]PATH` (repeatable)")
 	fs.Var(listFlag{&c.Targets}, "target", "measure a running server, `NAME=HOST:PORT,ACCESSKEY,SECRETKEY[,PID]` (repeatable)")
 	fs.StringVar(&c.Region, "region", "us-east-1", "region to sign for")
-	fs.StringVar(&only, "only", "", "run only these workloads, comma separated; of "+strings.Join(workloadNames(), ", "))
+	fs.StringVar(&only, "only", "", "run only these workloads, comma separated; of "+strings.Join(measurable(), ", "))
 	fs.DurationVar(&c.Duration, "duration", 2*time.Second, "length of one round of one workload on one target")
 	fs.IntVar(&c.Rounds, "rounds", 3, "rounds of each workload, alternating between the targets")
 	fs.IntVar(&c.Objects, "objects", 100_000, "objects in the listed bucket, 1,000 under each prefix")
 	fs.StringVar(&c.Dir, "dir", os.TempDir(), "where data directories are made; choose the disk to be measured")
 	fs.BoolVar(&c.References, "references", true, "measure also a bare net/http server and fdatasync")
 	fs.BoolVar(&c.Restarts, "restarts", true, "measure start to ready of each Kura, after a stop and after kill -9")
+	fs.IntVar(&c.AlarmBuckets, "alarm-buckets", 10_000, "buckets on the server whose alarm is timed; 0 leaves that out")
 	fs.StringVar(&c.JSON, "json", "", "write the results to this `FILE`, - for standard output")
 	if err := fs.Parse(args); err != nil {
 		return c, err
@@ -103,8 +109,10 @@ func (c *Config) check(extra int) error {
 		return errors.New("--rounds must be between 1 and 100")
 	case c.Objects < 1000 || c.Objects > 10_000_000:
 		return errors.New("--objects must be between 1,000 and 10,000,000")
+	case c.AlarmBuckets != 0 && (c.AlarmBuckets <= 2*alarmChanges || c.AlarmBuckets > 10_000):
+		return errors.New("--alarm-buckets must be 0 or between 401 and 10,000")
 	}
-	known := workloadNames()
+	known := measurable()
 	for _, name := range c.Only {
 		if !slices.Contains(known, name) {
 			return fmt.Errorf("--only: no workload %q; there are %s", name, strings.Join(known, ", "))
@@ -112,6 +120,9 @@ func (c *Config) check(extra int) error {
 	}
 	return nil
 }
+
+// measurable are the names that --only knows.
+func measurable() []string { return append(workloadNames(), alarmWorkload) }
 
 func main() {
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))

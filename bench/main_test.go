@@ -233,6 +233,7 @@ func TestCommandLine(t *testing.T) {
 		{"--kura x --rounds 0", 2, "--rounds"},
 		{"--kura x --duration 1h", 2, "--duration"},
 		{"--kura x --objects 5", 2, "--objects"},
+		{"--kura x --alarm-buckets 400", 2, "--alarm-buckets"},
 		{"--kura x --only put-4k,nonsense", 2, `no workload "nonsense"`},
 		{"--nonsense", 2, "not defined"},
 		{"--help", 0, "-duration"},

@@ -98,6 +98,10 @@ func measure(ctx context.Context, cfg Config, out io.Writer) (result *Result, er
 		}
 	}
 	printTargets(out, result.Targets)
+	if result.Alarms, err = b.alarms(ctx); err != nil {
+		return nil, err
+	}
+	printAlarms(out, result.Alarms)
 	return result, nil
 }
 

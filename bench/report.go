@@ -26,6 +26,7 @@ type Result struct {
 	Syncs      []SyncFigure   `json:"fdatasync,omitempty"`
 	Workloads  []Row          `json:"workloads"`
 	Targets    []TargetResult `json:"targets"`
+	Alarms     []AlarmResult  `json:"alarms,omitempty"`
 }
 
 // Row is one workload on all targets.

@@ -16,16 +16,25 @@ const UnsignedPayload = "UNSIGNED-PAYLOAD"
 const EmptyPayload = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 const (
-	amzDateFormat = "20060102T150405Z"
-	algorithm     = "AWS4-HMAC-SHA256"
-	signedService = "s3"
+	amzDateFormat  = "20060102T150405Z"
+	algorithm      = "AWS4-HMAC-SHA256"
+	defaultService = "s3"
 )
 
-// Credentials name who signs, and for which region.
+// Credentials name who signs, for which region and service.
 type Credentials struct {
 	AccessKeyID     string
 	SecretAccessKey string
 	Region          string
+	// Service default "s3".
+	Service string
+}
+
+func (c *Credentials) service() string {
+	if c.Service == "" {
+		return defaultService
+	}
+	return c.Service
 }
 
 // signingKey is SigV4's derived key of one day.
@@ -51,7 +60,7 @@ func (s *signer) keyFor(day string) []byte {
 		return k.mac
 	}
 	mac := sum(hmac.New(sha256.New, []byte("AWS4"+s.cred.SecretAccessKey)), day)
-	for _, part := range []string{s.cred.Region, signedService, "aws4_request"} {
+	for _, part := range []string{s.cred.Region, s.cred.service(), "aws4_request"} {
 		mac = sum(hmac.New(sha256.New, mac), part)
 	}
 	s.key.Store(&signingKey{day: day, mac: mac})
@@ -129,7 +138,9 @@ func (s *signer) appendScope(dst []byte, day string) []byte {
 	dst = append(dst, day...)
 	dst = append(dst, '/')
 	dst = append(dst, s.cred.Region...)
-	return append(dst, "/"+signedService+"/aws4_request"...)
+	dst = append(dst, '/')
+	dst = append(dst, s.cred.service()...)
+	return append(dst, "/aws4_request"...)
 }
 
 func appendNames(dst []byte, headers []Header) []byte {

@@ -1,0 +1,403 @@
+package main
+
+import (
+	"context"
+	"crypto/md5"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/kura-s3/kura/bench/internal/s3conn"
+	"github.com/kura-s3/kura/bench/internal/stat"
+)
+
+const (
+	// alarmWorkload is the name under which --only knows the alarm.
+	alarmWorkload = "alarm"
+	// alarmRules is how many event rules the bus has; one of them hears.
+	alarmRules = 100
+	// alarmChanges is how many buckets become public, one after the other and then side by side.
+	alarmChanges = 200
+	// alarmWait bounds the wait for one message.
+	alarmWait = time.Minute
+	// alarmConns is how many callers make buckets public side by side.
+	alarmConns = 8
+	// alarmGoal is the 99th percentile that Kura wants, in milliseconds.
+	alarmGoal = 1000
+
+	alarmAccount = "111122223333"
+	alarmRegion  = "us-east-1"
+)
+
+// configRules are managed rules that judge every bucket; a public bucket turns the first of them only.
+var configRules = []string{
+	"S3_BUCKET_PUBLIC_READ_PROHIBITED", "S3_BUCKET_PUBLIC_WRITE_PROHIBITED", "S3_BUCKET_LEVEL_PUBLIC_ACCESS_PROHIBITED",
+	"S3_BUCKET_SSL_REQUESTS_ONLY", "S3_BUCKET_SERVER_SIDE_ENCRYPTION_ENABLED", "S3_DEFAULT_ENCRYPTION_KMS",
+	"S3_BUCKET_VERSIONING_ENABLED", "S3_BUCKET_LOGGING_ENABLED", "S3_BUCKET_ACL_PROHIBITED", "S3_BUCKET_REPLICATION_ENABLED",
+}
+
+// AlarmResult is the time from the 200 of the call that makes a bucket public to the message about it.
+// Times in milliseconds.
+type AlarmResult struct {
+	Target      string `json:"target"`
+	Buckets     int    `json:"buckets"`
+	EventRules  int    `json:"event_rules"`
+	ConfigRules int    `json:"config_rules"`
+	// Judged is how long the first evaluation of all buckets by all rules took.
+	Judged float64 `json:"first_evaluation_ms"`
+	// One change after the other; and side by side, as fast as the server answers.
+	Alone   AlarmFigure `json:"alone"`
+	Abreast AlarmFigure `json:"abreast"`
+}
+
+// AlarmFigure is one way to make the changes.
+type AlarmFigure struct {
+	Changes uint64  `json:"changes"`
+	P50     float64 `json:"p50_ms"`
+	P99     float64 `json:"p99_ms"`
+}
+
+// alarms measures each Kura on an empty store of its own.
+func (b *bench) alarms(ctx context.Context) (results []AlarmResult, err error) {
+	if b.cfg.AlarmBuckets == 0 || len(b.cfg.Only) > 0 && !slices.Contains(b.cfg.Only, alarmWorkload) {
+		return nil, nil
+	}
+	for i, t := range b.targets {
+		if t.process == nil || t.kms {
+			continue
+		}
+		r, err := b.alarm(ctx, t.process.binary, filepath.Join(b.dir, "alarm-"+strconv.Itoa(i)))
+		if err != nil {
+			return nil, fmt.Errorf("%s: alarm: %w", t.name, err)
+		}
+		r.Target = t.name
+		results = append(results, r)
+	}
+	return results, nil
+}
+
+func (b *bench) alarm(ctx context.Context, binary, dir string) (AlarmResult, error) {
+	r := AlarmResult{Buckets: b.cfg.AlarmBuckets, EventRules: alarmRules, ConfigRules: len(configRules)}
+	process, err := newServer(binary, dir, alarmRegion)
+	if err != nil {
+		return r, err
+	}
+	process.flags = []string{"--account-id", alarmAccount}
+	if _, err := process.start(ctx); err != nil {
+		return r, err
+	}
+	defer process.kill()
+	heard, err := hear()
+	if err != nil {
+		return r, err
+	}
+	defer heard.close()
+	a := &alarm{site: site{endpoint: s3conn.NewEndpoint(process.addr, process.cred), payloads: b.payloads}, process: process, heard: heard}
+	if err := a.prepare(ctx, &r); err != nil {
+		return r, err
+	}
+	if r.Alone, err = a.changes(ctx, 0, 1); err != nil {
+		return r, err
+	}
+	r.Abreast, err = a.changes(ctx, alarmChanges, alarmConns)
+	return r, err
+}
+
+// alarm is one server, watched over, and who is told.
+type alarm struct {
+	site
+	process *server
+	heard   *receiver
+}
+
+// prepare makes the buckets, lets AWS Config judge them, and then lets the bus tell of what changes.
+func (a *alarm) prepare(ctx context.Context, r *AlarmResult) error {
+	err := a.each(ctx, r.Buckets-1, func(w *worker, i int) error { return makeBucket(ctx, w, alarmBucket(i)) })
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	if err := a.configure(ctx); err != nil {
+		return err
+	}
+	if err := a.judged(ctx); err != nil {
+		return err
+	}
+	r.Judged = milliseconds(time.Since(began))
+	return a.listen(ctx)
+}
+
+func alarmBucket(i int) string { return fmt.Sprintf("bucket-%06d", i) }
+
+// makeBucket makes a bucket without a block of its own.
+func makeBucket(ctx context.Context, w *worker, name string) error {
+	if _, err := w.do(ctx, &s3conn.Request{Method: "PUT", Path: "/" + name}); err != nil {
+		return err
+	}
+	_, err := w.do(ctx, &s3conn.Request{Method: "DELETE", Path: "/" + name, Query: "publicAccessBlock="})
+	return err
+}
+
+func (a *alarm) configure(ctx context.Context) error {
+	const logs = "config-logs"
+	w := &worker{site: &a.site, conn: a.endpoint.Conn()}
+	defer w.conn.Close()
+	if _, err := w.do(ctx, &s3conn.Request{Method: "PUT", Path: "/" + logs}); err != nil {
+		return err
+	}
+	if err := putPolicy(ctx, w, logs, `{"Service":"config.amazonaws.com"}`, "s3:PutObject"); err != nil {
+		return err
+	}
+	const role = "arn:aws:iam::" + alarmAccount + ":role/config"
+	calls := []struct{ operation, input string }{
+		{"PutConfigurationRecorder", `{"ConfigurationRecorder":{"name":"default","roleARN":"` + role + `"}}`},
+		{"PutDeliveryChannel", `{"DeliveryChannel":{"name":"default","s3BucketName":"` + logs + `"}}`},
+		{"StartConfigurationRecorder", `{"ConfigurationRecorderName":"default"}`},
+	}
+	for _, rule := range configRules {
+		calls = append(calls, struct{ operation, input string }{"PutConfigRule",
+			`{"ConfigRule":{"ConfigRuleName":"` + ruleName(rule) + `","Source":{"Owner":"AWS","SourceIdentifier":"` + rule + `"}}}`})
+	}
+	for _, c := range calls {
+		if _, err := a.config(ctx, c.operation, c.input); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ruleName is the name that AWS's console gives a managed rule.
+func ruleName(identifier string) string {
+	return strings.ToLower(strings.ReplaceAll(identifier, "_", "-"))
+}
+
+// judged waits until every rule has judged all there is.
+func (a *alarm) judged(ctx context.Context) error {
+	for end := time.Now().Add(10 * alarmWait); time.Now().Before(end); {
+		answer, err := a.config(ctx, "DescribeConfigRuleEvaluationStatus", `{}`)
+		if err != nil {
+			return err
+		}
+		if strings.Count(string(answer), `"LastSuccessfulEvaluationTime"`) == len(configRules) {
+			return nil
+		}
+		if err := sleep(ctx, 20*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return errors.New("the rules did not judge all buckets in time")
+}
+
+// listen makes the event rules: one for the public buckets, the others for what does not happen.
+func (a *alarm) listen(ctx context.Context) error {
+	connection, err := a.events(ctx, "CreateConnection", `{"Name":"slack","AuthorizationType":"API_KEY","AuthParameters":{"ApiKeyAuthParameters":{"ApiKeyName":"x-key","ApiKeyValue":"secret"}}}`)
+	if err != nil {
+		return err
+	}
+	destination, err := a.events(ctx, "CreateApiDestination", `{"Name":"slack","ConnectionArn":"`+textOf(connection, "ConnectionArn")+
+		`","HttpMethod":"POST","InvocationRateLimitPerSecond":300,"InvocationEndpoint":"`+a.heard.url+`"}`)
+	if err != nil {
+		return err
+	}
+	for i := range alarmRules {
+		rule := ruleName(configRules[0])
+		if i > 0 {
+			rule += "-" + strconv.Itoa(i)
+		}
+		pattern := quote(`{"source":["aws.config"],"detail-type":["Config Rules Compliance Change"],"detail":{"configRuleName":["` + rule + `"],"newEvaluationResult":{"complianceType":["NON_COMPLIANT"]}}}`)
+		if _, err := a.events(ctx, "PutRule", `{"Name":"rule-`+strconv.Itoa(i)+`","EventPattern":`+pattern+`}`); err != nil {
+			return err
+		}
+		target := `{"Id":"slack","Arn":"` + textOf(destination, "ApiDestinationArn") + `","InputTransformer":{"InputPathsMap":{"bucket":"$.detail.resourceId"},"InputTemplate":"{\"bucket\": <bucket>}"}}`
+		answer, err := a.events(ctx, "PutTargets", `{"Rule":"rule-`+strconv.Itoa(i)+`","Targets":[`+target+`]}`)
+		if err == nil && !strings.Contains(string(answer), `"FailedEntryCount":0`) {
+			err = fmt.Errorf("PutTargets: %s", answer)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// changes makes buckets public, from the given one on, and waits for the message about each.
+func (a *alarm) changes(ctx context.Context, from, conns int) (AlarmFigure, error) {
+	var mu sync.Mutex
+	var times stat.Histogram
+	var group sync.WaitGroup
+	fails := make([]error, conns)
+	for id := range conns {
+		group.Go(func() {
+			w := &worker{site: &a.site, id: id, conn: a.endpoint.Conn()}
+			defer w.conn.Close()
+			for i := id; i < alarmChanges && fails[id] == nil; i += conns {
+				var took time.Duration
+				if took, fails[id] = a.change(ctx, w, alarmBucket(from+i)); fails[id] == nil {
+					mu.Lock()
+					times.Record(took)
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	group.Wait()
+	if err := errors.Join(fails...); err != nil {
+		return AlarmFigure{}, err
+	}
+	if more := a.heard.repeated(); len(more) > 0 {
+		return AlarmFigure{}, fmt.Errorf("told more than once: %s", strings.Join(more, ", "))
+	}
+	return AlarmFigure{times.Count(), milliseconds(times.Quantile(0.5)), milliseconds(times.Quantile(0.99))}, nil
+}
+
+// change makes one bucket public, and gives the time from the answer to the message.
+func (a *alarm) change(ctx context.Context, w *worker, bucket string) (time.Duration, error) {
+	message := a.heard.expect(bucket)
+	if err := putPolicy(ctx, w, bucket, `"*"`, "s3:GetObject"); err != nil {
+		return 0, err
+	}
+	answered := time.Now()
+	select {
+	case at := <-message:
+		return max(at.Sub(answered), 0), nil
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	case <-time.After(alarmWait):
+		return 0, fmt.Errorf("nobody was told of %s", bucket)
+	}
+}
+
+func putPolicy(ctx context.Context, w *worker, bucket, principal, action string) error {
+	body := []byte(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":` + principal + `,"Action":["` + action + `","s3:GetBucketAcl"],"Resource":["arn:aws:s3:::` + bucket + `","arn:aws:s3:::` + bucket + `/*"]}]}`)
+	sum := md5.Sum(body)
+	_, err := w.do(ctx, &s3conn.Request{Method: "PUT", Path: "/" + bucket, Query: "policy=", Body: body, PayloadHash: hashOf(body),
+		Header: []s3conn.Header{{Name: "content-md5", Value: base64.StdEncoding.EncodeToString(sum[:])}}})
+	return err
+}
+
+func (a *alarm) config(ctx context.Context, operation, input string) ([]byte, error) {
+	return a.call(ctx, "config", "StarlingDoveService."+operation, input)
+}
+
+func (a *alarm) events(ctx context.Context, operation, input string) ([]byte, error) {
+	return a.call(ctx, "events", "AWSEvents."+operation, input)
+}
+
+// call is a request of a service that speaks JSON 1.1.
+func (a *alarm) call(ctx context.Context, service, operation, input string) ([]byte, error) {
+	cred := a.process.cred
+	cred.Service = service
+	conn := s3conn.NewEndpoint(a.process.addr, cred).Conn()
+	defer conn.Close()
+	resp, err := conn.Do(ctx, &s3conn.Request{Method: "POST", Path: "/", Body: []byte(input), PayloadHash: hashOf([]byte(input)), Header: []s3conn.Header{
+		{Name: "content-type", Value: "application/x-amz-json-1.1"}, {Name: "x-amz-target", Value: operation},
+	}})
+	if err == nil && resp.Err() != nil {
+		err = fmt.Errorf("%s: %s", operation, resp.Body)
+	}
+	return resp.Body, err
+}
+
+// textOf is a member of an answer.
+func textOf(answer []byte, name string) string {
+	var members map[string]any
+	// What is not there is "", which the next call refuses.
+	_ = json.Unmarshal(answer, &members)
+	text, _ := members[name].(string)
+	return text
+}
+
+func quote(s string) string {
+	raw, _ := json.Marshal(s) // of a string: no error
+	return string(raw)
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// receiver is who is told.
+type receiver struct {
+	url   string
+	close func() error
+
+	mu    sync.Mutex
+	first map[string]chan time.Time // by bucket
+	count map[string]int
+}
+
+func hear() (*receiver, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	h := &receiver{url: "http://" + l.Addr().String() + "/hook", first: map[string]chan time.Time{}, count: map[string]int{}}
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
+	go srv.Serve(l)
+	h.close = srv.Close
+	return h, nil
+}
+
+// expect gives the time of the first message about a bucket.
+func (h *receiver) expect(bucket string) <-chan time.Time {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.first[bucket] = make(chan time.Time, 1)
+	return h.first[bucket]
+}
+
+func (h *receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	at := time.Now()
+	body, err := io.ReadAll(io.LimitReader(r.Body, 1<<16))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	bucket := textOf(body, "bucket")
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.count[bucket]++; h.count[bucket] == 1 && h.first[bucket] != nil {
+		h.first[bucket] <- at
+	}
+}
+
+// repeated are the buckets of which more than one message told.
+func (h *receiver) repeated() (buckets []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, bucket := range slices.Sorted(maps.Keys(h.count)) {
+		if h.count[bucket] > 1 {
+			buckets = append(buckets, bucket)
+		}
+	}
+	return buckets
+}
+
+func printAlarms(out io.Writer, results []AlarmResult) {
+	for _, r := range results {
+		fmt.Fprintf(out, "%s: a bucket becomes public, with %s buckets, %d event rules, %d Config rules (first evaluation of all: %s ms); from the answer to the message:\n",
+			r.Target, count(float64(r.Buckets)), r.EventRules, r.ConfigRules, count(r.Judged))
+		for _, f := range []struct {
+			how string
+			AlarmFigure
+		}{{"one by one", r.Alone}, {strconv.Itoa(alarmConns) + " at a time", r.Abreast}} {
+			fmt.Fprintf(out, "  %-12s p50 %.1f ms, p99 %.1f ms of %d  goal: p99 %d ms\n", f.how, f.P50, f.P99, f.Changes, alarmGoal)
+		}
+	}
+}
