@@ -153,6 +153,9 @@ func (s *Store) setRedrive(q *Queue, text string) error {
 	if err != nil || target.Account != q.Account {
 		return refuse(InvalidValue, "Value %s for parameter RedrivePolicy is invalid. Reason: Dead letter target does not exist.", text)
 	}
+	if target.Name == q.Name {
+		return refuse(InvalidValue, "Value %s for parameter RedrivePolicy is invalid. Reason: Dead-letter queue must not be the source queue itself.", text)
+	}
 	if !target.admits(s.ARN(q)) {
 		return refuse(InvalidValue, "Value %s for parameter RedrivePolicy is invalid. Reason: the dead letter queue does not allow this source.", text)
 	}

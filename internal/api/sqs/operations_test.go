@@ -267,6 +267,19 @@ func TestAQueuesPolicyLetsOthersIn(t *testing.T) {
 	if status, _, _ := h.call("foreign", "ReceiveMessage", m{"QueueUrl": url}); status == 200 {
 		t.Error("the policy opened more than it says")
 	}
+	h.must("SetQueueAttributes", m{"QueueUrl": url, "Attributes": m{"Policy": `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"AWS":"` +
+		other + `"},"Action":"sqs:*","Resource":"*"}}`}})
+	for operation, in := range map[string]m{
+		"SetQueueAttributes": {"QueueUrl": url, "Attributes": m{"DelaySeconds": "1"}}, "TagQueue": {"QueueUrl": url, "Tags": m{"a": "b"}},
+		"UntagQueue": {"QueueUrl": url, "TagKeys": []string{"a"}}, "ListQueueTags": {"QueueUrl": url}, "DeleteQueue": {"QueueUrl": url},
+	} {
+		if status, out, _ := h.call("foreign", operation, in); status != 400 && status != 403 {
+			t.Errorf("%s from another account: %d %v", operation, status, out)
+		}
+	}
+	if status, out, _ := h.call("foreign", "PurgeQueue", m{"QueueUrl": url}); status != 200 {
+		t.Errorf("what the policy may open: %v", out)
+	}
 }
 
 func TestErrorsAreSQSs(t *testing.T) {

@@ -126,7 +126,15 @@ func (e edge) demand(c *api.Call, address, action string, of func(*sqs.Queue) au
 	default:
 		d = e.queues.NewDemand(owner, name, action, nil)
 	}
+	// What a queue's policy cannot give away to other accounts is refused whatever it says.
+	d.Resource.Restricted = ownerOnly[action] && owner != account(c)
 	return c.Need(d.Action, d.Resource, d.Keys), nil
+}
+
+// ownerOnly are actions for which cross-account permissions do not apply (SQS Developer Guide, "Limitations of
+// Amazon SQS custom policies").
+var ownerOnly = map[string]bool{
+	"sqs:DeleteQueue": true, "sqs:SetQueueAttributes": true, "sqs:TagQueue": true, "sqs:UntagQueue": true, "sqs:ListQueueTags": true,
 }
 
 // named reads a queue's URL; only its path counts, as clients reach a server by several names.

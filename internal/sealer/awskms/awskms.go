@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -64,8 +65,16 @@ func New(c Config) (*Service, error) {
 	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
 		return nil, fmt.Errorf("awskms: %q is not the URL of an endpoint", c.Endpoint)
 	}
+	if u.Scheme == "http" && !loopback(u.Hostname()) {
+		return nil, errors.New("awskms: the endpoint does not begin with https:// (http:// is taken for loopback alone): keys travel to it")
+	}
 	s.endpoint = u.Scheme + "://" + u.Host + "/"
 	return s, nil
+}
+
+func loopback(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && a.IsLoopback()
 }
 
 // CredentialsFrom reads the environment as the AWS SDKs do: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,

@@ -64,6 +64,15 @@ func TestKMS(t *testing.T) {
 	}
 }
 
+func TestKeysDoNotTravelInTheClear(t *testing.T) {
+	for endpoint, want := range map[string]bool{"http://kms.example": false, "http://10.0.0.1": false, "http://127.0.0.1:9000": true, "https://kms.example": true} {
+		_, err := New(Config{KeyARN: keyARN, Endpoint: endpoint, Client: http.DefaultClient, Credentials: CredentialsFrom(func(string) string { return "x" })})
+		if (err == nil) != want {
+			t.Errorf("%s: %v", endpoint, err)
+		}
+	}
+}
+
 func TestOnlyARNsOfKeysAreTaken(t *testing.T) {
 	for _, arn := range []string{"", "alias/kura", "arn:aws:kms:eu-west-1:111122223333:alias/kura", "1234abcd", "arn:aws:s3:::b"} {
 		if _, err := New(Config{KeyARN: arn, Client: http.DefaultClient, Credentials: CredentialsFrom(func(string) string { return "x" })}); err == nil {

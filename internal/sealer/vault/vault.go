@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"strings"
@@ -46,13 +47,19 @@ func New(c Config) (*Service, error) {
 	if !ok || mount == "" || key == "" || strings.Contains(key, "/") || u.Host == "" || u.User != nil || u.RawQuery != "" {
 		return nil, fmt.Errorf("vault: %q is not https://HOST/MOUNT/keys/NAME", u.Redacted())
 	}
-	if u.Scheme != "https" && u.Scheme != "http" {
-		return nil, fmt.Errorf("vault: the address begins with neither https:// nor http://")
+	// The token and the wrapped keys' plaintext travel in the body: in the clear only on this machine.
+	if u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())) {
+		return nil, errors.New("vault: the address does not begin with https:// (http:// is taken for loopback alone)")
 	}
 	if c.Token == nil || c.Client == nil {
 		return nil, errors.New("vault: a Service needs a token and a client")
 	}
 	return &Service{config: c, base: u.Scheme + "://" + u.Host + "/v1/" + mount, key: key}, nil
+}
+
+func loopback(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && a.IsLoopback()
 }
 
 // TokenFrom reads the token where Vault's own tools look for it: VAULT_TOKEN or BAO_TOKEN, or the file

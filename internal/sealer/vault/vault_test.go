@@ -80,7 +80,7 @@ func TestTransit(t *testing.T) {
 func TestAddressesThatAreNone(t *testing.T) {
 	for _, address := range []string{
 		"", "vault:8200", "https://vault/transit", "https://vault/keys/kura", "https://vault/transit/keys/", "https://u:p@vault/transit/keys/k",
-		"ftp://vault/transit/keys/k", "https://vault/transit/keys/k?x=y", "https://vault/transit/keys/a/b",
+		"ftp://vault/transit/keys/k", "http://vault/transit/keys/k", "http://10.0.0.1:8200/transit/keys/k", "https://vault/transit/keys/k?x=y", "https://vault/transit/keys/a/b",
 	} {
 		if _, err := New(Config{Address: address, Client: http.DefaultClient, Token: TokenFrom(func(string) string { return "x" })}); err == nil {
 			t.Errorf("%q is taken", address)
