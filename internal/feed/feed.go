@@ -299,6 +299,21 @@ func (f *Feed) forgettable(consumer string, seq uint64) (lo, hi uint64, ok bool)
 	return before, hi, hi > before
 }
 
+// maxBatch is the size of what was made of entries after which a commit does not wait for more of them.
+const maxBatch = 8 << 20
+
+// Weight weighs what a consumer makes of entries: rules multiply a change, and one commit must not hold
+// what a hundred made.
+type Weight struct{ counted, bytes int }
+
+// Full tells whether b holds so much that it is to be committed before a further entry is looked at.
+func (w *Weight) Full(b *engine.Batch) bool {
+	for ; w.counted < len(b.Writes); w.counted++ {
+		w.bytes += len(b.Writes[w.counted].Value)
+	}
+	return w.bytes > maxBatch
+}
+
 // Behind is how far the consumer is behind the newest entry, for metrics.
 func (f *Feed) Behind(consumer string) time.Duration {
 	f.mu.Lock()

@@ -150,3 +150,18 @@ func records(t *testing.T, meta engine.Meta, prefix string) (n int) {
 	}
 	return n
 }
+
+// TestAHeavyBatchIsFull: a consumer stops after the entry that made it so.
+func TestAHeavyBatchIsFull(t *testing.T) {
+	var w feed.Weight
+	var b engine.Batch
+	for n := range 9 {
+		if w.Full(&b) {
+			t.Fatalf("full after %d MiB", n)
+		}
+		b.Set([]byte("k"), make([]byte, 1<<20))
+	}
+	if !w.Full(&b) || !w.Full(&b) {
+		t.Error("not full after 9 MiB")
+	}
+}

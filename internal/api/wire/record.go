@@ -20,6 +20,8 @@ var neverShown = map[string]bool{
 	"GrantToken": true, "GrantTokens": true, "ImportToken": true, "ServicePassword": true, "ServiceCredentialSecret": true,
 	"MessageBody": true, "MessageAttributes": true, "MessageSystemAttributes": true,
 	"Detail": true, // of an event
+	// Of an API destination: the address of an incoming webhook is its secret.
+	"InvocationEndpoint": true,
 }
 
 // Parameters are the members of an input as CloudTrail shows them: names begin with a small letter.

@@ -97,8 +97,14 @@ func (w *Watch) step(ctx context.Context) error {
 		return err
 	}
 	r := &round{w: w, known: map[string]*told{}}
+	var weight feed.Weight
+	last := uint64(0)
 	for i := range entries {
+		if weight.Full(&r.batch) {
+			break
+		}
 		e := &entries[i]
+		last = e.Seq
 		switch e.Kind {
 		case feed.Bucket:
 			err = r.bucket(ctx, e)
@@ -109,7 +115,7 @@ func (w *Watch) step(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := w.config.Feed.Done(ctx, Consumer, entries[len(entries)-1].Seq, &r.batch); err != nil {
+	if err := w.config.Feed.Done(ctx, Consumer, last, &r.batch); err != nil {
 		return err
 	}
 	for _, done := range r.committed {

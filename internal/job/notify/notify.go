@@ -54,10 +54,8 @@ func New(c Config) *Notifier { return &Notifier{c} }
 
 const (
 	// slice is how many changes are read at a time.
-	slice = 100
-	// maxBatch is the size of what was made of them after which the commit does not wait for more.
-	maxBatch = 8 << 20
-	hiccup   = time.Second
+	slice  = 100
+	hiccup = time.Second
 )
 
 // Run works until ctx ends.
@@ -80,13 +78,10 @@ func (n *Notifier) step(ctx context.Context) error {
 	}
 	var b engine.Batch
 	var committed []func()
-	last, size, counted := uint64(0), 0, 0
+	var weight feed.Weight
+	last := uint64(0)
 	for i := range entries {
-		// One change may make much: rules of EventBridge multiply it.
-		for ; counted < len(b.Writes); counted++ {
-			size += len(b.Writes[counted].Value)
-		}
-		if size > maxBatch {
+		if weight.Full(&b) {
 			break
 		}
 		last = entries[i].Seq

@@ -293,12 +293,18 @@ func (s *Store) take(ctx context.Context, f *feed.Feed, entries []feed.Entry) er
 	defer s.working.Unlock()
 	w := &work{}
 	seen := map[string]bool{}
+	var weight feed.Weight
+	last := uint64(0)
 	for i := range entries {
+		if weight.Full(&w.batch) {
+			break
+		}
+		last = entries[i].Seq
 		if err := s.note(ctx, w, &entries[i], seen); err != nil {
 			return err
 		}
 	}
-	if err := f.Done(ctx, Consumer, entries[len(entries)-1].Seq, &w.batch); err != nil {
+	if err := f.Done(ctx, Consumer, last, &w.batch); err != nil {
 		return err
 	}
 	s.apply(w)

@@ -201,12 +201,18 @@ func (s *Store) take(ctx context.Context, f *feed.Feed, entries []feed.Entry) er
 	s.judging.Lock()
 	defer s.judging.Unlock()
 	w := s.begin()
+	var weight feed.Weight
+	last := uint64(0)
 	for i := range entries {
+		if weight.Full(&w.batch) {
+			break
+		}
+		last = entries[i].Seq
 		if err := s.note(ctx, w, &entries[i]); err != nil {
 			return err
 		}
 	}
-	if err := f.Done(ctx, Consumer, entries[len(entries)-1].Seq, &w.batch); err != nil {
+	if err := f.Done(ctx, Consumer, last, &w.batch); err != nil {
 		return err
 	}
 	s.apply(w)
