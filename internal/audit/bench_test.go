@@ -36,17 +36,18 @@ func made(i int) *Event {
 func BenchmarkLines(b *testing.B) {
 	b.ReportAllocs()
 	ev := made(1)
+	e := &encoder{}
 	for b.Loop() {
-		Lines(ev, CategoryData)
+		e.lines(ev, CategoryData)
 	}
 }
 
 func BenchmarkAppend(b *testing.B) {
 	j := open(b, JournalConfig{})
 	b.ReportAllocs()
-	ev := made(1)
+	ev, e := made(1), &encoder{}
 	for b.Loop() {
-		if err := j.Append(false, Lines(ev, CategoryData)...); err != nil {
+		if err := j.Append(false, e.lines(ev, CategoryData)...); err != nil {
 			time.Sleep(time.Millisecond)
 		}
 	}

@@ -45,21 +45,33 @@ func parseHash(b []byte) (h hash, ok bool) {
 	return h, err == nil && n == len(h)
 }
 
-// appendLine adds a line to out and gives the chain's new head. The line is hashed where it lies.
+// appendLine adds a line to out and gives the chain's new head.
 func appendLine(out []byte, head hash, kind byte, record, note []byte) ([]byte, hash) {
 	at := len(out)
-	// The place of the new hash holds the old one while it is computed, in raw form before the rest.
-	out = append(out, make([]byte, hashText+1)...)
-	body := len(out)
+	out = appendOpen(out, kind, record, note)
+	return out, chain(out[at:], head)
+}
+
+// appendOpen adds a line that has no hash yet.
+func appendOpen(out []byte, kind byte, record, note []byte) []byte {
+	var place [hashText + 1]byte
+	out = append(out, place[:]...)
 	out = append(out, kind, '\t')
 	out = append(out, record...)
 	out = append(out, '\t')
 	out = append(out, note...)
-	copy(out[body-len(head):body], head[:])
-	next := hash(sha256.Sum256(out[body-len(head):]))
-	encoding.Encode(out[at:], next[:])
-	out[body-1] = '\t'
-	return append(out, '\n'), next
+	return append(out, '\n')
+}
+
+// chain puts the hash into a line that has none, and gives the chain's new head. The line is hashed
+// where it lies: the place of the new hash holds the old one meanwhile, in raw form before the rest.
+func chain(line []byte, head hash) hash {
+	const body = hashText + 1
+	copy(line[body-len(head):body], head[:])
+	next := hash(sha256.Sum256(line[body-len(head) : len(line)-1]))
+	encoding.Encode(line, next[:])
+	line[body-1] = '\t'
+	return next
 }
 
 // parsedLine is a line taken apart.

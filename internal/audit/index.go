@@ -71,8 +71,7 @@ const (
 	fieldResource = 'm'
 )
 
-func (n *Note) tokens() []uint64 {
-	t := make([]uint64, 0, 16)
+func (n *Note) appendTokens(t []uint64) []uint64 {
 	for _, f := range [...]struct {
 		field byte
 		value string
@@ -168,5 +167,5 @@ func noteLine(note []byte) (millis int64, tokens []uint64) {
 	if json.Unmarshal(note, &n) != nil || n.Event == "" {
 		return 0, nil
 	}
-	return n.Millis, n.tokens()
+	return n.Millis, n.appendTokens(nil)
 }

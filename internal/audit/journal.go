@@ -67,8 +67,7 @@ type Journal struct {
 	sealed chan struct{}
 
 	mu      sync.Mutex
-	waiting []Line
-	size    int
+	waiting *batch
 	flight  *flight // of waiting
 	hurry   bool    // somebody waits for waiting to be durable
 	lost    loss
@@ -89,6 +88,7 @@ type Journal struct {
 	synced   time.Time
 	dirty    bool
 	out      []byte
+	spare    *batch // to wait in next
 	tidied   time.Time
 	segments []*segment
 	blocks   []*block // of the segment, by the sizes of their lines
@@ -98,6 +98,37 @@ type Journal struct {
 type flight struct {
 	done chan struct{}
 	err  error
+}
+
+// batch are lines that wait for the writer, as they will stand in the file but for their hashes. There
+// are two, which take turns: what is not yet large enough for the flood grows once.
+type batch struct {
+	buf    []byte
+	lines  []waiting
+	tokens []uint64 // of all lines
+}
+
+// waiting is a line of a batch: where it and its tokens end.
+type waiting struct {
+	end, tokens int
+	millis      int64
+}
+
+// maxSpare bounds what a batch keeps of its memory.
+const maxSpare = 4 << 20
+
+func (b *batch) add(l *Line) {
+	b.buf = appendOpen(b.buf, kindEvent, l.Record, l.Note)
+	b.tokens = append(b.tokens, l.tokens...)
+	b.lines = append(b.lines, waiting{end: len(b.buf), tokens: len(b.tokens), millis: l.millis})
+}
+
+// reset empties a batch.
+func (b *batch) reset() {
+	if cap(b.buf) > maxSpare {
+		*b = batch{}
+	}
+	b.buf, b.lines, b.tokens = b.buf[:0], b.lines[:0], b.tokens[:0]
 }
 
 // OpenJournal continues the journal in c.Dir with a new segment. What a crash left unfinished at the
@@ -125,7 +156,7 @@ func OpenJournal(c JournalConfig) (*Journal, error) {
 	}
 	j := &Journal{
 		config: c, wake: make(chan struct{}, 1), seals: make(chan *segment, 1024), done: make(chan struct{}), sealed: make(chan struct{}),
-		flight: newFlight(), changed: make(chan struct{}),
+		flight: newFlight(), changed: make(chan struct{}), waiting: &batch{}, spare: &batch{},
 	}
 	if err := j.recover(); err != nil {
 		return nil, err
@@ -150,7 +181,8 @@ func (j *Journal) recover() error {
 		}
 		for _, s := range j.segments {
 			if !s.sealed {
-				j.seals <- s
+				own := *s
+				j.seals <- &own
 			}
 		}
 	}
@@ -243,7 +275,8 @@ func (j *Journal) Err() error {
 }
 
 // Append adds lines, together. With durable it returns when they are on disk; without, at once, and
-// what the disk is too slow for is lost on the record.
+// what the disk is too slow for is lost on the record. The memory of lines is the caller's again when it
+// returns.
 func (j *Journal) Append(durable bool, lines ...Line) error {
 	j.mu.Lock()
 	if j.closed || j.broken {
@@ -251,18 +284,17 @@ func (j *Journal) Append(durable bool, lines ...Line) error {
 		j.mu.Unlock()
 		return errors.Join(ErrJournal, err)
 	}
-	if !durable && j.size > maxWaiting {
+	if !durable && len(j.waiting.buf) > maxWaiting {
 		j.lose(uint64(len(lines)), "the disk was too slow")
 		j.mu.Unlock()
 		return ErrJournal
 	}
 	for i := range lines {
-		j.size += len(lines[i].Record) + len(lines[i].Note)
+		j.waiting.add(&lines[i])
 	}
-	j.waiting = append(j.waiting, lines...)
 	j.hurry = j.hurry || durable
 	f := j.flight
-	wake := durable || j.size >= wakeBytes
+	wake := durable || len(j.waiting.buf) >= wakeBytes
 	j.mu.Unlock()
 	if wake {
 		select {
@@ -304,7 +336,7 @@ func (j *Journal) write() {
 func (j *Journal) writeOnce() (more bool) {
 	j.mu.Lock()
 	lines, f, hurry, closed, lost := j.waiting, j.flight, j.hurry, j.closed, j.lost
-	j.waiting, j.size, j.hurry, j.lost = nil, 0, false, loss{}
+	j.waiting, j.hurry, j.lost = j.spare, false, loss{}
 	j.flight = newFlight()
 	broken := j.broken
 	j.mu.Unlock()
@@ -324,17 +356,19 @@ func (j *Journal) writeOnce() (more bool) {
 		if lost.Events > 0 {
 			j.lose(lost.Events, lost.Reason)
 		}
-		if len(lines) > 0 {
-			j.lose(uint64(len(lines)), err.Error())
+		if n := len(lines.lines); n > 0 {
+			j.lose(uint64(n), err.Error())
 		}
 	}
+	lines.reset()
+	j.spare = lines
 	f.err = err
 	close(f.done)
 	return !closed
 }
 
 // store writes lines, and everything that is due.
-func (j *Journal) store(lines []Line, lost loss, sync bool) error {
+func (j *Journal) store(lines *batch, lost loss, sync bool) error {
 	now := j.config.Now()
 	if lost.Events > 0 {
 		if err := j.put(kindLost, mustJSON(lost)); err != nil {
@@ -372,24 +406,23 @@ func (j *Journal) store(lines []Line, lost loss, sync bool) error {
 	return nil
 }
 
-func (j *Journal) putEvents(lines []Line) error {
-	if len(lines) == 0 {
+func (j *Journal) putEvents(b *batch) error {
+	if len(b.lines) == 0 {
 		return nil
 	}
-	head := j.head
-	j.out = j.out[:0]
-	sizes := make([]int, len(lines))
-	for i := range lines {
-		before := len(j.out)
-		j.out, head = appendLine(j.out, head, kindEvent, lines[i].Record, lines[i].Note)
-		sizes[i] = len(j.out) - before
+	head, at := j.head, 0
+	for i := range b.lines {
+		head = chain(b.buf[at:b.lines[i].end], head)
+		at = b.lines[i].end
 	}
 	first := j.seq + 1
-	if err := j.emit(head, uint64(len(lines))); err != nil {
+	if err := j.emit(b.buf, head, uint64(len(b.lines))); err != nil {
 		return err
 	}
-	for i := range lines {
-		j.index(first+uint64(i), sizes[i], lines[i].millis, lines[i].tokens)
+	var last waiting
+	for i, l := range b.lines {
+		j.index(first+uint64(i), l.end-last.end, l.millis, b.tokens[last.tokens:l.tokens])
+		last = l
 	}
 	return nil
 }
@@ -408,16 +441,17 @@ func (j *Journal) put(kind byte, record []byte) error {
 	var head hash
 	j.out, head = appendLine(j.out[:0], j.head, kind, record, []byte("{}"))
 	size := len(j.out)
-	if err := j.emit(head, 1); err != nil {
+	if err := j.emit(j.out, head, 1); err != nil {
 		return err
 	}
 	j.index(j.seq, size, 0, nil)
 	return nil
 }
 
-// emit writes j.out; what was written in part is taken back, so that the chain stays whole.
-func (j *Journal) emit(head hash, lines uint64) error {
-	n, err := j.file.Write(j.out)
+// emit writes lines, of which head is the last's hash; what was written in part is taken back, so that
+// the chain stays whole.
+func (j *Journal) emit(out []byte, head hash, lines uint64) error {
+	n, err := j.file.Write(out)
 	if err != nil {
 		if n > 0 {
 			if terr := j.file.Truncate(j.written); terr != nil {
@@ -431,9 +465,6 @@ func (j *Journal) emit(head hash, lines uint64) error {
 	j.seq += lines
 	j.head = head
 	j.dirty = true
-	if cap(j.out) > 4<<20 {
-		j.out = nil
-	}
 	return nil
 }
 
@@ -480,14 +511,14 @@ func (j *Journal) rotate(now time.Time) error {
 	if err := j.end(now); err != nil {
 		return err
 	}
-	old := j.segment
+	old := *j.segment // the sealer's own; the writer finds out by its files that it was sealed
 	old.index = j.blocks
 	if err := j.begin(header{Format: journalFormat, Stream: j.config.Stream, Node: j.config.Node, Opened: now.UTC()}); err != nil {
 		j.breakDown(err)
 		return err
 	}
 	select {
-	case j.seals <- old:
+	case j.seals <- &old:
 	default: // it is sealed at the next start
 	}
 	return nil

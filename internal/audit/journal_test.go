@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -251,10 +252,12 @@ func TestAShortenedJournalIsNoticedAtTheStart(t *testing.T) {
 
 func TestRetentionIsOnRecord(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "audit")
-	now := time.Now()
-	j := open(t, JournalConfig{Dir: dir, SegmentBytes: 8 << 10, MaxBytes: 20 << 10, Now: func() time.Time { return now }})
+	var passed atomic.Int64
+	start := time.Now()
+	now := func() time.Time { return start.Add(time.Duration(passed.Load())) }
+	j := open(t, JournalConfig{Dir: dir, SegmentBytes: 8 << 10, MaxBytes: 20 << 10, Now: now})
 	for i := range 120 {
-		now = now.Add(time.Second * 30)
+		passed.Add(int64(30 * time.Second))
 		add(t, j, true, fmt.Sprint(i))
 	}
 	for range 50 { // sealing is beside the writer
@@ -262,7 +265,7 @@ func TestRetentionIsOnRecord(t *testing.T) {
 			break
 		}
 		time.Sleep(10 * time.Millisecond)
-		now = now.Add(time.Minute)
+		passed.Add(int64(time.Minute))
 		add(t, j, true, "more")
 	}
 	if err := j.Close(); err != nil {
@@ -427,13 +430,13 @@ func TestALogLeavesOutWhatNobodyAskedFor(t *testing.T) {
 func TestALossIsOnRecord(t *testing.T) {
 	j := open(t, JournalConfig{SyncEvery: time.Hour})
 	j.mu.Lock()
-	j.size = maxWaiting + 1
+	j.waiting.buf = make([]byte, maxWaiting+1)
 	j.mu.Unlock()
 	if err := j.Append(false, Lines(managed("1", true), CategoryManagement)...); !errors.Is(err, ErrJournal) {
 		t.Errorf("%v", err)
 	}
 	j.mu.Lock()
-	j.size = 0
+	j.waiting.buf = nil
 	j.mu.Unlock()
 	add(t, j, true, "2")
 	if err := j.Close(); err != nil {

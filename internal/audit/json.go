@@ -36,6 +36,16 @@ func (w *writer) object(name string, fill func()) {
 // text writes a member, some leaves it out when it is empty.
 func (w *writer) text(name, value string) { w.name(name); w.b = appendQuoted(w.b, value) }
 
+// joined writes a text that is put together of parts.
+func (w *writer) joined(name string, parts ...string) {
+	w.name(name)
+	w.b = append(w.b, '"')
+	for _, part := range parts {
+		w.b = appendEscaped(w.b, part)
+	}
+	w.b = append(w.b, '"')
+}
+
 func (w *writer) some(name, value string) {
 	if value != "" {
 		w.text(name, value)
@@ -64,9 +74,29 @@ const hexDigits = "0123456789abcdef"
 // appendQuoted writes s as a JSON string: no byte below space, no raw quote and nothing that is not
 // UTF-8 comes out of it, so a record is one line whatever a client sent.
 func appendQuoted(b []byte, s string) []byte {
-	b = append(b, '"')
+	return append(appendEscaped(append(b, '"'), s), '"')
+}
+
+// plain is how many bytes at the start of s stand for themselves, or up to seven fewer.
+func plain(s string) int {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	i := 0
+	for ; i+8 <= len(s); i += 8 {
+		c := s[i : i+8]
+		x := uint64(c[0]) | uint64(c[1])<<8 | uint64(c[2])<<16 | uint64(c[3])<<24 | uint64(c[4])<<32 | uint64(c[5])<<40 | uint64(c[6])<<48 | uint64(c[7])<<56
+		// The top bit of a byte is set in: below space, a quote, a backslash, 0x7f, not ASCII. A borrow
+		// may set it in a byte above one of those too, never where there is none.
+		quote, slash, del := x^'"'*ones, x^'\\'*ones, x^0x7f*ones
+		if ((x-' '*ones)|(quote-ones)|(slash-ones)|(del-ones)|x)&tops != 0 {
+			break
+		}
+	}
+	return i
+}
+
+func appendEscaped(b []byte, s string) []byte {
 	start := 0
-	for i := 0; i < len(s); {
+	for i := plain(s); i < len(s); {
 		c := s[i]
 		if c >= ' ' && c != '"' && c != '\\' && c < utf8.RuneSelf && c != 0x7f {
 			i++
@@ -94,7 +124,7 @@ func appendQuoted(b []byte, s string) []byte {
 		i++
 		start = i
 	}
-	return append(append(b, s[start:]...), '"')
+	return append(b, s[start:]...)
 }
 
 // clip bounds a text that a client chose, at the border of a character.

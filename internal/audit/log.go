@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 
 	"github.com/kura-s3/kura/policy"
@@ -34,6 +35,8 @@ type Log struct {
 	config LogConfig
 	wanted atomic.Pointer[func(*Event) bool]
 	taps   atomic.Pointer[[]Tap]
+	// encoders are those that no request uses now.
+	encoders sync.Pool
 }
 
 // Tap is told of finished requests beside the journals: a server access log.
@@ -46,7 +49,7 @@ type Tap interface {
 
 // NewLog makes a Log.
 func NewLog(c LogConfig) *Log {
-	l := &Log{config: c}
+	l := &Log{config: c, encoders: sync.Pool{New: func() any { return new(encoder) }}}
 	l.WantData(func(*Event) bool { return false })
 	l.taps.Store(&[]Tap{})
 	return l
@@ -100,6 +103,9 @@ func (l *Log) Wants(ev *Event) bool {
 
 // Begin refuses what cannot be recorded.
 func (l *Log) Begin(_ context.Context, ev *Event) error {
+	if ev.Class == Data && !l.config.Strict {
+		return nil
+	}
 	j := l.destination(ev)
 	if j == nil || j == l.config.Data && !l.config.Strict {
 		return nil
@@ -128,7 +134,9 @@ func (l *Log) Complete(_ context.Context, ev *Event) error {
 		category = CategoryData
 	}
 	durable := j == l.config.Management && !ev.ReadOnly
-	return j.Append(durable, Lines(ev, category)...)
+	e, _ := l.encoders.Get().(*encoder)
+	defer l.encoders.Put(e)
+	return j.Append(durable, e.lines(ev, category)...)
 }
 
 // Close closes the journals.

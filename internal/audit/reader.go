@@ -91,7 +91,7 @@ func (r *Reader) read(limit uint64, most int, light bool) ([]Entry, error) {
 			return nil, err
 		}
 	}
-	var entries []Entry
+	entries := make([]Entry, 0, min(uint64(most), limit-r.next+1))
 	for len(entries) < most && r.next <= limit {
 		if r.end != 0 && r.next > r.end {
 			r.Close()

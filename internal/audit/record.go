@@ -106,20 +106,9 @@ var eventNames = map[string]string{
 // globalServices have their records in us-east-1.
 var globalServices = map[string]bool{"iam": true, "organizations": true}
 
-// Lines are the records of an event: one for the caller's account, one more for an account that owns
-// what a stranger asked for, and one of KMS for each use of a key on the caller's behalf.
-func Lines(ev *Event, category string) []Line {
-	accounts := recipients(ev)
-	shared := ""
-	if len(accounts) > 1 {
-		shared = newUUID()
-	}
-	lines := make([]Line, 0, len(accounts))
-	for _, account := range accounts {
-		lines = append(lines, lineOf(ev, category, account, shared))
-	}
-	return lines
-}
+// Lines are the records of an event: one for the caller's account, and one more for an account that
+// owns what a stranger asked for.
+func Lines(ev *Event, category string) []Line { return new(encoder).lines(ev, category) }
 
 // KeyLines are the records of KMS for the uses of keys that a service made, or was refused, on the
 // caller's behalf.
@@ -193,8 +182,9 @@ func comma(w *writer) []byte {
 	return w.b
 }
 
-// recipients are the accounts whose record the event belongs to, the caller's first.
-func recipients(ev *Event) []string {
+// recipients are the accounts whose record the event belongs to, the caller's first; other is "" for
+// none.
+func recipients(ev *Event) (account, other string) {
 	var owner string
 	for i := range ev.Decisions {
 		if owner = ev.Decisions[i].Account; owner != "" {
@@ -204,25 +194,24 @@ func recipients(ev *Event) []string {
 	caller := ev.Principal.Account
 	switch {
 	case caller == "" || caller == owner:
-		return []string{owner}
+		return owner, ""
 	case owner == "" || owner == "anonymous":
-		return []string{caller}
+		return caller, ""
 	}
-	return []string{caller, owner}
+	return caller, owner
 }
 
-func lineOf(ev *Event, category, account, shared string) Line {
-	note := noteOf(ev, category, account)
-	w := &writer{b: make([]byte, 0, 1536)}
+// record writes an event as CloudTrail does.
+func (e *encoder) record(w *writer, ev *Event, note *Note, shared string) {
 	w.open('{')
 	w.text("eventVersion", "1.11")
 	w.object("userIdentity", func() { identify(w, ev) })
-	w.text("eventTime", ev.Time.UTC().Format("2006-01-02T15:04:05Z"))
+	w.text("eventTime", e.stamp(ev.Time))
 	w.text("eventSource", note.Source)
 	w.text("eventName", note.Name)
 	w.text("awsRegion", regionOf(ev))
 	w.text("sourceIPAddress", sourceOf(ev))
-	w.text("userAgent", agentOf(ev))
+	agent(w, ev)
 	if ev.ErrorCode != "" {
 		w.text("errorCode", codeOf(ev.ErrorCode))
 		w.some("errorMessage", clip(ev.ErrorText, maxText))
@@ -233,21 +222,20 @@ func lineOf(ev *Event, category, account, shared string) Line {
 	w.text("requestID", ev.RequestID)
 	w.text("eventID", note.Event)
 	w.truth("readOnly", ev.ReadOnly)
-	resources(w, ev)
+	resources(w, ev, note)
 	w.text("eventType", "AwsApiCall")
-	w.truth("managementEvent", category == CategoryManagement)
-	w.text("recipientAccountId", account)
+	w.truth("managementEvent", note.Category == CategoryManagement)
+	w.text("recipientAccountId", note.Account)
 	w.some("sharedEventID", shared)
-	w.text("eventCategory", category)
+	w.text("eventCategory", note.Category)
 	if ev.TLS != "" {
 		w.object("tlsDetails", func() {
-			w.text("tlsVersion", "TLSv"+ev.TLS)
+			w.joined("tlsVersion", "TLSv", ev.TLS)
 			w.some("cipherSuite", ev.Cipher)
 			w.some("clientProvidedHostHeader", clip(ev.Host, maxText))
 		})
 	}
 	w.close('}')
-	return Line{Record: w.b, Note: note.encode(), millis: note.Millis, tokens: note.tokens()}
 }
 
 func bounded(raw []byte) []byte {
@@ -286,15 +274,15 @@ func sourceOf(ev *Event) string {
 	return ev.SourceIP
 }
 
-func agentOf(ev *Event) string {
-	if ev.UserAgent == "" && ev.Principal.Type == policy.Service {
-		return ev.Principal.ARN
+func agent(w *writer, ev *Event) {
+	switch {
+	case ev.UserAgent == "" && ev.Principal.Type == policy.Service:
+		w.text("userAgent", ev.Principal.ARN)
+	case ev.Service == "s3":
+		w.joined("userAgent", "[", clip(ev.UserAgent, maxText), "]")
+	default:
+		w.text("userAgent", clip(ev.UserAgent, maxText))
 	}
-	agent := clip(ev.UserAgent, maxText)
-	if ev.Service == "s3" {
-		return "[" + agent + "]"
-	}
-	return agent
 }
 
 // identityTypes are userIdentity.type of CloudTrail.
@@ -389,7 +377,7 @@ func additional(w *writer, ev *Event) {
 }
 
 // resources are the ARNs that were decided about.
-func resources(w *writer, ev *Event) {
+func resources(w *writer, ev *Event, note *Note) {
 	if ev.Service == "s3" {
 		if ev.Bucket == "" {
 			return
@@ -397,9 +385,9 @@ func resources(w *writer, ev *Event) {
 		w.name("resources")
 		w.open('[')
 		if ev.Key != "" {
-			resource(w, "", "AWS::S3::Object", "arn:aws:s3:::"+ev.Bucket+"/"+clip(ev.Key, maxText))
+			resource(w, "", "AWS::S3::Object", note.ARN)
 		}
-		resource(w, ownerOf(ev), "AWS::S3::Bucket", "arn:aws:s3:::"+ev.Bucket)
+		resource(w, ownerOf(ev), "AWS::S3::Bucket", bucketARN, ev.Bucket)
 		w.close(']')
 		return
 	}
@@ -429,14 +417,18 @@ func ownerOf(ev *Event) string {
 	return ev.Decisions[0].Account
 }
 
-func resource(w *writer, account, kind, arn string) {
+// bucketARN is how the ARNs of buckets and objects begin.
+const bucketARN = "arn:aws:s3:::"
+
+// resource writes one whose ARN is put together of parts.
+func resource(w *writer, account, kind string, arn ...string) {
 	if w.more {
 		w.b = append(w.b, ',')
 	}
 	w.open('{')
 	w.some("accountId", account)
 	w.text("type", kind)
-	w.text("ARN", arn)
+	w.joined("ARN", arn...)
 	w.close('}')
 }
 
@@ -471,6 +463,12 @@ func typeOf(arn string) string {
 
 // EventName is what CloudTrail calls the event's operation.
 func EventName(ev *Event) string {
+	if ev.Class == Data && ev.Service == "s3" {
+		switch ev.Operation {
+		case "GetObject", "PutObject", "HeadObject": // most of what there is; called as they are
+			return ev.Operation
+		}
+	}
 	api := ev.API
 	if api == "" {
 		api = ev.Service
@@ -481,20 +479,20 @@ func EventName(ev *Event) string {
 	return ev.Operation
 }
 
-func noteOf(ev *Event, category, account string) *Note {
-	name := EventName(ev)
-	n := &Note{
-		ID: ev.ID, Event: newUUID(), Millis: ev.Time.UnixMilli(), Account: account, Category: category, ReadOnly: ev.ReadOnly,
-		Source: ev.Service + ".amazonaws.com", Name: name, User: ev.Principal.ARN, UserName: userName(&ev.Principal),
+// describe fills in a note but for its Event.
+func (n *Note) describe(ev *Event, category, account string) {
+	*n = Note{
+		ID: ev.ID, Millis: ev.Time.UnixMilli(), Account: account, Category: category, ReadOnly: ev.ReadOnly,
+		Source: sourceName(ev.Service), Name: EventName(ev), User: ev.Principal.ARN, UserName: userName(&ev.Principal),
 		KeyID: ev.AccessKey, IP: ev.SourceIP, Bucket: ev.Bucket, Key: clip(ev.Key, maxText), Status: ev.Status, Error: ev.ErrorCode,
 		Auth: ev.AuthType, Method: ev.Method, URI: clip(ev.URI, 2*maxText), Micros: ev.Duration.Microseconds(),
 		Verdicts: ev.Decisions[:min(len(ev.Decisions), maxVerdicts)],
 	}
 	switch {
 	case ev.Service == "s3" && ev.Key != "":
-		n.ARN, n.Type = "arn:aws:s3:::"+ev.Bucket+"/"+n.Key, "AWS::S3::Object"
+		n.ARN, n.Type = bucketARN+ev.Bucket+"/"+n.Key, "AWS::S3::Object"
 	case ev.Service == "s3" && ev.Bucket != "":
-		n.ARN, n.Type = "arn:aws:s3:::"+ev.Bucket, "AWS::S3::Bucket"
+		n.ARN, n.Type = bucketARN+ev.Bucket, "AWS::S3::Bucket"
 	default:
 		for i := range ev.Decisions {
 			if n.Type = typeOf(ev.Decisions[i].Resource); n.Type != "" {
@@ -503,7 +501,14 @@ func noteOf(ev *Event, category, account string) *Note {
 			}
 		}
 	}
-	return n
+}
+
+// sourceName is what CloudTrail calls a service.
+func sourceName(service string) string {
+	if service == "s3" {
+		return "s3.amazonaws.com"
+	}
+	return service + ".amazonaws.com"
 }
 
 // userName is what LookupEvents calls Username.
@@ -519,8 +524,7 @@ func userName(p *policy.Principal) string {
 	return p.Name
 }
 
-func (n *Note) encode() []byte {
-	w := &writer{b: make([]byte, 0, 512)}
+func (n *Note) encode(w *writer) {
 	w.open('{')
 	w.text("id", n.ID)
 	w.text("event", n.Event)
@@ -564,12 +568,16 @@ func (n *Note) encode() []byte {
 		w.close(']')
 	}
 	w.close('}')
-	return w.b
 }
 
 func newUUID() string {
 	var b [16]byte
 	rand.Read(b[:])
+	return uuidOf(b)
+}
+
+// uuidOf makes one of random bytes.
+func uuidOf(b [16]byte) string {
 	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
 	var s [36]byte
 	hex.Encode(s[0:8], b[0:4])

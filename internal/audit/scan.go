@@ -1,10 +1,11 @@
 package audit
 
-import "bytes"
+import "strings"
 
 // scan reads a note as encode writes it, without its verdicts. False: it is of another form, and
 // encoding/json has to read it.
-func (n *Note) scan(raw []byte) bool {
+func (n *Note) scan(note []byte) bool {
+	raw := string(note) // all fields lie in it
 	if len(raw) < 2 || raw[0] != '{' {
 		return false
 	}
@@ -13,25 +14,25 @@ func (n *Note) scan(raw []byte) bool {
 		if len(raw) < 4 || raw[0] != '"' {
 			return false
 		}
-		end := bytes.IndexByte(raw[1:], '"')
+		end := strings.IndexByte(raw[1:], '"')
 		if end < 0 || len(raw) < end+4 || raw[end+2] != ':' {
 			return false
 		}
-		name, value := string(raw[1:end+1]), raw[end+3:]
+		name, value := raw[1:end+1], raw[end+3:]
 		if name == "decisions" {
 			return true
 		}
 		var size int
 		if value[0] == '"' {
-			if size = bytes.IndexByte(value[1:], '"'); size < 0 || bytes.IndexByte(value[1:size+1], '\\') >= 0 {
+			if size = strings.IndexByte(value[1:], '"'); size < 0 || strings.IndexByte(value[1:size+1], '\\') >= 0 {
 				return false
 			}
 			if to := n.text(name); to != nil {
-				*to = string(value[1 : size+1])
+				*to = value[1 : size+1]
 			}
 			size += 2
 		} else {
-			if size = bytes.IndexAny(value, ",}"); size < 0 {
+			if size = strings.IndexAny(value, ",}"); size < 0 {
 				return false
 			}
 			n.other(name, value[:size])
@@ -91,9 +92,9 @@ func (n *Note) text(name string) *string {
 }
 
 // other reads a member that holds a number or a truth.
-func (n *Note) other(name string, value []byte) {
+func (n *Note) other(name string, value string) {
 	number := int64(0)
-	for _, c := range value {
+	for _, c := range []byte(value) {
 		if c >= '0' && c <= '9' {
 			number = number*10 + int64(c-'0')
 		}
@@ -106,6 +107,6 @@ func (n *Note) other(name string, value []byte) {
 	case "us":
 		n.Micros = number
 	case "read":
-		n.ReadOnly = string(value) == "true"
+		n.ReadOnly = value == "true"
 	}
 }

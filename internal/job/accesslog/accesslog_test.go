@@ -163,7 +163,7 @@ func FuzzLine(f *testing.F) {
 	f.Fuzz(func(t *testing.T, key, agent, referer string) {
 		ev := request(key)
 		ev.UserAgent, ev.Referer, ev.URI = agent, referer, "/"+key
-		line := string(appendLine(nil, ev, bucket, nameOf(ev), ev.Key, uriOf(ev), 200, ""))
+		line := string(appendLine(nil, new(clock).text(ev.Time), ev, bucket, nameOf(ev), ev.Key, requestLine{ev.Method, " ", ev.URI, " HTTP/1.1"}, 200, ""))
 		m := published.FindStringSubmatch(line)
 		if m == nil || strings.ContainsAny(line, "\r\n\t") || m[7] != "REST.GET.OBJECT" || m[24] != "TLSv1.2" {
 			t.Errorf("%q", line)

@@ -53,29 +53,40 @@ func nameOf(ev *audit.Event) string {
 	return "REST." + strings.ToUpper(token(ev.Method)) + "." + strings.ToUpper(token(ev.Operation))
 }
 
-// appendLine writes the line of a request, without LF.
-func appendLine(b []byte, ev *audit.Event, bucket *object.Bucket, operation, key, uri string, status int, code string) []byte {
+// requestLine is what the log shows of the first line of a request, in parts; the zero one is "-".
+type requestLine [4]string
+
+// clock writes the times of lines. Most requests come in the second of the one before.
+type clock struct {
+	second int64
+	last   string
+}
+
+func (c *clock) text(t time.Time) string {
+	if second := t.Unix(); second != c.second || c.last == "" {
+		c.second, c.last = second, t.UTC().Format("[02/Jan/2006:15:04:05 -0700]")
+	}
+	return c.last
+}
+
+// appendLine writes the line of a request that came at a time, without LF.
+func appendLine(b []byte, at string, ev *audit.Event, bucket *object.Bucket, operation, key string, uri requestLine, status int, code string) []byte {
 	field := func(v string) {
 		b = append(append(b, ' '), orDash(v)...)
 	}
 	b = append(b, bucket.Owner.Canonical...)
 	field(bucket.Name)
-	b = ev.Time.UTC().AppendFormat(append(b, ' '), "[02/Jan/2006:15:04:05 -0700]")
+	field(at)
 	field(token(ev.SourceIP))
 	field(requester(ev))
 	field(token(ev.RequestID))
 	field(operation)
 	field(encodedKey(key))
-	if uri == "" {
-		field("")
-	} else {
-		b = append(quoted(append(b, ' '), uri, false), ' ')
-		b = b[:len(b)-1]
-	}
-	field(number(int64(status)))
+	b = uri.append(append(b, ' '))
+	b = number(b, int64(status))
 	field(token(code))
-	field(number(ev.BytesOut))
-	field(number(ev.ObjectSize))
+	b = number(b, ev.BytesOut)
+	b = number(b, ev.ObjectSize)
 	b = strconv.AppendInt(append(b, ' '), ev.Duration.Milliseconds(), 10)
 	b = strconv.AppendInt(append(b, ' '), min(ev.TurnAround, ev.Duration).Milliseconds(), 10)
 	b = quoted(append(b, ' '), ev.Referer, true)
@@ -87,7 +98,7 @@ func appendLine(b []byte, ev *audit.Event, bucket *object.Bucket, operation, key
 	field(authTypes[ev.AuthType])
 	field(token(ev.Host))
 	if ev.TLS != "" {
-		field("TLSv" + ev.TLS)
+		b = append(append(b, " TLSv"...), ev.TLS...)
 	} else {
 		field("")
 	}
@@ -109,11 +120,26 @@ func orDash(s string) string {
 	return s
 }
 
-func number(n int64) string {
+// number writes a field of which 0 is nothing.
+func number(b []byte, n int64) []byte {
 	if n == 0 {
-		return ""
+		return append(b, ' ', '-')
 	}
-	return strconv.FormatInt(n, 10)
+	return strconv.AppendInt(append(b, ' '), n, 10)
+}
+
+func (l *requestLine) append(b []byte) []byte {
+	if *l == (requestLine{}) {
+		return append(b, '-')
+	}
+	b = append(b, '"')
+	left := maxQuoted
+	for _, part := range l {
+		part = part[:min(len(part), left)]
+		left -= len(part)
+		b = escaped(b, part, false)
+	}
+	return append(b, '"')
 }
 
 func requester(ev *audit.Event) string {
@@ -155,15 +181,15 @@ func quoted(b []byte, s string, noBlanks bool) []byte {
 }
 
 func escaped(b []byte, s string, noBlanks bool) []byte {
+	start := 0
 	for i := range len(s) {
 		c := s[i]
 		if c < ' ' || c == '"' || c >= 0x7f || c == ' ' && noBlanks {
-			b = append(b, '%', hexDigits[c>>4], hexDigits[c&15])
-			continue
+			b = append(append(b, s[start:i]...), '%', hexDigits[c>>4], hexDigits[c&15])
+			start = i + 1
 		}
-		b = append(b, c)
 	}
-	return b
+	return append(b, s[start:]...)
 }
 
 // encodedKey is the key encoded twice, as S3 logs it.
@@ -192,9 +218,6 @@ func encodedKey(key string) string {
 func unreserved(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("-_.~/*", c) >= 0
 }
-
-// uriOf is the request line.
-func uriOf(ev *audit.Event) string { return ev.Method + " " + ev.URI + " HTTP/1.1" }
 
 // sourceOf is what a copy was made from, found among the decisions about it.
 func sourceOf(ev *audit.Event) (bucket, key string) {

@@ -55,6 +55,7 @@ type Spool struct {
 	size    int64
 	number  uint64
 	wake    chan struct{} // the file is full
+	clock   clock
 }
 
 // OpenSpool continues the spool in c.Dir.
@@ -120,14 +121,14 @@ func (s *Spool) Take(ev *audit.Event) {
 		return
 	}
 	if b := s.logged(ev.Bucket); b != nil {
-		s.add(ev, b, nameOf(ev), ev.Key, uriOf(ev), ev.Status, ev.ErrorCode)
+		s.add(ev, b, nameOf(ev), ev.Key, requestLine{ev.Method, " ", ev.URI, " HTTP/1.1"}, ev.Status, ev.ErrorCode)
 		if ev.Operation == "DeleteObjects" {
 			s.deletions(ev, b)
 		}
 	}
 	if source, key := sourceOf(ev); source != "" {
 		if b := s.logged(source); b != nil {
-			s.add(ev, b, nameOf(ev)+"_GET", key, ev.Method+" "+ev.URI, ev.Status, ev.ErrorCode)
+			s.add(ev, b, nameOf(ev)+"_GET", key, requestLine{ev.Method, " ", ev.URI}, ev.Status, ev.ErrorCode)
 		}
 	}
 }
@@ -146,15 +147,15 @@ func (s *Spool) deletions(ev *audit.Event, b *object.Bucket) {
 		}
 		one := *ev
 		one.BytesOut, one.ObjectSize, one.VersionID = 0, 0, ""
-		s.add(&one, b, "BATCH.DELETE.OBJECT", key, "", status, code)
+		s.add(&one, b, "BATCH.DELETE.OBJECT", key, requestLine{}, status, code)
 	}
 }
 
 // add under mu.
-func (s *Spool) add(ev *audit.Event, b *object.Bucket, operation, key, uri string, status int, code string) {
+func (s *Spool) add(ev *audit.Event, b *object.Bucket, operation, key string, uri requestLine, status int, code string) {
 	s.buffer = append(append(s.buffer, b.Name...), '\t')
 	s.buffer = append(strconv.AppendInt(s.buffer, ev.Time.UnixMilli(), 10), '\t')
-	s.buffer = append(appendLine(s.buffer, ev, b, operation, key, uri, status, code), '\n')
+	s.buffer = append(appendLine(s.buffer, s.clock.text(ev.Time), ev, b, operation, key, uri, status, code), '\n')
 }
 
 // Flush writes what was taken to the file system, where it survives the process.

@@ -41,8 +41,36 @@ const objectType = "AWS::S3::Object"
 
 // event is what selectors look at.
 type event struct {
-	category, source, name, kind, arn, user string
-	readOnly                                bool
+	category, source, name, kind, user string
+	// arn of the resource; "" where only bucket and key are known, as while a request waits.
+	arn, bucket, key string
+	readOnly         bool
+}
+
+// objectARN is how the ARN of an object begins.
+const objectARN = "arn:aws:s3:::"
+
+// resource is the ARN.
+func (e *event) resource() string {
+	if e.arn == "" && e.bucket != "" {
+		e.arn = objectARN + e.bucket + "/" + e.key
+	}
+	return e.arn
+}
+
+// under tells whether the ARN begins with v.
+func (e *event) under(v string) bool {
+	if e.arn != "" || e.bucket == "" {
+		return strings.HasPrefix(e.arn, v)
+	}
+	rest, ok := strings.CutPrefix(v, objectARN)
+	if !ok {
+		return strings.HasPrefix(objectARN, v)
+	}
+	if rest, ok = strings.CutPrefix(rest, e.bucket); !ok {
+		return strings.HasPrefix(e.bucket, rest)
+	}
+	return rest == "" || rest[0] == '/' && strings.HasPrefix(e.key, rest[1:])
 }
 
 // compiled is all that a trail wants.
@@ -98,7 +126,7 @@ func (c *compiled) basic(s Selector) {
 		c.data = true
 		c.rules = append(c.rules, func(e *event) bool {
 			return e.category == audit.CategoryData && kind(e) && e.kind == d.Type &&
-				slices.ContainsFunc(d.Values, func(v string) bool { return strings.HasPrefix(e.arn, v) })
+				slices.ContainsFunc(d.Values, e.under)
 		})
 	}
 }
@@ -109,7 +137,7 @@ var fields = map[string]func(*event) string{
 	"eventSource":                  func(e *event) string { return e.source },
 	"eventName":                    func(e *event) string { return e.name },
 	"resources.type":               func(e *event) string { return e.kind },
-	"resources.ARN":                func(e *event) string { return e.arn },
+	"resources.ARN":                (*event).resource,
 	"userIdentity.arn":             func(e *event) string { return e.user },
 	"eventType":                    func(*event) string { return "AwsApiCall" },
 	"sessionCredentialFromConsole": func(*event) string { return "false" },
@@ -165,7 +193,10 @@ func (s *Store) wants(ev *audit.Event) bool {
 		if e.category == "" {
 			e = event{
 				category: audit.CategoryData, source: "s3.amazonaws.com", name: audit.EventName(ev), kind: objectType,
-				arn: "arn:aws:s3:::" + ev.Bucket + "/" + ev.Key, user: ev.Principal.ARN, readOnly: ev.ReadOnly,
+				bucket: ev.Bucket, key: ev.Key, user: ev.Principal.ARN, readOnly: ev.ReadOnly,
+			}
+			if ev.Bucket == "" {
+				e.arn = objectARN + "/" + ev.Key
 			}
 		}
 		if t.selector.wants(&e) {
