@@ -74,6 +74,10 @@ func Serve(ctx context.Context, o Options) (err error) {
 	s := &server{options: o, config: o.Config, log: log, piped: make(chan struct{})}
 	defer func() { err = errors.Join(err, s.close()) }()
 	if err := s.open(ctx); err != nil {
+		if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+			log.Info("stopped while starting")
+			return nil
+		}
 		return err
 	}
 	return s.serve(ctx)

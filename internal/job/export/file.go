@@ -18,22 +18,33 @@ import (
 type file struct {
 	path string
 
-	mu   sync.Mutex
-	f    *os.File
-	line bytes.Buffer
+	mu     sync.Mutex
+	f      *os.File
+	line   bytes.Buffer
+	failed int // syncs: the kernel tells of lost bytes once, and they may be of either stream
+}
+
+// fileStream is one stream's way into a file.
+type fileStream struct {
+	*file
+	owing  bool // something was written that Flush did not make sure of
+	failed int  // the file's, when it was
 }
 
 func openFile(_ *Config, u *url.URL, _ *kind) (func(string, *atomic.Int64) sink, error) {
 	shared := &file{path: u.Path}
-	return func(string, *atomic.Int64) sink { return shared }, nil
+	return func(string, *atomic.Int64) sink { return &fileStream{file: shared} }, nil
 }
 
 // Send implements sink.
-func (f *file) Send(_ context.Context, entries []audit.Entry) error {
+func (f *fileStream) Send(_ context.Context, entries []audit.Entry) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.open(); err != nil {
 		return err
+	}
+	if !f.owing {
+		f.owing, f.failed = true, f.file.failed
 	}
 	f.line.Reset()
 	for i := range entries {
@@ -66,7 +77,7 @@ func (f *file) open() error {
 			return nil
 		}
 		// What the renamed file holds must be there before any place moves on.
-		if err := f.f.Sync(); err != nil {
+		if err := f.sync(); err != nil {
 			return err
 		}
 		f.f.Close()
@@ -98,25 +109,42 @@ func endLine(f *os.File) error {
 	return err
 }
 
-// Flush implements sink.
-func (f *file) Flush(context.Context) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+func (f *file) sync() error {
 	if f.f == nil {
 		return nil
 	}
-	return f.f.Sync()
+	err := f.f.Sync()
+	if err != nil {
+		f.failed++
+	}
+	return err
 }
 
-// Close implements sink. The other stream's next Send opens the file again: what was written is synced
-// first, for the other stream's Flush can no longer do it.
-func (f *file) Close() {
+var errLost = errors.New("the disk lost what was written")
+
+// Flush implements sink.
+func (f *fileStream) Flush(context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.f == nil {
-		return
+	if !f.owing {
+		return nil
 	}
-	if f.f.Sync() == nil {
+	if err := f.sync(); err != nil {
+		return err
+	}
+	if f.failed != f.file.failed {
+		return errLost
+	}
+	f.owing = false
+	return nil
+}
+
+// Close implements sink. The other stream's next Send opens the file again.
+func (f *fileStream) Close() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.owing = false
+	if f.sync() == nil && f.f != nil {
 		f.f.Close()
 		f.f = nil
 	}
