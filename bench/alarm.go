@@ -33,6 +33,8 @@ const (
 	alarmWait = time.Minute
 	// alarmConns is how many callers make buckets public side by side.
 	alarmConns = 8
+	// alarmLogs is the bucket of the delivery channel; it comes after the others.
+	alarmLogs = "config-logs"
 	// alarmGoal is the 99th percentile that Kura wants, in milliseconds.
 	alarmGoal = 1000
 
@@ -131,7 +133,7 @@ func (a *alarm) prepare(ctx context.Context, r *AlarmResult) error {
 	if err := a.configure(ctx); err != nil {
 		return err
 	}
-	if err := a.judged(ctx); err != nil {
+	if err := a.judged(ctx, alarmLogs); err != nil {
 		return err
 	}
 	r.Judged = milliseconds(time.Since(began))
@@ -150,19 +152,18 @@ func makeBucket(ctx context.Context, w *worker, name string) error {
 }
 
 func (a *alarm) configure(ctx context.Context) error {
-	const logs = "config-logs"
 	w := &worker{site: &a.site, conn: a.endpoint.Conn()}
 	defer w.conn.Close()
-	if _, err := w.do(ctx, &s3conn.Request{Method: "PUT", Path: "/" + logs}); err != nil {
+	if _, err := w.do(ctx, &s3conn.Request{Method: "PUT", Path: "/" + alarmLogs}); err != nil {
 		return err
 	}
-	if err := putPolicy(ctx, w, logs, `{"Service":"config.amazonaws.com"}`, "s3:PutObject"); err != nil {
+	if err := putPolicy(ctx, w, alarmLogs, `{"Service":"config.amazonaws.com"}`, "s3:PutObject"); err != nil {
 		return err
 	}
 	const role = "arn:aws:iam::" + alarmAccount + ":role/config"
 	calls := []struct{ operation, input string }{
 		{"PutConfigurationRecorder", `{"ConfigurationRecorder":{"name":"default","roleARN":"` + role + `"}}`},
-		{"PutDeliveryChannel", `{"DeliveryChannel":{"name":"default","s3BucketName":"` + logs + `"}}`},
+		{"PutDeliveryChannel", `{"DeliveryChannel":{"name":"default","s3BucketName":"` + alarmLogs + `"}}`},
 		{"StartConfigurationRecorder", `{"ConfigurationRecorderName":"default"}`},
 	}
 	for _, rule := range configRules {
@@ -182,14 +183,14 @@ func ruleName(identifier string) string {
 	return strings.ToLower(strings.ReplaceAll(identifier, "_", "-"))
 }
 
-// judged waits until every rule has judged all there is.
-func (a *alarm) judged(ctx context.Context) error {
+// judged waits until every rule has judged all there is, whose last in order is the given bucket.
+func (a *alarm) judged(ctx context.Context, last string) error {
 	for end := time.Now().Add(10 * alarmWait); time.Now().Before(end); {
-		answer, err := a.config(ctx, "DescribeConfigRuleEvaluationStatus", `{}`)
+		answer, err := a.config(ctx, "GetComplianceDetailsByResource", `{"ResourceType":"AWS::S3::Bucket","ResourceId":"`+last+`"}`)
 		if err != nil {
 			return err
 		}
-		if strings.Count(string(answer), `"LastSuccessfulEvaluationTime"`) == len(configRules) {
+		if strings.Count(string(answer), `"ComplianceType"`) == len(configRules) {
 			return nil
 		}
 		if err := sleep(ctx, 20*time.Millisecond); err != nil {

@@ -241,7 +241,8 @@ func (s *Store) request(w *work, ru *Rule, at time.Time) error {
 	return nil
 }
 
-// chunk is how many resources a pass judges in one commit: changes wait for no more than that.
+// chunk is how many items or answers one commit of a baseline or a pass writes, or little more: changes
+// wait for no more than that.
 const chunk = 200
 
 // pass judges all resources of the account by rules.
@@ -285,8 +286,9 @@ func (s *Store) passType(ctx context.Context, account, typ string, rules []*Rule
 		}
 	}
 	judged := make(map[string]bool, len(ids))
+	each := max(1, chunk/max(1, len(concerned)))
 	for len(ids) > 0 {
-		n := min(chunk, len(ids))
+		n := min(each, len(ids))
 		if err := s.passChunk(ctx, account, typ, ids[:n], concerned); err != nil {
 			return err
 		}
