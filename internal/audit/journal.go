@@ -114,8 +114,9 @@ type waiting struct {
 	millis      int64
 }
 
-// maxSpare bounds what a batch keeps of its memory.
-const maxSpare = 4 << 20
+// maxSpare is what a batch keeps of its memory in any case; more only as long as it is used, because
+// growing again costs requests more than the lines themselves.
+const maxSpare = 1 << 20
 
 func (b *batch) add(l *Line) {
 	b.buf = appendOpen(b.buf, kindEvent, l.Record, l.Note)
@@ -125,7 +126,7 @@ func (b *batch) add(l *Line) {
 
 // reset empties a batch.
 func (b *batch) reset() {
-	if cap(b.buf) > maxSpare {
+	if cap(b.buf) > maxSpare && len(b.buf) < cap(b.buf)/8 {
 		*b = batch{}
 	}
 	b.buf, b.lines, b.tokens = b.buf[:0], b.lines[:0], b.tokens[:0]
