@@ -88,11 +88,16 @@ func New(ctx context.Context, c Config) (*Exporter, error) {
 		}
 	}
 	e := &Exporter{}
+	named := map[string]bool{}
 	for _, target := range c.Targets {
 		u, err := parse(target)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("audit export: %w", err)
 		}
+		if named[shown(u)] {
+			return nil, fmt.Errorf("audit export: %s is named twice", shown(u))
+		}
+		named[shown(u)] = true
 		open, err := opener(&c, u)
 		if err != nil {
 			return nil, fmt.Errorf("audit export to %s: %w", shown(u), err)
@@ -249,7 +254,7 @@ func (p *pump) follow(ctx context.Context) error {
 	for {
 		entries, err := reader.Ready(slice)
 		if err != nil {
-			return err
+			return errors.Join(err, p.upTo(ctx, entries))
 		}
 		if len(entries) == 0 || time.Since(flushed) > p.config.SaveEvery {
 			if err := p.settle(ctx, reader.Position(), entries); err != nil {
@@ -266,6 +271,17 @@ func (p *pump) follow(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// upTo brings what is sound before a place of the journal that is not.
+func (p *pump) upTo(ctx context.Context, entries []audit.Entry) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	if err := p.send(ctx, entries); err != nil {
+		return err
+	}
+	return p.settle(ctx, entries[len(entries)-1].Seq, nil)
 }
 
 // send gives entries away in time.

@@ -490,4 +490,8 @@ func TestTargetsThatMakeNoSenseAreRefused(t *testing.T) {
 			t.Errorf("%q was taken", target)
 		}
 	}
+	_, err := New(t.Context(), Config{Meta: memory.NewMeta(), Targets: []string{"otlp+http://h", "otlp+http://u:p@h"}, Log: slog.New(slog.DiscardHandler)})
+	if err == nil || !strings.Contains(err.Error(), "twice") || strings.Contains(err.Error(), "u:p") {
+		t.Errorf("one target twice: %v", err)
+	}
 }
