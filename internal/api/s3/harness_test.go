@@ -17,6 +17,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -74,6 +75,8 @@ func (u testUsers) Lookup(_ context.Context, id, _ string) (*authn.Credential, e
 type testRecorder struct {
 	authztest.Forget
 	broken bool
+
+	mu     sync.Mutex // requests made inside end after their answer began
 	events []audit.Event
 }
 
@@ -89,6 +92,8 @@ func (r *testRecorder) Begin(context.Context, *audit.Event) error {
 }
 
 func (r *testRecorder) Complete(_ context.Context, ev *audit.Event) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.events = append(r.events, *ev)
 	return nil
 }
