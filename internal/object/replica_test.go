@@ -3,6 +3,7 @@ package object
 import (
 	"bytes"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -68,11 +69,20 @@ func (f *fixture) wantOrder(key string, want ...string) {
 	}
 }
 
-// clocked makes the store's clock one that the test sets.
-func (f *fixture) clocked() *time.Time {
-	now := time.UnixMilli(1_700_000_000_000)
-	f.store.now = func() time.Time { return now }
-	return &now
+// clock is one that a test sets, while the store's background work reads it.
+type clock struct{ at atomic.Int64 }
+
+func (c *clock) now() time.Time { return time.Unix(0, c.at.Load()).UTC() }
+
+func (c *clock) pass(d time.Duration) { c.at.Add(int64(d)) }
+
+// clocked opens the store again with a clock that the test sets.
+func (f *fixture) clocked() *clock {
+	c := new(clock)
+	c.at.Store(1_700_000_000_000 * int64(time.Millisecond))
+	f.now = c.now
+	f.reopen()
+	return c
 }
 
 func TestReplicasAreTheirSources(t *testing.T) {
@@ -127,7 +137,7 @@ func TestLateReplicasHideNothing(t *testing.T) {
 	now := f.clocked()
 	var ids []string
 	for i := range 5 {
-		*now = now.Add(time.Second)
+		now.pass(time.Second)
 		ids = append(ids, f.put("source", "k", []byte{byte(i)}).VersionID)
 	}
 	for _, i := range []int{3, 0, 4, 2, 1} {
@@ -146,14 +156,14 @@ func TestReplicasLiveWithOtherWrites(t *testing.T) {
 	f.pair()
 	now := f.clocked()
 	first := f.put("source", "k", []byte("first"))
-	*now = now.Add(time.Second)
+	now.pass(time.Second)
 	own := f.put("copies", "k", []byte("own"))
-	*now = now.Add(time.Second)
+	now.pass(time.Second)
 	second := f.put("source", "k", []byte("second"))
 	f.mustReplicate("k", second.VersionID)
 	f.mustReplicate("k", first.VersionID)
 	f.wantOrder("k", second.VersionID, own.VersionID, first.VersionID)
-	*now = now.Add(time.Second)
+	now.pass(time.Second)
 	newest := f.put("copies", "k", []byte("newest"))
 	f.wantOrder("k", newest.VersionID, second.VersionID, own.VersionID, first.VersionID)
 	f.check()
@@ -320,10 +330,10 @@ func TestReplicasTakeTheDestinationsRetention(t *testing.T) {
 	f.setting("copies", SettingObjectLock, `{"Mode":2,"Days":30}`)
 	made := f.put("source", "k", []byte("x"))
 	first := f.mustReplicate("k", made.VersionID).Lock
-	if first.Mode != Compliance || first.Until.Before(now.AddDate(0, 0, 30)) {
+	if first.Mode != Compliance || first.Until.Before(now.now().AddDate(0, 0, 30)) {
 		t.Fatalf("replica's lock: %+v", first)
 	}
-	*now = now.Add(time.Hour)
+	now.pass(time.Hour)
 	if again := f.mustReplicate("k", made.VersionID).Lock; !again.Until.Equal(first.Until) {
 		t.Errorf("prolonged: %+v, was %+v", again, first)
 	}

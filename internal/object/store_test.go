@@ -28,6 +28,7 @@ type fixture struct {
 	ring  Keyring
 	store *Store
 	grant authz.Grant
+	now   func() time.Time // nil: the real clock
 }
 
 var (
@@ -60,7 +61,7 @@ func newFixtureOn(t testing.TB, meta engine.Meta, blob engine.Blob, ring Keyring
 
 func (f *fixture) open() {
 	f.t.Helper()
-	s, err := Open(f.t.Context(), Config{Meta: f.meta, Blob: f.blob, Keys: f.ring, Log: slog.New(slog.DiscardHandler)})
+	s, err := Open(f.t.Context(), Config{Meta: f.meta, Blob: f.blob, Keys: f.ring, Log: slog.New(slog.DiscardHandler), Now: f.now})
 	if err != nil {
 		f.t.Fatal(err)
 	}
