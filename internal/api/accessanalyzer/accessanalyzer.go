@@ -13,9 +13,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/restjson"
 	"github.com/kura-s3/kura/internal/api/rpc"
 	"github.com/kura-s3/kura/internal/api/wire"
@@ -112,35 +112,6 @@ func (k keys) Lookup(key string) (policy.Values, bool) {
 	return policy.Values{}, false
 }
 
-func text(s *string) string {
-	if s == nil {
-		return ""
-	}
-	return *s
-}
-
-func given(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
-}
-
-func when(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	return &t
-}
-
-func every[F, T any](items []F, show func(F) T) []T {
-	shown := make([]T, 0, len(items))
-	for _, item := range items {
-		shown = append(shown, show(item))
-	}
-	return shown
-}
-
 // page cuts the part out of a list that a request asks for.
 func page[T any](all []T, token *string, limit *int32) ([]T, *string, error) {
 	from, n := 0, 100
@@ -150,7 +121,7 @@ func page[T any](all []T, token *string, limit *int32) ([]T, *string, error) {
 		}
 		n = int(*limit)
 	}
-	if t := text(token); t != "" {
+	if t := member.Text(token); t != "" {
 		raw, err := base64.RawURLEncoding.DecodeString(t)
 		if err == nil {
 			from, err = strconv.Atoi(string(raw))

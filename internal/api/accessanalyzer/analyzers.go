@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/accessanalyzerwire"
 	"github.com/kura-s3/kura/internal/fault"
 	"github.com/kura-s3/kura/internal/posture/analyzer"
@@ -12,52 +13,54 @@ import (
 func (e edge) analyzers() []*api.Op {
 	return []*api.Op{
 		answer(&accessanalyzerwire.CreateAnalyzer, api.Write, func(account string, in *accessanalyzerwire.CreateAnalyzerInput) string {
-			return e.analyzer.ARN(account, text(in.AnalyzerName))
+			return e.analyzer.ARN(account, member.Text(in.AnalyzerName))
 		}, func(in *accessanalyzerwire.CreateAnalyzerInput) map[string]string { return in.Tags }, e.create),
 		answer(&accessanalyzerwire.GetAnalyzer, api.Read, func(account string, in *accessanalyzerwire.GetAnalyzerInput) string {
-			return e.analyzer.ARN(account, text(in.AnalyzerName))
+			return e.analyzer.ARN(account, member.Text(in.AnalyzerName))
 		}, nil, e.get),
 		answer(&accessanalyzerwire.ListAnalyzers, api.List, nil, nil, e.list),
 		answer(&accessanalyzerwire.DeleteAnalyzer, api.Write, func(account string, in *accessanalyzerwire.DeleteAnalyzerInput) string {
-			return e.analyzer.ARN(account, text(in.AnalyzerName))
+			return e.analyzer.ARN(account, member.Text(in.AnalyzerName))
 		}, nil, func(c call, in *accessanalyzerwire.DeleteAnalyzerInput) (*accessanalyzerwire.DeleteAnalyzerOutput, error) {
-			return &accessanalyzerwire.DeleteAnalyzerOutput{}, e.analyzer.Delete(c, c.grant, c.account, text(in.AnalyzerName))
+			return &accessanalyzerwire.DeleteAnalyzerOutput{}, e.analyzer.Delete(c, c.grant, c.account, member.Text(in.AnalyzerName))
 		}),
 		answer(&accessanalyzerwire.CreateArchiveRule, api.Write, func(account string, in *accessanalyzerwire.CreateArchiveRuleInput) string {
-			return e.analyzer.RuleARN(account, text(in.AnalyzerName), text(in.RuleName))
+			return e.analyzer.RuleARN(account, member.Text(in.AnalyzerName), member.Text(in.RuleName))
 		}, nil, func(c call, in *accessanalyzerwire.CreateArchiveRuleInput) (*accessanalyzerwire.CreateArchiveRuleOutput, error) {
-			r := analyzer.ArchiveRule{Name: text(in.RuleName), Filter: readFilter(in.Filter)}
-			return &accessanalyzerwire.CreateArchiveRuleOutput{}, e.analyzer.PutRule(c, c.grant, "access-analyzer:CreateArchiveRule", c.account, text(in.AnalyzerName), r, true)
+			r := analyzer.ArchiveRule{Name: member.Text(in.RuleName), Filter: readFilter(in.Filter)}
+			return &accessanalyzerwire.CreateArchiveRuleOutput{}, e.analyzer.PutRule(c, c.grant, "access-analyzer:CreateArchiveRule", c.account, member.Text(in.AnalyzerName), r, true)
 		}),
 		answer(&accessanalyzerwire.UpdateArchiveRule, api.Write, func(account string, in *accessanalyzerwire.UpdateArchiveRuleInput) string {
-			return e.analyzer.RuleARN(account, text(in.AnalyzerName), text(in.RuleName))
+			return e.analyzer.RuleARN(account, member.Text(in.AnalyzerName), member.Text(in.RuleName))
 		}, nil, func(c call, in *accessanalyzerwire.UpdateArchiveRuleInput) (*accessanalyzerwire.UpdateArchiveRuleOutput, error) {
-			r := analyzer.ArchiveRule{Name: text(in.RuleName), Filter: readFilter(in.Filter)}
-			return &accessanalyzerwire.UpdateArchiveRuleOutput{}, e.analyzer.PutRule(c, c.grant, "access-analyzer:UpdateArchiveRule", c.account, text(in.AnalyzerName), r, false)
+			r := analyzer.ArchiveRule{Name: member.Text(in.RuleName), Filter: readFilter(in.Filter)}
+			return &accessanalyzerwire.UpdateArchiveRuleOutput{}, e.analyzer.PutRule(c, c.grant, "access-analyzer:UpdateArchiveRule", c.account, member.Text(in.AnalyzerName), r, false)
 		}),
 		answer(&accessanalyzerwire.DeleteArchiveRule, api.Write, func(account string, in *accessanalyzerwire.DeleteArchiveRuleInput) string {
-			return e.analyzer.RuleARN(account, text(in.AnalyzerName), text(in.RuleName))
+			return e.analyzer.RuleARN(account, member.Text(in.AnalyzerName), member.Text(in.RuleName))
 		}, nil, func(c call, in *accessanalyzerwire.DeleteArchiveRuleInput) (*accessanalyzerwire.DeleteArchiveRuleOutput, error) {
-			return &accessanalyzerwire.DeleteArchiveRuleOutput{}, e.analyzer.DeleteRule(c, c.grant, c.account, text(in.AnalyzerName), text(in.RuleName))
+			return &accessanalyzerwire.DeleteArchiveRuleOutput{}, e.analyzer.DeleteRule(c, c.grant, c.account, member.Text(in.AnalyzerName), member.Text(in.RuleName))
 		}),
 		answer(&accessanalyzerwire.GetArchiveRule, api.Read, func(account string, in *accessanalyzerwire.GetArchiveRuleInput) string {
-			return e.analyzer.RuleARN(account, text(in.AnalyzerName), text(in.RuleName))
+			return e.analyzer.RuleARN(account, member.Text(in.AnalyzerName), member.Text(in.RuleName))
 		}, nil, e.getRule),
 		answer(&accessanalyzerwire.ListArchiveRules, api.List, func(account string, in *accessanalyzerwire.ListArchiveRulesInput) string {
-			return e.analyzer.ARN(account, text(in.AnalyzerName))
+			return e.analyzer.ARN(account, member.Text(in.AnalyzerName))
 		}, nil, e.listRules),
-		answer(&accessanalyzerwire.TagResource, api.Tagging, func(_ string, in *accessanalyzerwire.TagResourceInput) string { return text(in.ResourceArn) },
+		answer(&accessanalyzerwire.TagResource, api.Tagging, func(_ string, in *accessanalyzerwire.TagResourceInput) string { return member.Text(in.ResourceArn) },
 			func(in *accessanalyzerwire.TagResourceInput) map[string]string { return in.Tags },
 			func(c call, in *accessanalyzerwire.TagResourceInput) (*accessanalyzerwire.TagResourceOutput, error) {
-				return &accessanalyzerwire.TagResourceOutput{}, e.analyzer.Tag(c, c.grant, "access-analyzer:TagResource", c.account, text(in.ResourceArn), in.Tags, nil)
+				return &accessanalyzerwire.TagResourceOutput{}, e.analyzer.Tag(c, c.grant, "access-analyzer:TagResource", c.account, member.Text(in.ResourceArn), in.Tags, nil)
 			}),
-		answer(&accessanalyzerwire.UntagResource, api.Tagging, func(_ string, in *accessanalyzerwire.UntagResourceInput) string { return text(in.ResourceArn) }, nil,
+		answer(&accessanalyzerwire.UntagResource, api.Tagging, func(_ string, in *accessanalyzerwire.UntagResourceInput) string { return member.Text(in.ResourceArn) }, nil,
 			func(c call, in *accessanalyzerwire.UntagResourceInput) (*accessanalyzerwire.UntagResourceOutput, error) {
-				return &accessanalyzerwire.UntagResourceOutput{}, e.analyzer.Tag(c, c.grant, "access-analyzer:UntagResource", c.account, text(in.ResourceArn), nil, in.TagKeys)
+				return &accessanalyzerwire.UntagResourceOutput{}, e.analyzer.Tag(c, c.grant, "access-analyzer:UntagResource", c.account, member.Text(in.ResourceArn), nil, in.TagKeys)
 			}),
-		answer(&accessanalyzerwire.ListTagsForResource, api.Read, func(_ string, in *accessanalyzerwire.ListTagsForResourceInput) string { return text(in.ResourceArn) }, nil,
+		answer(&accessanalyzerwire.ListTagsForResource, api.Read, func(_ string, in *accessanalyzerwire.ListTagsForResourceInput) string {
+			return member.Text(in.ResourceArn)
+		}, nil,
 			func(c call, in *accessanalyzerwire.ListTagsForResourceInput) (*accessanalyzerwire.ListTagsForResourceOutput, error) {
-				tags, err := e.analyzer.Tags(c.grant, c.account, text(in.ResourceArn))
+				tags, err := e.analyzer.Tags(c.grant, c.account, member.Text(in.ResourceArn))
 				return &accessanalyzerwire.ListTagsForResourceOutput{Tags: tags}, err
 			}),
 	}
@@ -83,23 +86,23 @@ func (e edge) create(c call, in *accessanalyzerwire.CreateAnalyzerInput) (*acces
 	if in.Configuration != nil {
 		return nil, fault.New(analyzer.Invalid, "Analyzers of external access have no configuration.")
 	}
-	a := analyzer.Analyzer{Name: text(in.AnalyzerName), Type: string(in.Type), Tags: in.Tags, Rules: map[string]analyzer.ArchiveRule{}}
+	a := analyzer.Analyzer{Name: member.Text(in.AnalyzerName), Type: string(in.Type), Tags: in.Tags, Rules: map[string]analyzer.ArchiveRule{}}
 	for _, r := range in.ArchiveRules {
-		a.Rules[text(r.RuleName)] = analyzer.ArchiveRule{Name: text(r.RuleName), Filter: readFilter(r.Filter), Created: time.Now().UTC(), Updated: time.Now().UTC()}
+		a.Rules[member.Text(r.RuleName)] = analyzer.ArchiveRule{Name: member.Text(r.RuleName), Filter: readFilter(r.Filter), Created: time.Now().UTC(), Updated: time.Now().UTC()}
 	}
 	arn, err := e.analyzer.Create(c, c.grant, c.account, a)
-	return &accessanalyzerwire.CreateAnalyzerOutput{Arn: given(arn)}, err
+	return &accessanalyzerwire.CreateAnalyzerOutput{Arn: member.Given(arn)}, err
 }
 
 func showAnalyzer(a *analyzer.Analyzer) accessanalyzerwire.AnalyzerSummary {
 	return accessanalyzerwire.AnalyzerSummary{
-		Arn: &a.ARN, Name: &a.Name, Type: accessanalyzerwire.Type(a.Type), CreatedAt: when(a.Created), Tags: a.Tags, Status: "ACTIVE",
-		LastResourceAnalyzed: given(a.Last), LastResourceAnalyzedAt: when(a.LastAt),
+		Arn: &a.ARN, Name: &a.Name, Type: accessanalyzerwire.Type(a.Type), CreatedAt: member.At(a.Created), Tags: a.Tags, Status: "ACTIVE",
+		LastResourceAnalyzed: member.Given(a.Last), LastResourceAnalyzedAt: member.At(a.LastAt),
 	}
 }
 
 func (e edge) get(c call, in *accessanalyzerwire.GetAnalyzerInput) (*accessanalyzerwire.GetAnalyzerOutput, error) {
-	a, err := e.analyzer.Analyzer(c.grant, "access-analyzer:GetAnalyzer", c.account, text(in.AnalyzerName))
+	a, err := e.analyzer.Analyzer(c.grant, "access-analyzer:GetAnalyzer", c.account, member.Text(in.AnalyzerName))
 	if err != nil {
 		return nil, err
 	}
@@ -112,33 +115,33 @@ func (e edge) list(c call, in *accessanalyzerwire.ListAnalyzersInput) (*accessan
 		return nil, err
 	}
 	all, next, err := page(all, in.NextToken, in.MaxResults)
-	return &accessanalyzerwire.ListAnalyzersOutput{Analyzers: every(all, showAnalyzer), NextToken: next}, err
+	return &accessanalyzerwire.ListAnalyzersOutput{Analyzers: member.Every(all, showAnalyzer), NextToken: next}, err
 }
 
 func showRule(r analyzer.ArchiveRule) accessanalyzerwire.ArchiveRuleSummary {
-	return accessanalyzerwire.ArchiveRuleSummary{RuleName: &r.Name, Filter: showFilter(r.Filter), CreatedAt: when(r.Created), UpdatedAt: when(r.Updated)}
+	return accessanalyzerwire.ArchiveRuleSummary{RuleName: &r.Name, Filter: showFilter(r.Filter), CreatedAt: member.At(r.Created), UpdatedAt: member.At(r.Updated)}
 }
 
 func (e edge) getRule(c call, in *accessanalyzerwire.GetArchiveRuleInput) (*accessanalyzerwire.GetArchiveRuleOutput, error) {
-	name := text(in.AnalyzerName)
-	rules, err := e.analyzer.Rules(c.grant, "access-analyzer:GetArchiveRule", e.analyzer.RuleARN(c.account, name, text(in.RuleName)), c.account, name)
+	name := member.Text(in.AnalyzerName)
+	rules, err := e.analyzer.Rules(c.grant, "access-analyzer:GetArchiveRule", e.analyzer.RuleARN(c.account, name, member.Text(in.RuleName)), c.account, name)
 	if err != nil {
 		return nil, err
 	}
 	for _, r := range rules {
-		if r.Name == text(in.RuleName) {
+		if r.Name == member.Text(in.RuleName) {
 			return &accessanalyzerwire.GetArchiveRuleOutput{ArchiveRule: new(showRule(r))}, nil
 		}
 	}
-	return nil, fault.New(analyzer.NotFound, "Archive rule "+text(in.RuleName)+" does not exist.")
+	return nil, fault.New(analyzer.NotFound, "Archive rule "+member.Text(in.RuleName)+" does not exist.")
 }
 
 func (e edge) listRules(c call, in *accessanalyzerwire.ListArchiveRulesInput) (*accessanalyzerwire.ListArchiveRulesOutput, error) {
-	name := text(in.AnalyzerName)
+	name := member.Text(in.AnalyzerName)
 	rules, err := e.analyzer.Rules(c.grant, "access-analyzer:ListArchiveRules", e.analyzer.ARN(c.account, name), c.account, name)
 	if err != nil {
 		return nil, err
 	}
 	rules, next, err := page(rules, in.NextToken, in.MaxResults)
-	return &accessanalyzerwire.ListArchiveRulesOutput{ArchiveRules: every(rules, showRule), NextToken: next}, err
+	return &accessanalyzerwire.ListArchiveRulesOutput{ArchiveRules: member.Every(rules, showRule), NextToken: next}, err
 }

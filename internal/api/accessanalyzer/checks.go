@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/accessanalyzerwire"
 	"github.com/kura-s3/kura/internal/posture/analyzer"
 	"github.com/kura-s3/kura/policy"
@@ -40,15 +41,15 @@ func kindOf(in *accessanalyzerwire.ValidatePolicyInput) policy.Kind {
 const learnMore = "https://docs.aws.amazon.com/IAM/latest/UserGuide/access-analyzer-reference-policy-checks.html#access-analyzer-reference-policy-checks-"
 
 func validatePolicy(_ call, in *accessanalyzerwire.ValidatePolicyInput) (*accessanalyzerwire.ValidatePolicyOutput, error) {
-	found, next, err := page(policy.Validate([]byte(text(in.PolicyDocument)), kindOf(in)), in.NextToken, in.MaxResults)
+	found, next, err := page(policy.Validate([]byte(member.Text(in.PolicyDocument)), kindOf(in)), in.NextToken, in.MaxResults)
 	show := func(f policy.Finding) accessanalyzerwire.ValidatePolicyFinding {
 		anchor := strings.ToLower(strings.ReplaceAll(string(f.FindingType)+"-"+f.IssueCode, "_", "-"))
 		return accessanalyzerwire.ValidatePolicyFinding{
 			FindingDetails: &f.FindingDetails, FindingType: accessanalyzerwire.ValidatePolicyFindingType(f.FindingType), IssueCode: &f.IssueCode,
-			LearnMoreLink: new(learnMore + anchor), Locations: every(f.Locations, showLocation),
+			LearnMoreLink: new(learnMore + anchor), Locations: member.Every(f.Locations, showLocation),
 		}
 	}
-	return &accessanalyzerwire.ValidatePolicyOutput{Findings: every(found, show), NextToken: next}, err
+	return &accessanalyzerwire.ValidatePolicyOutput{Findings: member.Every(found, show), NextToken: next}, err
 }
 
 func showLocation(l policy.Location) accessanalyzerwire.Location {
@@ -61,13 +62,14 @@ func showLocation(l policy.Location) accessanalyzerwire.Location {
 	place := func(p policy.SpanPosition) *accessanalyzerwire.Position {
 		return &accessanalyzerwire.Position{Line: new(int32(p.Line)), Column: new(int32(p.Column)), Offset: new(int32(p.Offset))}
 	}
-	return accessanalyzerwire.Location{Path: every(l.Path, step), Span: &accessanalyzerwire.Span{Start: place(l.Span.Start), End: place(l.Span.End)}}
+	return accessanalyzerwire.Location{Path: member.Every(l.Path, step), Span: &accessanalyzerwire.Span{Start: place(l.Span.Start), End: place(l.Span.End)}}
 }
 
 func reasons(v analyzer.Verdict) []accessanalyzerwire.ReasonSummary {
-	return every(v.Reasons, func(r analyzer.Reason) accessanalyzerwire.ReasonSummary {
-		return accessanalyzerwire.ReasonSummary{Description: &r.Text, StatementIndex: new(int32(r.Statement)), StatementId: given(r.Sid)}
+	return member.Every(v.Reasons, func(r analyzer.Reason) accessanalyzerwire.ReasonSummary {
+		return accessanalyzerwire.ReasonSummary{Description: &r.Text, StatementIndex: new(int32(r.Statement)), StatementId: member.Given(r.Sid)}
 	})
+
 }
 
 func result(v analyzer.Verdict) string {
@@ -86,7 +88,7 @@ func told(v analyzer.Verdict, pass, fail string) *string {
 }
 
 func checkNoPublicAccess(_ call, in *accessanalyzerwire.CheckNoPublicAccessInput) (*accessanalyzerwire.CheckNoPublicAccessOutput, error) {
-	v, err := analyzer.NoPublicAccess(text(in.PolicyDocument), string(in.ResourceType))
+	v, err := analyzer.NoPublicAccess(member.Text(in.PolicyDocument), string(in.ResourceType))
 	return &accessanalyzerwire.CheckNoPublicAccessOutput{
 		Result: accessanalyzerwire.CheckNoPublicAccessResult(result(v)), Reasons: reasons(v),
 		Message: told(v, "The resource policy does not grant public access for the given resource type.", "The resource policy grants public access for the given resource type."),
@@ -94,7 +96,7 @@ func checkNoPublicAccess(_ call, in *accessanalyzerwire.CheckNoPublicAccessInput
 }
 
 func checkNoNewAccess(_ call, in *accessanalyzerwire.CheckNoNewAccessInput) (*accessanalyzerwire.CheckNoNewAccessOutput, error) {
-	v, err := analyzer.NoNewAccess(text(in.NewPolicyDocument), text(in.ExistingPolicyDocument), in.PolicyType == accessanalyzerwire.AccessCheckPolicyTypeIdentityPolicy)
+	v, err := analyzer.NoNewAccess(member.Text(in.NewPolicyDocument), member.Text(in.ExistingPolicyDocument), in.PolicyType == accessanalyzerwire.AccessCheckPolicyTypeIdentityPolicy)
 	return &accessanalyzerwire.CheckNoNewAccessOutput{
 		Result: accessanalyzerwire.CheckNoNewAccessResult(result(v)), Reasons: reasons(v),
 		Message: told(v, "The modified permissions do not grant new access compared to your existing policy.", "The modified permissions grant new access compared to your existing policy."),
@@ -102,10 +104,11 @@ func checkNoNewAccess(_ call, in *accessanalyzerwire.CheckNoNewAccessInput) (*ac
 }
 
 func checkAccessNotGranted(_ call, in *accessanalyzerwire.CheckAccessNotGrantedInput) (*accessanalyzerwire.CheckAccessNotGrantedOutput, error) {
-	accesses := every(in.Access, func(a accessanalyzerwire.Access) analyzer.Access {
+	accesses := member.Every(in.Access, func(a accessanalyzerwire.Access) analyzer.Access {
 		return analyzer.Access{Actions: a.Actions, Resources: a.Resources}
 	})
-	v, err := analyzer.AccessNotGranted(text(in.PolicyDocument), accesses, in.PolicyType == accessanalyzerwire.AccessCheckPolicyTypeIdentityPolicy)
+
+	v, err := analyzer.AccessNotGranted(member.Text(in.PolicyDocument), accesses, in.PolicyType == accessanalyzerwire.AccessCheckPolicyTypeIdentityPolicy)
 	return &accessanalyzerwire.CheckAccessNotGrantedOutput{
 		Result: accessanalyzerwire.CheckAccessNotGrantedResult(result(v)), Reasons: reasons(v),
 		Message: told(v, "The policy document does not grant access to perform the listed actions or resources.", "The policy document grants access to perform one or more of the listed actions or resources."),

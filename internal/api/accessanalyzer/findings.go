@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/accessanalyzerwire"
 	"github.com/kura-s3/kura/internal/fault"
 	"github.com/kura-s3/kura/internal/posture"
@@ -14,24 +15,32 @@ import (
 
 func (e edge) findings() []*api.Op {
 	return []*api.Op{
-		answer(&accessanalyzerwire.ListFindings, api.Read, func(_ string, in *accessanalyzerwire.ListFindingsInput) string { return text(in.AnalyzerArn) }, nil, e.listFindings),
-		answer(&accessanalyzerwire.ListFindingsV2, api.Read, func(_ string, in *accessanalyzerwire.ListFindingsV2Input) string { return text(in.AnalyzerArn) }, nil, e.listFindingsV2),
-		answer(&accessanalyzerwire.GetFinding, api.Read, func(_ string, in *accessanalyzerwire.GetFindingInput) string { return text(in.AnalyzerArn) }, nil, e.getFinding),
-		answer(&accessanalyzerwire.GetFindingV2, api.Read, func(_ string, in *accessanalyzerwire.GetFindingV2Input) string { return text(in.AnalyzerArn) }, nil, e.getFindingV2),
-		answer(&accessanalyzerwire.UpdateFindings, api.Write, func(_ string, in *accessanalyzerwire.UpdateFindingsInput) string { return text(in.AnalyzerArn) }, nil,
+		answer(&accessanalyzerwire.ListFindings, api.Read, func(_ string, in *accessanalyzerwire.ListFindingsInput) string { return member.Text(in.AnalyzerArn) }, nil, e.listFindings),
+		answer(&accessanalyzerwire.ListFindingsV2, api.Read, func(_ string, in *accessanalyzerwire.ListFindingsV2Input) string { return member.Text(in.AnalyzerArn) }, nil, e.listFindingsV2),
+		answer(&accessanalyzerwire.GetFinding, api.Read, func(_ string, in *accessanalyzerwire.GetFindingInput) string { return member.Text(in.AnalyzerArn) }, nil, e.getFinding),
+		answer(&accessanalyzerwire.GetFindingV2, api.Read, func(_ string, in *accessanalyzerwire.GetFindingV2Input) string { return member.Text(in.AnalyzerArn) }, nil, e.getFindingV2),
+		answer(&accessanalyzerwire.UpdateFindings, api.Write, func(_ string, in *accessanalyzerwire.UpdateFindingsInput) string { return member.Text(in.AnalyzerArn) }, nil,
 			func(c call, in *accessanalyzerwire.UpdateFindingsInput) (*accessanalyzerwire.UpdateFindingsOutput, error) {
-				return &accessanalyzerwire.UpdateFindingsOutput{}, e.analyzer.UpdateFindings(c, c.grant, c.account, text(in.AnalyzerArn), string(in.Status), in.Ids, text(in.ResourceArn))
+				return &accessanalyzerwire.UpdateFindingsOutput{}, e.analyzer.UpdateFindings(c, c.grant, c.account, member.Text(in.AnalyzerArn), string(in.Status), in.Ids, member.Text(in.ResourceArn))
 			}),
-		answer(&accessanalyzerwire.ApplyArchiveRule, api.Write, func(_ string, in *accessanalyzerwire.ApplyArchiveRuleInput) string { return text(in.AnalyzerArn) }, nil,
+		answer(&accessanalyzerwire.ApplyArchiveRule, api.Write, func(_ string, in *accessanalyzerwire.ApplyArchiveRuleInput) string {
+			return member.Text(in.AnalyzerArn)
+		}, nil,
 			func(c call, in *accessanalyzerwire.ApplyArchiveRuleInput) (*accessanalyzerwire.ApplyArchiveRuleOutput, error) {
-				return &accessanalyzerwire.ApplyArchiveRuleOutput{}, e.analyzer.ApplyRule(c, c.grant, c.account, text(in.AnalyzerArn), text(in.RuleName))
+				return &accessanalyzerwire.ApplyArchiveRuleOutput{}, e.analyzer.ApplyRule(c, c.grant, c.account, member.Text(in.AnalyzerArn), member.Text(in.RuleName))
 			}),
-		answer(&accessanalyzerwire.StartResourceScan, api.Write, func(_ string, in *accessanalyzerwire.StartResourceScanInput) string { return text(in.AnalyzerArn) }, nil,
+		answer(&accessanalyzerwire.StartResourceScan, api.Write, func(_ string, in *accessanalyzerwire.StartResourceScanInput) string {
+			return member.Text(in.AnalyzerArn)
+		}, nil,
 			func(c call, in *accessanalyzerwire.StartResourceScanInput) (*accessanalyzerwire.StartResourceScanOutput, error) {
-				return &accessanalyzerwire.StartResourceScanOutput{}, e.analyzer.StartScan(c, c.grant, c.account, text(in.AnalyzerArn), text(in.ResourceArn))
+				return &accessanalyzerwire.StartResourceScanOutput{}, e.analyzer.StartScan(c, c.grant, c.account, member.Text(in.AnalyzerArn), member.Text(in.ResourceArn))
 			}),
-		answer(&accessanalyzerwire.GetAnalyzedResource, api.Read, func(_ string, in *accessanalyzerwire.GetAnalyzedResourceInput) string { return text(in.AnalyzerArn) }, nil, e.getResource),
-		answer(&accessanalyzerwire.ListAnalyzedResources, api.Read, func(_ string, in *accessanalyzerwire.ListAnalyzedResourcesInput) string { return text(in.AnalyzerArn) }, nil, e.listResources),
+		answer(&accessanalyzerwire.GetAnalyzedResource, api.Read, func(_ string, in *accessanalyzerwire.GetAnalyzedResourceInput) string {
+			return member.Text(in.AnalyzerArn)
+		}, nil, e.getResource),
+		answer(&accessanalyzerwire.ListAnalyzedResources, api.Read, func(_ string, in *accessanalyzerwire.ListAnalyzedResourcesInput) string {
+			return member.Text(in.AnalyzerArn)
+		}, nil, e.listResources),
 	}
 }
 
@@ -50,7 +59,7 @@ var orders = map[string]func(a, b *analyzer.Finding) int{
 }
 
 func order(list []*analyzer.Finding, by *accessanalyzerwire.SortCriteria) error {
-	if by == nil || text(by.AttributeName) == "" {
+	if by == nil || member.Text(by.AttributeName) == "" {
 		return nil
 	}
 	compare := orders[*by.AttributeName]
@@ -67,7 +76,7 @@ func order(list []*analyzer.Finding, by *accessanalyzerwire.SortCriteria) error 
 }
 
 func (e edge) listFindings(c call, in *accessanalyzerwire.ListFindingsInput) (*accessanalyzerwire.ListFindingsOutput, error) {
-	list, err := e.analyzer.Findings(c.grant, "access-analyzer:ListFindings", c.account, text(in.AnalyzerArn), readFilter(in.Filter))
+	list, err := e.analyzer.Findings(c.grant, "access-analyzer:ListFindings", c.account, member.Text(in.AnalyzerArn), readFilter(in.Filter))
 	if err == nil {
 		err = order(list, in.Sort)
 	}
@@ -78,11 +87,11 @@ func (e edge) listFindings(c call, in *accessanalyzerwire.ListFindingsInput) (*a
 	show := func(f *analyzer.Finding) accessanalyzerwire.FindingSummary {
 		return accessanalyzerwire.FindingSummary{
 			Id: &f.ID, Principal: f.Principal, Action: f.Actions, Resource: &f.Resource, IsPublic: &f.Public, ResourceType: accessanalyzerwire.ResourceType(f.ResourceType),
-			Condition: condition(f), CreatedAt: when(f.Created), AnalyzedAt: when(f.Analyzed), UpdatedAt: when(f.Updated), Status: accessanalyzerwire.FindingStatus(f.Status),
+			Condition: condition(f), CreatedAt: member.At(f.Created), AnalyzedAt: member.At(f.Analyzed), UpdatedAt: member.At(f.Updated), Status: accessanalyzerwire.FindingStatus(f.Status),
 			ResourceOwnerAccount: &f.Owner, Sources: sources(f), ResourceControlPolicyRestriction: "NOT_APPLICABLE",
 		}
 	}
-	return &accessanalyzerwire.ListFindingsOutput{Findings: every(list, show), NextToken: next}, err
+	return &accessanalyzerwire.ListFindingsOutput{Findings: member.Every(list, show), NextToken: next}, err
 }
 
 func condition(f *analyzer.Finding) map[string]string {
@@ -93,7 +102,7 @@ func condition(f *analyzer.Finding) map[string]string {
 }
 
 func (e edge) listFindingsV2(c call, in *accessanalyzerwire.ListFindingsV2Input) (*accessanalyzerwire.ListFindingsV2Output, error) {
-	list, err := e.analyzer.Findings(c.grant, "access-analyzer:ListFindings", c.account, text(in.AnalyzerArn), readFilter(in.Filter))
+	list, err := e.analyzer.Findings(c.grant, "access-analyzer:ListFindings", c.account, member.Text(in.AnalyzerArn), readFilter(in.Filter))
 	if err == nil {
 		err = order(list, in.Sort)
 	}
@@ -104,10 +113,10 @@ func (e edge) listFindingsV2(c call, in *accessanalyzerwire.ListFindingsV2Input)
 	show := func(f *analyzer.Finding) accessanalyzerwire.FindingSummaryV2 {
 		return accessanalyzerwire.FindingSummaryV2{
 			Id: &f.ID, Resource: &f.Resource, ResourceType: accessanalyzerwire.ResourceType(f.ResourceType), ResourceOwnerAccount: &f.Owner,
-			Status: accessanalyzerwire.FindingStatus(f.Status), CreatedAt: when(f.Created), AnalyzedAt: when(f.Analyzed), UpdatedAt: when(f.Updated), FindingType: "ExternalAccess",
+			Status: accessanalyzerwire.FindingStatus(f.Status), CreatedAt: member.At(f.Created), AnalyzedAt: member.At(f.Analyzed), UpdatedAt: member.At(f.Updated), FindingType: "ExternalAccess",
 		}
 	}
-	return &accessanalyzerwire.ListFindingsV2Output{Findings: every(list, show), NextToken: next}, err
+	return &accessanalyzerwire.ListFindingsV2Output{Findings: member.Every(list, show), NextToken: next}, err
 }
 
 // witnessHeader carries what AWS's answer has no member for: a request that proves the finding.
@@ -123,27 +132,27 @@ func (c call) witness(f *analyzer.Finding) {
 }
 
 func (e edge) getFinding(c call, in *accessanalyzerwire.GetFindingInput) (*accessanalyzerwire.GetFindingOutput, error) {
-	f, err := e.analyzer.Finding(c.grant, "access-analyzer:GetFinding", c.account, text(in.AnalyzerArn), text(in.Id))
+	f, err := e.analyzer.Finding(c.grant, "access-analyzer:GetFinding", c.account, member.Text(in.AnalyzerArn), member.Text(in.Id))
 	if err != nil {
 		return nil, err
 	}
 	c.witness(f)
 	return &accessanalyzerwire.GetFindingOutput{Finding: &accessanalyzerwire.Finding{
 		Id: &f.ID, Principal: f.Principal, Action: f.Actions, Resource: &f.Resource, IsPublic: &f.Public, ResourceType: accessanalyzerwire.ResourceType(f.ResourceType),
-		Condition: condition(f), CreatedAt: when(f.Created), AnalyzedAt: when(f.Analyzed), UpdatedAt: when(f.Updated), Status: accessanalyzerwire.FindingStatus(f.Status),
+		Condition: condition(f), CreatedAt: member.At(f.Created), AnalyzedAt: member.At(f.Analyzed), UpdatedAt: member.At(f.Updated), Status: accessanalyzerwire.FindingStatus(f.Status),
 		ResourceOwnerAccount: &f.Owner, Sources: sources(f), ResourceControlPolicyRestriction: "NOT_APPLICABLE",
 	}}, nil
 }
 
 func (e edge) getFindingV2(c call, in *accessanalyzerwire.GetFindingV2Input) (*accessanalyzerwire.GetFindingV2Output, error) {
-	f, err := e.analyzer.Finding(c.grant, "access-analyzer:GetFinding", c.account, text(in.AnalyzerArn), text(in.Id))
+	f, err := e.analyzer.Finding(c.grant, "access-analyzer:GetFinding", c.account, member.Text(in.AnalyzerArn), member.Text(in.Id))
 	if err != nil {
 		return nil, err
 	}
 	c.witness(f)
 	return &accessanalyzerwire.GetFindingV2Output{
 		Id: &f.ID, Resource: &f.Resource, ResourceType: accessanalyzerwire.ResourceType(f.ResourceType), ResourceOwnerAccount: &f.Owner,
-		Status: accessanalyzerwire.FindingStatus(f.Status), CreatedAt: when(f.Created), AnalyzedAt: when(f.Analyzed), UpdatedAt: when(f.Updated), FindingType: "ExternalAccess",
+		Status: accessanalyzerwire.FindingStatus(f.Status), CreatedAt: member.At(f.Created), AnalyzedAt: member.At(f.Analyzed), UpdatedAt: member.At(f.Updated), FindingType: "ExternalAccess",
 		FindingDetails: []accessanalyzerwire.FindingDetails{{ExternalAccessDetails: &accessanalyzerwire.ExternalAccessDetails{
 			Action: f.Actions, Condition: condition(f), IsPublic: &f.Public, Principal: f.Principal, Sources: sources(f), ResourceControlPolicyRestriction: "NOT_APPLICABLE",
 		}}},
@@ -151,7 +160,7 @@ func (e edge) getFindingV2(c call, in *accessanalyzerwire.GetFindingV2Input) (*a
 }
 
 func (e edge) getResource(c call, in *accessanalyzerwire.GetAnalyzedResourceInput) (*accessanalyzerwire.GetAnalyzedResourceOutput, error) {
-	a, err := e.analyzer.Resource(c, c.grant, c.account, text(in.AnalyzerArn), text(in.ResourceArn))
+	a, err := e.analyzer.Resource(c, c.grant, c.account, member.Text(in.AnalyzerArn), member.Text(in.ResourceArn))
 	if err != nil {
 		return nil, err
 	}
@@ -165,7 +174,7 @@ func (e edge) getResource(c call, in *accessanalyzerwire.GetAnalyzedResourceInpu
 	}
 	slices.Sort(actions)
 	slices.Sort(shared)
-	now := when(a.Resource.Created)
+	now := member.At(a.Resource.Created)
 	return &accessanalyzerwire.GetAnalyzedResourceOutput{Resource: &accessanalyzerwire.AnalyzedResource{
 		ResourceArn: &a.Resource.ARN, ResourceType: accessanalyzerwire.ResourceType(a.Resource.Type), ResourceOwnerAccount: &a.Resource.Account,
 		CreatedAt: now, AnalyzedAt: now, UpdatedAt: now, IsPublic: &public, Actions: slices.Compact(actions), SharedVia: slices.Compact(shared),
@@ -174,7 +183,7 @@ func (e edge) getResource(c call, in *accessanalyzerwire.GetAnalyzedResourceInpu
 }
 
 func (e edge) listResources(c call, in *accessanalyzerwire.ListAnalyzedResourcesInput) (*accessanalyzerwire.ListAnalyzedResourcesOutput, error) {
-	list, err := e.analyzer.Resources(c, c.grant, c.account, text(in.AnalyzerArn), string(in.ResourceType))
+	list, err := e.analyzer.Resources(c, c.grant, c.account, member.Text(in.AnalyzerArn), string(in.ResourceType))
 	if err != nil {
 		return nil, err
 	}
@@ -182,5 +191,5 @@ func (e edge) listResources(c call, in *accessanalyzerwire.ListAnalyzedResources
 	show := func(r *posture.Resource) accessanalyzerwire.AnalyzedResourceSummary {
 		return accessanalyzerwire.AnalyzedResourceSummary{ResourceArn: &r.ARN, ResourceOwnerAccount: &r.Account, ResourceType: accessanalyzerwire.ResourceType(r.Type)}
 	}
-	return &accessanalyzerwire.ListAnalyzedResourcesOutput{AnalyzedResources: every(list, show), NextToken: next}, err
+	return &accessanalyzerwire.ListAnalyzedResourcesOutput{AnalyzedResources: member.Every(list, show), NextToken: next}, err
 }

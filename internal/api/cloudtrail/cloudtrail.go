@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/rpc"
 	"github.com/kura-s3/kura/internal/api/wire"
 	"github.com/kura-s3/kura/internal/api/wire/cloudtrailwire"
@@ -134,7 +135,7 @@ var arnPattern = regexp.MustCompile(`^arn:aws:cloudtrail:[a-z0-9-]+:[0-9]{12}:tr
 
 // arn of the trail that a request names. Trails of other regions are not here.
 func (e edge) arn(account string, name *string) (string, error) {
-	n := text(name)
+	n := member.Text(name)
 	switch {
 	case n == "":
 		return "", fault.New(notProvided, "")
@@ -169,43 +170,16 @@ func (k tagKeys) Lookup(key string) (policy.Values, bool) {
 	if key == "aws:tagkeys" {
 		var names []string
 		for _, t := range k {
-			names = append(names, text(t.Key))
+			names = append(names, member.Text(t.Key))
 		}
 		return policy.Values{Many: names, Multi: true}, len(names) > 0
 	}
 	if name, ok := strings.CutPrefix(key, "aws:requesttag/"); ok {
 		for _, t := range k {
-			if strings.EqualFold(text(t.Key), name) {
-				return policy.Values{One: text(t.Value)}, true
+			if strings.EqualFold(member.Text(t.Key), name) {
+				return policy.Values{One: member.Text(t.Value)}, true
 			}
 		}
 	}
 	return policy.Values{}, false
-}
-
-// text is what a member says; "" when it was left out.
-func text(s *string) string {
-	if s == nil {
-		return ""
-	}
-	return *s
-}
-
-// given is a member of the answer that is left out when it is empty.
-func given(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
-}
-
-func truth(b *bool) bool { return b != nil && *b }
-
-// every shows all items. Never nil, so that an empty list is answered as one.
-func every[F, T any](items []F, show func(F) T) []T {
-	shown := make([]T, 0, len(items))
-	for _, item := range items {
-		shown = append(shown, show(item))
-	}
-	return shown
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/cloudtrailwire"
 	"github.com/kura-s3/kura/internal/audit"
 	"github.com/kura-s3/kura/internal/authz"
@@ -51,7 +52,7 @@ func (e edge) listTagsOp() *api.Op {
 					return nil, err
 				}
 				out.ResourceTagList = append(out.ResourceTagList, cloudtrailwire.ResourceTag{
-					ResourceId: new(id), TagsList: every(t.Tags, func(tag trail.Tag) cloudtrailwire.Tag {
+					ResourceId: new(id), TagsList: member.Every(t.Tags, func(tag trail.Tag) cloudtrailwire.Tag {
 						return cloudtrailwire.Tag{Key: new(tag.Key), Value: new(tag.Value)}
 					}),
 				})
@@ -133,14 +134,14 @@ func queryOf(account string, in *cloudtrailwire.LookupEventsInput) (*audit.Query
 	}
 	for _, a := range in.LookupAttributes {
 		set := attributes[a.AttributeKey]
-		if set == nil || text(a.AttributeValue) == "" {
+		if set == nil || member.Text(a.AttributeValue) == "" {
 			return nil, 0, fault.New(badAttributes, "Not a lookup attribute with a value: "+string(a.AttributeKey))
 		}
-		if err := set(q, text(a.AttributeValue)); err != nil {
+		if err := set(q, member.Text(a.AttributeValue)); err != nil {
 			return nil, 0, err
 		}
 	}
-	if token := text(in.NextToken); token != "" {
+	if token := member.Text(in.NextToken); token != "" {
 		raw, err := base64.RawURLEncoding.DecodeString(token)
 		if err != nil {
 			return nil, 0, fault.New(badToken, "")
@@ -155,8 +156,8 @@ func queryOf(account string, in *cloudtrailwire.LookupEventsInput) (*audit.Query
 
 func showEvent(e *audit.Entry) cloudtrailwire.Event {
 	shown := cloudtrailwire.Event{
-		EventId: new(e.Event), EventName: new(e.Name), ReadOnly: new(strconv.FormatBool(e.ReadOnly)), AccessKeyId: given(e.KeyID),
-		EventTime: new(e.Time().Truncate(time.Second)), EventSource: new(e.Source), Username: given(e.UserName),
+		EventId: new(e.Event), EventName: new(e.Name), ReadOnly: new(strconv.FormatBool(e.ReadOnly)), AccessKeyId: member.Given(e.KeyID),
+		EventTime: new(e.Time().Truncate(time.Second)), EventSource: new(e.Source), Username: member.Given(e.UserName),
 		Resources: []cloudtrailwire.Resource{}, CloudTrailEvent: new(string(e.Record)),
 	}
 	if e.ARN != "" {
@@ -181,7 +182,7 @@ func (e edge) listPublicKeys(ctx context.Context, g authz.Grant, in *cloudtrailw
 	if err != nil {
 		return nil, err
 	}
-	return &cloudtrailwire.ListPublicKeysOutput{PublicKeyList: every(found, func(k trail.PublicKey) cloudtrailwire.PublicKey {
+	return &cloudtrailwire.ListPublicKeysOutput{PublicKeyList: member.Every(found, func(k trail.PublicKey) cloudtrailwire.PublicKey {
 		return cloudtrailwire.PublicKey{Value: k.DER, ValidityStartTime: new(k.From), ValidityEndTime: new(k.Until), Fingerprint: new(k.Fingerprint)}
 	})}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/cloudtrailwire"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/fault"
@@ -68,7 +69,7 @@ func basicOf(in []cloudtrailwire.EventSelector) []trail.Selector {
 			one.ReadWriteType = "All"
 		}
 		for _, d := range s.DataResources {
-			one.Data = append(one.Data, trail.DataResource{Type: text(d.Type), Values: d.Values})
+			one.Data = append(one.Data, trail.DataResource{Type: member.Text(d.Type), Values: d.Values})
 		}
 		out = append(out, one)
 	}
@@ -78,10 +79,10 @@ func basicOf(in []cloudtrailwire.EventSelector) []trail.Selector {
 func advancedOf(in []cloudtrailwire.AdvancedEventSelector) []trail.AdvancedSelector {
 	var out []trail.AdvancedSelector
 	for _, s := range in {
-		one := trail.AdvancedSelector{Name: text(s.Name)}
+		one := trail.AdvancedSelector{Name: member.Text(s.Name)}
 		for _, f := range s.FieldSelectors {
 			one.Fields = append(one.Fields, trail.Field{
-				Name: text(f.Field), Equals: f.Equals, StartsWith: f.StartsWith, EndsWith: f.EndsWith,
+				Name: member.Text(f.Field), Equals: f.Equals, StartsWith: f.StartsWith, EndsWith: f.EndsWith,
 				NotEquals: f.NotEquals, NotStartsWith: f.NotStartsWith, NotEndsWith: f.NotEndsWith,
 			})
 		}
@@ -94,32 +95,34 @@ func showBasic(t *trail.Trail) []cloudtrailwire.EventSelector {
 	if len(t.Advanced) > 0 {
 		return nil
 	}
-	return every(t.Effective(), func(s trail.Selector) cloudtrailwire.EventSelector {
+	return member.Every(t.Effective(), func(s trail.Selector) cloudtrailwire.EventSelector {
 		exclude := s.Exclude
 		if exclude == nil {
 			exclude = []string{}
 		}
 		return cloudtrailwire.EventSelector{
 			ReadWriteType: cloudtrailwire.ReadWriteType(s.ReadWriteType), IncludeManagementEvents: new(s.Management), ExcludeManagementEventSources: exclude,
-			DataResources: every(s.Data, func(d trail.DataResource) cloudtrailwire.DataResource {
+			DataResources: member.Every(s.Data, func(d trail.DataResource) cloudtrailwire.DataResource {
 				return cloudtrailwire.DataResource{Type: new(d.Type), Values: d.Values}
 			}),
 		}
 	})
+
 }
 
 func showAdvanced(t *trail.Trail) []cloudtrailwire.AdvancedEventSelector {
 	if len(t.Advanced) == 0 {
 		return nil
 	}
-	return every(t.Advanced, func(s trail.AdvancedSelector) cloudtrailwire.AdvancedEventSelector {
-		return cloudtrailwire.AdvancedEventSelector{Name: given(s.Name), FieldSelectors: every(s.Fields, func(f trail.Field) cloudtrailwire.AdvancedFieldSelector {
+	return member.Every(t.Advanced, func(s trail.AdvancedSelector) cloudtrailwire.AdvancedEventSelector {
+		return cloudtrailwire.AdvancedEventSelector{Name: member.Given(s.Name), FieldSelectors: member.Every(s.Fields, func(f trail.Field) cloudtrailwire.AdvancedFieldSelector {
 			return cloudtrailwire.AdvancedFieldSelector{
 				Field: new(f.Name), Equals: f.Equals, StartsWith: f.StartsWith, EndsWith: f.EndsWith,
 				NotEquals: f.NotEquals, NotStartsWith: f.NotStartsWith, NotEndsWith: f.NotEndsWith,
 			}
 		})}
 	})
+
 }
 
 func (e edge) tagOps() []*api.Op {
@@ -135,7 +138,7 @@ func (e edge) tagOps() []*api.Op {
 func tagsOf(tags []cloudtrailwire.Tag) []trail.Tag {
 	var out []trail.Tag
 	for _, t := range tags {
-		out = append(out, trail.Tag{Key: text(t.Key), Value: text(t.Value)})
+		out = append(out, trail.Tag{Key: member.Text(t.Key), Value: member.Text(t.Value)})
 	}
 	return out
 }
@@ -161,7 +164,7 @@ func (e edge) removeTags(ctx context.Context, g authz.Grant, in *cloudtrailwire.
 	}
 	_, err = e.trails.Update(ctx, g, "cloudtrail:RemoveTags", old.ARN(), func(t *trail.Trail) error {
 		for _, tag := range in.TagsList {
-			t.Tags = without(t.Tags, text(tag.Key))
+			t.Tags = without(t.Tags, member.Text(tag.Key))
 		}
 		return nil
 	})

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/cloudtrailwire"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/fault"
@@ -31,11 +32,11 @@ var keyPattern = regexp.MustCompile(`^(arn:aws:kms:[a-z0-9-]+:[0-9]{12}:(key/[A-
 // unsupported refuses what Kura has no service for.
 func unsupported(topic, group, role *string, organization *bool) error {
 	switch {
-	case text(topic) != "":
+	case member.Text(topic) != "":
 		return fault.New(trail.Unsupported, "Kura has no Amazon SNS: SnsTopicName cannot be given.")
-	case text(group) != "" || text(role) != "":
+	case member.Text(group) != "" || member.Text(role) != "":
 		return fault.New(trail.Unsupported, "Kura has no Amazon CloudWatch Logs: CloudWatchLogsLogGroupArn cannot be given.")
-	case truth(organization):
+	case member.True(organization):
 		return fault.New(trail.Unsupported, "Kura has no organization trails.")
 	}
 	return nil
@@ -49,19 +50,19 @@ func checkKey(id string) error {
 }
 
 func (e edge) createTrail(ctx context.Context, g authz.Grant, in *cloudtrailwire.CreateTrailInput) (*cloudtrailwire.CreateTrailOutput, error) {
-	if strings.HasPrefix(text(in.Name), "arn:") {
+	if strings.HasPrefix(member.Text(in.Name), "arn:") {
 		return nil, fault.New(trail.InvalidName, "Trail name cannot be an ARN.")
 	}
 	if err := unsupported(in.SnsTopicName, in.CloudWatchLogsLogGroupArn, in.CloudWatchLogsRoleArn, in.IsOrganizationTrail); err != nil {
 		return nil, err
 	}
-	if err := checkKey(text(in.KmsKeyId)); err != nil {
+	if err := checkKey(member.Text(in.KmsKeyId)); err != nil {
 		return nil, err
 	}
 	t, err := e.trails.Create(ctx, g, trail.Trail{
-		Name: text(in.Name), Account: g.Principal().Account, Region: e.region, Bucket: text(in.S3BucketName), Prefix: text(in.S3KeyPrefix),
-		KMSKey: text(in.KmsKeyId), GlobalEvents: in.IncludeGlobalServiceEvents == nil || *in.IncludeGlobalServiceEvents,
-		MultiRegion: truth(in.IsMultiRegionTrail), Validation: truth(in.EnableLogFileValidation), Tags: tagsOf(in.TagsList),
+		Name: member.Text(in.Name), Account: g.Principal().Account, Region: e.region, Bucket: member.Text(in.S3BucketName), Prefix: member.Text(in.S3KeyPrefix),
+		KMSKey: member.Text(in.KmsKeyId), GlobalEvents: in.IncludeGlobalServiceEvents == nil || *in.IncludeGlobalServiceEvents,
+		MultiRegion: member.True(in.IsMultiRegionTrail), Validation: member.True(in.EnableLogFileValidation), Tags: tagsOf(in.TagsList),
 	})
 	if err != nil {
 		return nil, err
@@ -85,7 +86,7 @@ func (e edge) updateTrail(ctx context.Context, g authz.Grant, in *cloudtrailwire
 	if err := unsupported(in.SnsTopicName, in.CloudWatchLogsLogGroupArn, in.CloudWatchLogsRoleArn, in.IsOrganizationTrail); err != nil {
 		return nil, err
 	}
-	if err := checkKey(text(in.KmsKeyId)); err != nil {
+	if err := checkKey(member.Text(in.KmsKeyId)); err != nil {
 		return nil, err
 	}
 	old, err := e.trailOf(g, in.Name)
@@ -115,9 +116,9 @@ func (e edge) updateTrail(ctx context.Context, g authz.Grant, in *cloudtrailwire
 func show(t *trail.Trail) cloudtrailwire.Trail {
 	no := false
 	return cloudtrailwire.Trail{
-		Name: new(t.Name), S3BucketName: new(t.Bucket), S3KeyPrefix: given(t.Prefix), IncludeGlobalServiceEvents: new(t.GlobalEvents),
+		Name: new(t.Name), S3BucketName: new(t.Bucket), S3KeyPrefix: member.Given(t.Prefix), IncludeGlobalServiceEvents: new(t.GlobalEvents),
 		IsMultiRegionTrail: new(t.MultiRegion), HomeRegion: new(t.Region), TrailARN: new(t.ARN()), LogFileValidationEnabled: new(t.Validation),
-		KmsKeyId: given(t.KMSKey), HasCustomEventSelectors: new(len(t.Selectors)+len(t.Advanced) > 0), HasInsightSelectors: &no, IsOrganizationTrail: &no,
+		KmsKeyId: member.Given(t.KMSKey), HasCustomEventSelectors: new(len(t.Selectors)+len(t.Advanced) > 0), HasInsightSelectors: &no, IsOrganizationTrail: &no,
 	}
 }
 
@@ -168,7 +169,7 @@ func (e edge) listTrails(ctx context.Context, g authz.Grant, _ *cloudtrailwire.L
 	if err != nil {
 		return nil, err
 	}
-	return &cloudtrailwire.ListTrailsOutput{Trails: every(own, func(t *trail.Trail) cloudtrailwire.TrailInfo {
+	return &cloudtrailwire.ListTrailsOutput{Trails: member.Every(own, func(t *trail.Trail) cloudtrailwire.TrailInfo {
 		return cloudtrailwire.TrailInfo{TrailARN: new(t.ARN()), Name: new(t.Name), HomeRegion: new(t.Region)}
 	})}, nil
 }
@@ -205,9 +206,9 @@ func (e edge) getTrailStatus(ctx context.Context, g authz.Grant, in *cloudtrailw
 		return nil, err
 	}
 	return &cloudtrailwire.GetTrailStatusOutput{
-		IsLogging: new(t.Logging), LatestDeliveryError: given(st.Error), LatestDeliveryTime: moment(st.Delivered),
+		IsLogging: new(t.Logging), LatestDeliveryError: member.Given(st.Error), LatestDeliveryTime: moment(st.Delivered),
 		StartLoggingTime: moment(t.Started), StopLoggingTime: moment(t.Stopped),
-		LatestDigestDeliveryTime: moment(st.Digest.Delivered), LatestDigestDeliveryError: given(st.Digest.Error),
+		LatestDigestDeliveryTime: moment(st.Digest.Delivered), LatestDigestDeliveryError: member.Given(st.Digest.Error),
 		LatestDeliveryAttemptTime: new(told(st.Attempted)), LatestNotificationAttemptTime: new(""), LatestNotificationAttemptSucceeded: new(""),
 		LatestDeliveryAttemptSucceeded: new(told(st.Succeeded)), TimeLoggingStarted: new(told(t.Started)), TimeLoggingStopped: new(told(t.Stopped)),
 	}, nil

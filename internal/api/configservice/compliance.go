@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/configwire"
 	"github.com/kura-s3/kura/internal/posture/recorder"
 	"github.com/kura-s3/kura/internal/posture/rule"
@@ -17,7 +18,7 @@ func (e edge) compliance() []*api.Op {
 		}, nil, e.byRule),
 		answer(&configwire.DescribeComplianceByResource, api.List, nil, nil, e.byResource),
 		answer(&configwire.GetComplianceDetailsByConfigRule, api.Read, func(account string, in *configwire.GetComplianceDetailsByConfigRuleInput) []string {
-			return []string{e.recorder.RuleARN(account, text(in.ConfigRuleName))}
+			return []string{e.recorder.RuleARN(account, member.Text(in.ConfigRuleName))}
 		}, nil, e.ruleDetails),
 		answer(&configwire.GetComplianceDetailsByResource, api.Read, nil, nil, e.resourceDetails),
 		answer(&configwire.GetComplianceSummaryByConfigRule, api.Read, nil, nil, e.ruleSummary),
@@ -55,7 +56,7 @@ func (e edge) byRule(c call, in *configwire.DescribeComplianceByConfigRuleInput)
 	show := func(r recorder.RuleCompliance) configwire.ComplianceByConfigRule {
 		return configwire.ComplianceByConfigRule{ConfigRuleName: &r.Name, Compliance: compliance(r.Compliance, r.NonCompliant)}
 	}
-	return &configwire.DescribeComplianceByConfigRuleOutput{ComplianceByConfigRules: every(all, show), NextToken: next}, err
+	return &configwire.DescribeComplianceByConfigRuleOutput{ComplianceByConfigRules: member.Every(all, show), NextToken: next}, err
 }
 
 // byRes is what all rules found about one resource.
@@ -86,7 +87,7 @@ func grouped(all []recorder.Evaluation) []byRes {
 }
 
 func (e edge) byResource(c call, in *configwire.DescribeComplianceByResourceInput) (*configwire.DescribeComplianceByResourceOutput, error) {
-	all, err := e.recorder.ResourceDetails(c.grant, "config:DescribeComplianceByResource", c.account, text(in.ResourceType), text(in.ResourceId))
+	all, err := e.recorder.ResourceDetails(c.grant, "config:DescribeComplianceByResource", c.account, member.Text(in.ResourceType), member.Text(in.ResourceId))
 	if err != nil {
 		return nil, err
 	}
@@ -95,20 +96,20 @@ func (e edge) byResource(c call, in *configwire.DescribeComplianceByResourceInpu
 	show := func(b byRes) configwire.ComplianceByResource {
 		return configwire.ComplianceByResource{ResourceType: &b.typ, ResourceId: &b.id, Compliance: compliance(b.compliance(), b.failing)}
 	}
-	return &configwire.DescribeComplianceByResourceOutput{ComplianceByResources: every(groups, show), NextToken: next}, err
+	return &configwire.DescribeComplianceByResourceOutput{ComplianceByResources: member.Every(groups, show), NextToken: next}, err
 }
 
 func identifier(v *recorder.Evaluation) *configwire.EvaluationResultIdentifier {
 	return &configwire.EvaluationResultIdentifier{
 		EvaluationResultQualifier: &configwire.EvaluationResultQualifier{ConfigRuleName: &v.Rule, ResourceType: &v.Type, ResourceId: &v.ID, EvaluationMode: "DETECTIVE"},
-		OrderingTimestamp:         when(v.Ordering),
+		OrderingTimestamp:         member.At(v.Ordering),
 	}
 }
 
 func showEvaluation(v recorder.Evaluation) configwire.EvaluationResult {
 	return configwire.EvaluationResult{
 		EvaluationResultIdentifier: identifier(&v), ComplianceType: configwire.ComplianceType(v.Compliance),
-		ResultRecordedTime: when(v.Recorded), ConfigRuleInvokedTime: when(v.Invoked), Annotation: given(v.Annotation),
+		ResultRecordedTime: member.At(v.Recorded), ConfigRuleInvokedTime: member.At(v.Invoked), Annotation: member.Given(v.Annotation),
 	}
 }
 
@@ -117,24 +118,24 @@ func only(all []recorder.Evaluation, types []configwire.ComplianceType) []record
 }
 
 func (e edge) ruleDetails(c call, in *configwire.GetComplianceDetailsByConfigRuleInput) (*configwire.GetComplianceDetailsByConfigRuleOutput, error) {
-	all, err := e.recorder.RuleDetails(c.grant, "config:GetComplianceDetailsByConfigRule", c.account, text(in.ConfigRuleName))
+	all, err := e.recorder.RuleDetails(c.grant, "config:GetComplianceDetailsByConfigRule", c.account, member.Text(in.ConfigRuleName))
 	if err != nil {
 		return nil, err
 	}
 	all, next, err := page(only(all, in.ComplianceTypes), in.NextToken, in.Limit, 10, 100)
-	return &configwire.GetComplianceDetailsByConfigRuleOutput{EvaluationResults: every(all, showEvaluation), NextToken: next}, err
+	return &configwire.GetComplianceDetailsByConfigRuleOutput{EvaluationResults: member.Every(all, showEvaluation), NextToken: next}, err
 }
 
 func (e edge) resourceDetails(c call, in *configwire.GetComplianceDetailsByResourceInput) (*configwire.GetComplianceDetailsByResourceOutput, error) {
-	if text(in.ResourceType) == "" || text(in.ResourceId) == "" {
+	if member.Text(in.ResourceType) == "" || member.Text(in.ResourceId) == "" {
 		return nil, badRule("A resource type and a resource id are required.")
 	}
-	all, err := e.recorder.ResourceDetails(c.grant, "config:GetComplianceDetailsByResource", c.account, text(in.ResourceType), text(in.ResourceId))
+	all, err := e.recorder.ResourceDetails(c.grant, "config:GetComplianceDetailsByResource", c.account, member.Text(in.ResourceType), member.Text(in.ResourceId))
 	if err != nil {
 		return nil, err
 	}
 	all, next, err := page(only(all, in.ComplianceTypes), in.NextToken, nil, 10, 100)
-	return &configwire.GetComplianceDetailsByResourceOutput{EvaluationResults: every(all, showEvaluation), NextToken: next}, err
+	return &configwire.GetComplianceDetailsByResourceOutput{EvaluationResults: member.Every(all, showEvaluation), NextToken: next}, err
 }
 
 func (e edge) ruleSummary(c call, _ *configwire.GetComplianceSummaryByConfigRuleInput) (*configwire.GetComplianceSummaryByConfigRuleOutput, error) {
@@ -180,7 +181,7 @@ func (e edge) typeSummary(c call, in *configwire.GetComplianceSummaryByResourceT
 		types = []string{""}
 	}
 	show := func(typ string) configwire.ComplianceSummaryByResourceType {
-		return configwire.ComplianceSummaryByResourceType{ResourceType: given(typ), ComplianceSummary: summary(good[typ], bad[typ], 100)}
+		return configwire.ComplianceSummaryByResourceType{ResourceType: member.Given(typ), ComplianceSummary: summary(good[typ], bad[typ], 100)}
 	}
-	return &configwire.GetComplianceSummaryByResourceTypeOutput{ComplianceSummariesByResourceType: every(types, show)}, nil
+	return &configwire.GetComplianceSummaryByResourceTypeOutput{ComplianceSummariesByResourceType: member.Every(types, show)}, nil
 }

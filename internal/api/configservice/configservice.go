@@ -12,9 +12,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/rpc"
 	"github.com/kura-s3/kura/internal/api/wire"
 	"github.com/kura-s3/kura/internal/api/wire/configwire"
@@ -134,45 +134,12 @@ func tagsOf(tags []configwire.Tag) map[string]string {
 	}
 	m := map[string]string{}
 	for _, t := range tags {
-		m[text(t.Key)] = text(t.Value)
+		m[member.Text(t.Key)] = member.Text(t.Value)
 	}
 	return m
 }
 
-// text is what a member says; "" when it was left out.
-func text(s *string) string {
-	if s == nil {
-		return ""
-	}
-	return *s
-}
-
-// given is a member of the answer that is left out when it is empty.
-func given(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
-}
-
-// when is a time of the answer that is left out when it is none.
-func when(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	return &t
-}
-
 func isTrue(b *bool) bool { return b != nil && *b }
-
-// every shows all items. Never nil, so that an empty list is answered as one.
-func every[F, T any](items []F, show func(F) T) []T {
-	shown := make([]T, 0, len(items))
-	for _, item := range items {
-		shown = append(shown, show(item))
-	}
-	return shown
-}
 
 // page cuts the part out of a list that a request asks for: from the token's place on, at most limit.
 func page[T any](all []T, token *string, limit *int32, usual, most int) ([]T, *string, error) {
@@ -183,7 +150,7 @@ func page[T any](all []T, token *string, limit *int32, usual, most int) ([]T, *s
 			return nil, nil, fault.New(recorder.ValidationError, "The limit must be from 0 to "+strconv.Itoa(most)+".")
 		}
 	}
-	if t := text(token); t != "" {
+	if t := member.Text(token); t != "" {
 		raw, err := base64.RawURLEncoding.DecodeString(t)
 		if err == nil {
 			from, err = strconv.Atoi(string(raw))

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/configwire"
 	"github.com/kura-s3/kura/internal/posture/recorder"
 )
@@ -21,7 +22,7 @@ func (e edge) history() []*api.Op {
 }
 
 func (e edge) resourceHistory(c call, in *configwire.GetResourceConfigHistoryInput) (*configwire.GetResourceConfigHistoryOutput, error) {
-	q := recorder.HistoryInput{Type: string(in.ResourceType), ID: text(in.ResourceId), Forward: in.ChronologicalOrder == "Forward", Limit: 10, Token: text(in.NextToken)}
+	q := recorder.HistoryInput{Type: string(in.ResourceType), ID: member.Text(in.ResourceId), Forward: in.ChronologicalOrder == "Forward", Limit: 10, Token: member.Text(in.NextToken)}
 	if in.Limit != nil && *in.Limit != 0 {
 		q.Limit = int(*in.Limit)
 	}
@@ -37,15 +38,15 @@ func (e edge) resourceHistory(c call, in *configwire.GetResourceConfigHistoryInp
 		}
 	}
 	items, token, err := e.recorder.History(c, c.grant, c.account, q)
-	return &configwire.GetResourceConfigHistoryOutput{ConfigurationItems: every(items, showItem), NextToken: given(token)}, err
+	return &configwire.GetResourceConfigHistoryOutput{ConfigurationItems: member.Every(items, showItem), NextToken: member.Given(token)}, err
 }
 
 func showItem(it *recorder.Item) configwire.ConfigurationItem {
 	return configwire.ConfigurationItem{
 		Version: new("1.3"), AccountId: &it.Account, ConfigurationItemCaptureTime: &it.Captured, ConfigurationItemStatus: configwire.ConfigurationItemStatus(it.Status),
-		ConfigurationStateId: &it.State, ConfigurationItemMD5Hash: new(""), Arn: given(it.ARN), ResourceType: configwire.ResourceType(it.Type), ResourceId: &it.ID,
-		ResourceName: given(it.Name), AwsRegion: &it.Region, AvailabilityZone: new("Regional"), ResourceCreationTime: when(it.Created), Tags: it.Tags,
-		RelatedEvents: it.Related(), Relationships: []configwire.Relationship{}, Configuration: given(it.Configuration),
+		ConfigurationStateId: &it.State, ConfigurationItemMD5Hash: new(""), Arn: member.Given(it.ARN), ResourceType: configwire.ResourceType(it.Type), ResourceId: &it.ID,
+		ResourceName: member.Given(it.Name), AwsRegion: &it.Region, AvailabilityZone: new("Regional"), ResourceCreationTime: member.At(it.Created), Tags: it.Tags,
+		RelatedEvents: it.Related(), Relationships: []configwire.Relationship{}, Configuration: member.Given(it.Configuration),
 		SupplementaryConfiguration: supplementary(it), RecordingFrequency: "CONTINUOUS", ConfigurationItemDeliveryTime: &it.Captured,
 	}
 }
@@ -66,16 +67,16 @@ func supplementary(it *recorder.Item) map[string]string {
 
 func (e edge) listDiscovered(c call, in *configwire.ListDiscoveredResourcesInput) (*configwire.ListDiscoveredResourcesOutput, error) {
 	all, err := e.recorder.ListDiscovered(c, c.grant, c.account, recorder.DiscoveredInput{
-		Type: string(in.ResourceType), IDs: in.ResourceIds, Name: text(in.ResourceName), Deleted: isTrue(in.IncludeDeletedResources),
+		Type: string(in.ResourceType), IDs: in.ResourceIds, Name: member.Text(in.ResourceName), Deleted: isTrue(in.IncludeDeletedResources),
 	})
 	if err != nil {
 		return nil, err
 	}
 	all, next, err := page(all, in.NextToken, in.Limit, 100, 100)
 	show := func(d recorder.Discovered) configwire.ResourceIdentifier {
-		return configwire.ResourceIdentifier{ResourceType: configwire.ResourceType(d.Type), ResourceId: &d.ID, ResourceName: given(d.Name), ResourceDeletionTime: when(d.Deleted)}
+		return configwire.ResourceIdentifier{ResourceType: configwire.ResourceType(d.Type), ResourceId: &d.ID, ResourceName: member.Given(d.Name), ResourceDeletionTime: member.At(d.Deleted)}
 	}
-	return &configwire.ListDiscoveredResourcesOutput{ResourceIdentifiers: every(all, show), NextToken: next}, err
+	return &configwire.ListDiscoveredResourcesOutput{ResourceIdentifiers: member.Every(all, show), NextToken: next}, err
 }
 
 func (e edge) counts(c call, in *configwire.GetDiscoveredResourceCountsInput) (*configwire.GetDiscoveredResourceCountsOutput, error) {
@@ -91,13 +92,13 @@ func (e edge) counts(c call, in *configwire.GetDiscoveredResourceCountsInput) (*
 	show := func(typ string) configwire.ResourceCount {
 		return configwire.ResourceCount{ResourceType: configwire.ResourceType(typ), Count: new(int64(counts[typ]))}
 	}
-	return &configwire.GetDiscoveredResourceCountsOutput{TotalDiscoveredResources: new(int64(total)), ResourceCounts: every(types, show), NextToken: next}, err
+	return &configwire.GetDiscoveredResourceCountsOutput{TotalDiscoveredResources: new(int64(total)), ResourceCounts: member.Every(types, show), NextToken: next}, err
 }
 
 func (e edge) batchGet(c call, in *configwire.BatchGetResourceConfigInput) (*configwire.BatchGetResourceConfigOutput, error) {
 	out := &configwire.BatchGetResourceConfigOutput{BaseConfigurationItems: []configwire.BaseConfigurationItem{}, UnprocessedResourceKeys: []configwire.ResourceKey{}}
 	for _, k := range in.ResourceKeys {
-		it, err := e.recorder.Latest(c, c.grant, c.account, string(k.ResourceType), text(k.ResourceId))
+		it, err := e.recorder.Latest(c, c.grant, c.account, string(k.ResourceType), member.Text(k.ResourceId))
 		if err != nil {
 			return nil, err
 		}

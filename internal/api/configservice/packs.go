@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/configwire"
 	"github.com/kura-s3/kura/internal/fault"
 	"github.com/kura-s3/kura/internal/posture/recorder"
@@ -11,7 +12,9 @@ import (
 )
 
 func (e edge) packs() []*api.Op {
-	one := func(account string, name *string) []string { return []string{e.recorder.PackARN(account, text(name))} }
+	one := func(account string, name *string) []string {
+		return []string{e.recorder.PackARN(account, member.Text(name))}
+	}
 	return []*api.Op{
 		answer(&configwire.PutConformancePack, api.Write, func(account string, in *configwire.PutConformancePackInput) []string {
 			return one(account, in.ConformancePackName)
@@ -34,30 +37,30 @@ func (e edge) packs() []*api.Op {
 		answer(&configwire.DeleteConformancePack, api.Write, func(account string, in *configwire.DeleteConformancePackInput) []string {
 			return one(account, in.ConformancePackName)
 		}, nil, func(c call, in *configwire.DeleteConformancePackInput) (*configwire.DeleteConformancePackOutput, error) {
-			return &configwire.DeleteConformancePackOutput{}, e.recorder.DeletePack(c, c.grant, c.account, text(in.ConformancePackName))
+			return &configwire.DeleteConformancePackOutput{}, e.recorder.DeletePack(c, c.grant, c.account, member.Text(in.ConformancePackName))
 		}),
 	}
 }
 
 func (e edge) putPack(c call, in *configwire.PutConformancePackInput) (*configwire.PutConformancePackOutput, error) {
 	p := recorder.Pack{
-		Name: text(in.ConformancePackName), Template: text(in.TemplateBody), Bucket: text(in.DeliveryS3Bucket), Prefix: text(in.DeliveryS3KeyPrefix),
+		Name: member.Text(in.ConformancePackName), Template: member.Text(in.TemplateBody), Bucket: member.Text(in.DeliveryS3Bucket), Prefix: member.Text(in.DeliveryS3KeyPrefix),
 		Input: map[string]string{}, Tags: tagsOf(in.Tags),
 	}
 	if in.TemplateSSMDocumentDetails != nil {
-		p.Document = text(in.TemplateSSMDocumentDetails.DocumentName)
+		p.Document = member.Text(in.TemplateSSMDocumentDetails.DocumentName)
 	}
 	switch {
-	case text(in.TemplateS3Uri) != "":
+	case member.Text(in.TemplateS3Uri) != "":
 		return nil, badRule("TemplateS3Uri is not supported: give the template's text as TemplateBody.")
 	case (p.Template == "") == (p.Document == ""):
 		return nil, badRule("A conformance pack needs a TemplateBody, or the name of a document, and not both.")
 	}
 	for _, param := range in.ConformancePackInputParameters {
-		p.Input[text(param.ParameterName)] = text(param.ParameterValue)
+		p.Input[member.Text(param.ParameterName)] = member.Text(param.ParameterValue)
 	}
 	arn, err := e.recorder.PutPack(c, c.grant, c.account, p)
-	return &configwire.PutConformancePackOutput{ConformancePackArn: given(arn)}, err
+	return &configwire.PutConformancePackOutput{ConformancePackArn: member.Given(arn)}, err
 }
 
 func (e edge) describePacks(c call, in *configwire.DescribeConformancePacksInput) (*configwire.DescribeConformancePacksOutput, error) {
@@ -68,8 +71,8 @@ func (e edge) describePacks(c call, in *configwire.DescribeConformancePacksInput
 	packs, next, err := page(packs, in.NextToken, in.Limit, 20, 20)
 	show := func(p *recorder.Pack) configwire.ConformancePackDetail {
 		w := configwire.ConformancePackDetail{
-			ConformancePackName: &p.Name, ConformancePackArn: &p.ARN, ConformancePackId: &p.ID, DeliveryS3Bucket: given(p.Bucket),
-			DeliveryS3KeyPrefix: given(p.Prefix), LastUpdateRequestedTime: when(p.Requested), ConformancePackInputParameters: []configwire.ConformancePackInputParameter{},
+			ConformancePackName: &p.Name, ConformancePackArn: &p.ARN, ConformancePackId: &p.ID, DeliveryS3Bucket: member.Given(p.Bucket),
+			DeliveryS3KeyPrefix: member.Given(p.Prefix), LastUpdateRequestedTime: member.At(p.Requested), ConformancePackInputParameters: []configwire.ConformancePackInputParameter{},
 		}
 		for _, name := range sorted(p.Input) {
 			w.ConformancePackInputParameters = append(w.ConformancePackInputParameters, configwire.ConformancePackInputParameter{ParameterName: &name, ParameterValue: new(p.Input[name])})
@@ -79,7 +82,7 @@ func (e edge) describePacks(c call, in *configwire.DescribeConformancePacksInput
 		}
 		return w
 	}
-	return &configwire.DescribeConformancePacksOutput{ConformancePackDetails: every(packs, show), NextToken: next}, err
+	return &configwire.DescribeConformancePacksOutput{ConformancePackDetails: member.Every(packs, show), NextToken: next}, err
 }
 
 func sorted(m map[string]string) []string {
@@ -104,14 +107,14 @@ func (e edge) packStatus(c call, in *configwire.DescribeConformancePackStatusInp
 	show := func(p *recorder.Pack) configwire.ConformancePackStatusDetail {
 		return configwire.ConformancePackStatusDetail{
 			ConformancePackName: &p.Name, ConformancePackId: &p.ID, ConformancePackArn: &p.ARN, ConformancePackState: "CREATE_COMPLETE",
-			StackArn: &p.ARN, LastUpdateRequestedTime: when(p.Requested), LastUpdateCompletedTime: when(p.Completed),
+			StackArn: &p.ARN, LastUpdateRequestedTime: member.At(p.Requested), LastUpdateCompletedTime: member.At(p.Completed),
 		}
 	}
-	return &configwire.DescribeConformancePackStatusOutput{ConformancePackStatusDetails: every(packs, show), NextToken: next}, err
+	return &configwire.DescribeConformancePackStatusOutput{ConformancePackStatusDetails: member.Every(packs, show), NextToken: next}, err
 }
 
 func (e edge) packCompliance(c call, in *configwire.DescribeConformancePackComplianceInput) (*configwire.DescribeConformancePackComplianceOutput, error) {
-	found, err := e.recorder.PackCompliance(c.grant, "config:DescribeConformancePackCompliance", c.account, []string{text(in.ConformancePackName)})
+	found, err := e.recorder.PackCompliance(c.grant, "config:DescribeConformancePackCompliance", c.account, []string{member.Text(in.ConformancePackName)})
 	if err != nil {
 		return nil, err
 	}
@@ -125,16 +128,16 @@ func (e edge) packCompliance(c call, in *configwire.DescribeConformancePackCompl
 	show := func(r recorder.RuleCompliance) configwire.ConformancePackRuleCompliance {
 		return configwire.ConformancePackRuleCompliance{ConfigRuleName: &r.Name, ComplianceType: configwire.ConformancePackComplianceType(r.Compliance), Controls: []string{}}
 	}
-	return &configwire.DescribeConformancePackComplianceOutput{ConformancePackName: in.ConformancePackName, ConformancePackRuleComplianceList: every(rules, show), NextToken: next}, err
+	return &configwire.DescribeConformancePackComplianceOutput{ConformancePackName: in.ConformancePackName, ConformancePackRuleComplianceList: member.Every(rules, show), NextToken: next}, err
 }
 
 func (e edge) packDetails(c call, in *configwire.GetConformancePackComplianceDetailsInput) (*configwire.GetConformancePackComplianceDetailsOutput, error) {
-	all, err := e.recorder.PackDetails(c.grant, "config:GetConformancePackComplianceDetails", c.account, text(in.ConformancePackName))
+	all, err := e.recorder.PackDetails(c.grant, "config:GetConformancePackComplianceDetails", c.account, member.Text(in.ConformancePackName))
 	if err != nil {
 		return nil, err
 	}
 	if f := in.Filters; f != nil {
-		if len(f.ResourceIds) > 0 && text(f.ResourceType) == "" {
+		if len(f.ResourceIds) > 0 && member.Text(f.ResourceType) == "" {
 			return nil, fault.New(recorder.InvalidParameter, "A filter of resource ids needs a resource type.")
 		}
 		all = slices.DeleteFunc(all, func(v recorder.Evaluation) bool { return !passes(f, &v) })
@@ -143,16 +146,16 @@ func (e edge) packDetails(c call, in *configwire.GetConformancePackComplianceDet
 	show := func(v recorder.Evaluation) configwire.ConformancePackEvaluationResult {
 		return configwire.ConformancePackEvaluationResult{
 			ComplianceType: configwire.ConformancePackComplianceType(v.Compliance), EvaluationResultIdentifier: identifier(&v),
-			ConfigRuleInvokedTime: when(v.Invoked), ResultRecordedTime: when(v.Recorded), Annotation: given(v.Annotation),
+			ConfigRuleInvokedTime: member.At(v.Invoked), ResultRecordedTime: member.At(v.Recorded), Annotation: member.Given(v.Annotation),
 		}
 	}
-	return &configwire.GetConformancePackComplianceDetailsOutput{ConformancePackName: in.ConformancePackName, ConformancePackRuleEvaluationResults: every(all, show), NextToken: next}, err
+	return &configwire.GetConformancePackComplianceDetailsOutput{ConformancePackName: in.ConformancePackName, ConformancePackRuleEvaluationResults: member.Every(all, show), NextToken: next}, err
 }
 
 func passes(f *configwire.ConformancePackEvaluationFilters, v *recorder.Evaluation) bool {
 	return (len(f.ConfigRuleNames) == 0 || slices.Contains(f.ConfigRuleNames, v.Rule)) &&
 		(f.ComplianceType == "" || string(f.ComplianceType) == string(v.Compliance)) &&
-		(text(f.ResourceType) == "" || *f.ResourceType == v.Type) &&
+		(member.Text(f.ResourceType) == "" || *f.ResourceType == v.Type) &&
 		(len(f.ResourceIds) == 0 || slices.Contains(f.ResourceIds, v.ID))
 }
 
@@ -169,5 +172,5 @@ func (e edge) packSummary(c call, in *configwire.GetConformancePackComplianceSum
 		}
 		return configwire.ConformancePackComplianceSummary{ConformancePackName: &p.Pack.Name, ConformancePackComplianceStatus: configwire.ConformancePackComplianceType(all)}
 	}
-	return &configwire.GetConformancePackComplianceSummaryOutput{ConformancePackComplianceSummaryList: every(found, show), NextToken: next}, err
+	return &configwire.GetConformancePackComplianceSummaryOutput{ConformancePackComplianceSummaryList: member.Every(found, show), NextToken: next}, err
 }

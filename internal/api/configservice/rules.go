@@ -4,21 +4,24 @@ import (
 	"strings"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/configwire"
 	"github.com/kura-s3/kura/internal/fault"
 	"github.com/kura-s3/kura/internal/posture/recorder"
 )
 
 func (e edge) rules() []*api.Op {
-	one := func(account string, name *string) []string { return []string{e.recorder.RuleARN(account, text(name))} }
+	one := func(account string, name *string) []string {
+		return []string{e.recorder.RuleARN(account, member.Text(name))}
+	}
 	return []*api.Op{
 		answer(&configwire.PutConfigRule, api.Write, func(account string, in *configwire.PutConfigRuleInput) []string {
 			switch r := in.ConfigRule; {
 			case r == nil:
 				return nil
-			case text(r.ConfigRuleArn) != "":
+			case member.Text(r.ConfigRuleArn) != "":
 				return []string{*r.ConfigRuleArn}
-			case text(r.ConfigRuleId) != "":
+			case member.Text(r.ConfigRuleId) != "":
 				return []string{strings.TrimSuffix(e.recorder.RuleARN(account, ""), "*") + *r.ConfigRuleId}
 			default:
 				return one(account, r.ConfigRuleName)
@@ -31,12 +34,12 @@ func (e edge) rules() []*api.Op {
 		answer(&configwire.DeleteConfigRule, api.Write, func(account string, in *configwire.DeleteConfigRuleInput) []string {
 			return one(account, in.ConfigRuleName)
 		}, nil, func(c call, in *configwire.DeleteConfigRuleInput) (*configwire.DeleteConfigRuleOutput, error) {
-			return &configwire.DeleteConfigRuleOutput{}, e.recorder.DeleteRule(c, c.grant, c.account, text(in.ConfigRuleName))
+			return &configwire.DeleteConfigRuleOutput{}, e.recorder.DeleteRule(c, c.grant, c.account, member.Text(in.ConfigRuleName))
 		}),
 		answer(&configwire.DeleteEvaluationResults, api.Write, func(account string, in *configwire.DeleteEvaluationResultsInput) []string {
 			return one(account, in.ConfigRuleName)
 		}, nil, func(c call, in *configwire.DeleteEvaluationResultsInput) (*configwire.DeleteEvaluationResultsOutput, error) {
-			return &configwire.DeleteEvaluationResultsOutput{}, e.recorder.DeleteResults(c, c.grant, c.account, text(in.ConfigRuleName))
+			return &configwire.DeleteEvaluationResultsOutput{}, e.recorder.DeleteResults(c, c.grant, c.account, member.Text(in.ConfigRuleName))
 		}),
 		answer(&configwire.StartConfigRulesEvaluation, api.Write, func(account string, in *configwire.StartConfigRulesEvaluationInput) []string {
 			return e.ruleARNs(account, in.ConfigRuleNames)
@@ -70,8 +73,8 @@ func readRule(w *configwire.ConfigRule) (recorder.Rule, error) {
 		return recorder.Rule{}, badRule("A rule with a source is required.")
 	}
 	r := recorder.Rule{
-		Name: text(w.ConfigRuleName), ID: text(w.ConfigRuleId), ARN: text(w.ConfigRuleArn), Description: text(w.Description),
-		Identifier: text(w.Source.SourceIdentifier), Input: text(w.InputParameters), Frequency: string(w.MaximumExecutionFrequency),
+		Name: member.Text(w.ConfigRuleName), ID: member.Text(w.ConfigRuleId), ARN: member.Text(w.ConfigRuleArn), Description: member.Text(w.Description),
+		Identifier: member.Text(w.Source.SourceIdentifier), Input: member.Text(w.InputParameters), Frequency: string(w.MaximumExecutionFrequency),
 	}
 	switch {
 	case w.Source.Owner != "AWS":
@@ -87,23 +90,23 @@ func readRule(w *configwire.ConfigRule) (recorder.Rule, error) {
 		}
 	}
 	if s := w.Scope; s != nil {
-		r.Scope = &recorder.Scope{Types: s.ComplianceResourceTypes, TagKey: text(s.TagKey), TagValue: text(s.TagValue), ResourceID: text(s.ComplianceResourceId)}
+		r.Scope = &recorder.Scope{Types: s.ComplianceResourceTypes, TagKey: member.Text(s.TagKey), TagValue: member.Text(s.TagValue), ResourceID: member.Text(s.ComplianceResourceId)}
 	}
 	return r, nil
 }
 
 func showRule(r *recorder.Rule) configwire.ConfigRule {
 	w := configwire.ConfigRule{
-		ConfigRuleName: &r.Name, ConfigRuleArn: &r.ARN, ConfigRuleId: &r.ID, Description: given(r.Description),
+		ConfigRuleName: &r.Name, ConfigRuleArn: &r.ARN, ConfigRuleId: &r.ID, Description: member.Given(r.Description),
 		Source:          &configwire.Source{Owner: "AWS", SourceIdentifier: &r.Identifier},
-		InputParameters: given(r.Input), MaximumExecutionFrequency: configwire.MaximumExecutionFrequency(r.Frequency), ConfigRuleState: "ACTIVE",
+		InputParameters: member.Given(r.Input), MaximumExecutionFrequency: configwire.MaximumExecutionFrequency(r.Frequency), ConfigRuleState: "ACTIVE",
 		EvaluationModes: []configwire.EvaluationModeConfiguration{{Mode: "DETECTIVE"}},
 	}
 	if r.Pack != "" {
 		w.CreatedBy = new("config-conforms.amazonaws.com")
 	}
 	if s := r.Scope; s != nil {
-		w.Scope = &configwire.Scope{ComplianceResourceTypes: s.Types, TagKey: given(s.TagKey), TagValue: given(s.TagValue), ComplianceResourceId: given(s.ResourceID)}
+		w.Scope = &configwire.Scope{ComplianceResourceTypes: s.Types, TagKey: member.Given(s.TagKey), TagValue: member.Given(s.TagValue), ComplianceResourceId: member.Given(s.ResourceID)}
 	}
 	return w
 }
@@ -117,7 +120,7 @@ func (e edge) describeRules(c call, in *configwire.DescribeConfigRulesInput) (*c
 		rules = nil
 	}
 	rules, next, err := page(rules, in.NextToken, nil, 25, 25)
-	return &configwire.DescribeConfigRulesOutput{ConfigRules: every(rules, showRule), NextToken: next}, err
+	return &configwire.DescribeConfigRulesOutput{ConfigRules: member.Every(rules, showRule), NextToken: next}, err
 }
 
 func (e edge) ruleStatus(c call, in *configwire.DescribeConfigRuleEvaluationStatusInput) (*configwire.DescribeConfigRuleEvaluationStatusOutput, error) {
@@ -129,14 +132,14 @@ func (e edge) ruleStatus(c call, in *configwire.DescribeConfigRuleEvaluationStat
 	show := func(r *recorder.Rule) configwire.ConfigRuleEvaluationStatus {
 		s := &r.Status
 		w := configwire.ConfigRuleEvaluationStatus{
-			ConfigRuleName: &r.Name, ConfigRuleArn: &r.ARN, ConfigRuleId: &r.ID, FirstActivatedTime: when(r.Created),
-			LastSuccessfulInvocationTime: when(s.Last), LastSuccessfulEvaluationTime: when(s.Last),
-			LastFailedInvocationTime: when(s.Failed), LastFailedEvaluationTime: when(s.Failed), FirstEvaluationStarted: new(!s.Last.IsZero()),
+			ConfigRuleName: &r.Name, ConfigRuleArn: &r.ARN, ConfigRuleId: &r.ID, FirstActivatedTime: member.At(r.Created),
+			LastSuccessfulInvocationTime: member.At(s.Last), LastSuccessfulEvaluationTime: member.At(s.Last),
+			LastFailedInvocationTime: member.At(s.Failed), LastFailedEvaluationTime: member.At(s.Failed), FirstEvaluationStarted: new(!s.Last.IsZero()),
 		}
 		if s.ErrorText != "" {
 			w.LastErrorCode, w.LastErrorMessage = new("InternalError"), &s.ErrorText
 		}
 		return w
 	}
-	return &configwire.DescribeConfigRuleEvaluationStatusOutput{ConfigRulesEvaluationStatus: every(rules, show), NextToken: next}, err
+	return &configwire.DescribeConfigRuleEvaluationStatusOutput{ConfigRulesEvaluationStatus: member.Every(rules, show), NextToken: next}, err
 }

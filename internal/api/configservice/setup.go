@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/configwire"
 	"github.com/kura-s3/kura/internal/fault"
 	"github.com/kura-s3/kura/internal/posture/recorder"
@@ -11,12 +12,12 @@ import (
 
 func (e edge) setup() []*api.Op {
 	named := func(account string, name *string) []string {
-		return []string{e.recorder.RecorderARN(account, text(name))}
+		return []string{e.recorder.RecorderARN(account, member.Text(name))}
 	}
 	return []*api.Op{
 		answer(&configwire.PutConfigurationRecorder, api.Write, func(account string, in *configwire.PutConfigurationRecorderInput) []string {
 			name := "default"
-			if in.ConfigurationRecorder != nil && text(in.ConfigurationRecorder.Name) != "" {
+			if in.ConfigurationRecorder != nil && member.Text(in.ConfigurationRecorder.Name) != "" {
 				name = *in.ConfigurationRecorder.Name
 			}
 			return []string{e.recorder.RecorderARN(account, name)}
@@ -27,27 +28,27 @@ func (e edge) setup() []*api.Op {
 		answer(&configwire.StartConfigurationRecorder, api.Write, func(account string, in *configwire.StartConfigurationRecorderInput) []string {
 			return named(account, in.ConfigurationRecorderName)
 		}, nil, func(c call, in *configwire.StartConfigurationRecorderInput) (*configwire.StartConfigurationRecorderOutput, error) {
-			return &configwire.StartConfigurationRecorderOutput{}, e.recorder.StartRecorder(c, c.grant, c.account, text(in.ConfigurationRecorderName))
+			return &configwire.StartConfigurationRecorderOutput{}, e.recorder.StartRecorder(c, c.grant, c.account, member.Text(in.ConfigurationRecorderName))
 		}),
 		answer(&configwire.StopConfigurationRecorder, api.Write, func(account string, in *configwire.StopConfigurationRecorderInput) []string {
 			return named(account, in.ConfigurationRecorderName)
 		}, nil, func(c call, in *configwire.StopConfigurationRecorderInput) (*configwire.StopConfigurationRecorderOutput, error) {
-			return &configwire.StopConfigurationRecorderOutput{}, e.recorder.StopRecorder(c, c.grant, c.account, text(in.ConfigurationRecorderName))
+			return &configwire.StopConfigurationRecorderOutput{}, e.recorder.StopRecorder(c, c.grant, c.account, member.Text(in.ConfigurationRecorderName))
 		}),
 		answer(&configwire.DeleteConfigurationRecorder, api.Write, func(account string, in *configwire.DeleteConfigurationRecorderInput) []string {
 			return named(account, in.ConfigurationRecorderName)
 		}, nil, func(c call, in *configwire.DeleteConfigurationRecorderInput) (*configwire.DeleteConfigurationRecorderOutput, error) {
-			return &configwire.DeleteConfigurationRecorderOutput{}, e.recorder.DeleteRecorder(c, c.grant, c.account, text(in.ConfigurationRecorderName))
+			return &configwire.DeleteConfigurationRecorderOutput{}, e.recorder.DeleteRecorder(c, c.grant, c.account, member.Text(in.ConfigurationRecorderName))
 		}),
 		answer(&configwire.PutDeliveryChannel, api.Write, nil, nil, e.putChannel),
 		answer(&configwire.DescribeDeliveryChannels, api.List, nil, nil, e.describeChannels),
 		answer(&configwire.DescribeDeliveryChannelStatus, api.List, nil, nil, e.channelStatus),
 		answer(&configwire.DeleteDeliveryChannel, api.Write, nil, nil, func(c call, in *configwire.DeleteDeliveryChannelInput) (*configwire.DeleteDeliveryChannelOutput, error) {
-			return &configwire.DeleteDeliveryChannelOutput{}, e.recorder.DeleteChannel(c, c.grant, c.account, text(in.DeliveryChannelName))
+			return &configwire.DeleteDeliveryChannelOutput{}, e.recorder.DeleteChannel(c, c.grant, c.account, member.Text(in.DeliveryChannelName))
 		}),
 		answer(&configwire.DeliverConfigSnapshot, api.Read, nil, nil, func(c call, in *configwire.DeliverConfigSnapshotInput) (*configwire.DeliverConfigSnapshotOutput, error) {
-			id, err := e.recorder.DeliverSnapshot(c, c.grant, c.account, text(in.DeliveryChannelName))
-			return &configwire.DeliverConfigSnapshotOutput{ConfigSnapshotId: given(id)}, err
+			id, err := e.recorder.DeliverSnapshot(c, c.grant, c.account, member.Text(in.DeliveryChannelName))
+			return &configwire.DeliverConfigSnapshotOutput{ConfigSnapshotId: member.Given(id)}, err
 		}),
 	}
 }
@@ -68,11 +69,11 @@ func readRecorder(w *configwire.ConfigurationRecorder) (recorder.Recorder, error
 	if w == nil {
 		return recorder.Recorder{}, fault.New(recorder.ValidationError, "A configuration recorder is required.")
 	}
-	r := recorder.Recorder{Name: text(w.Name), RoleARN: text(w.RoleARN), Group: recorder.Group{AllSupported: true}}
+	r := recorder.Recorder{Name: member.Text(w.Name), RoleARN: member.Text(w.RoleARN), Group: recorder.Group{AllSupported: true}}
 	if m := w.RecordingMode; m != nil && (m.RecordingFrequency != "CONTINUOUS" || len(m.RecordingModeOverrides) > 0) {
 		return r, fault.New(recorder.ValidationError, "The recording mode is CONTINUOUS, without overrides: every change is recorded when it is made.")
 	}
-	if text(w.ServicePrincipal) != "" || w.RecordingScope == "INTERNAL" {
+	if member.Text(w.ServicePrincipal) != "" || w.RecordingScope == "INTERNAL" {
 		return r, fault.New(recorder.ValidationError, "A service-linked configuration recorder cannot be put.")
 	}
 	g := w.RecordingGroup
@@ -98,7 +99,7 @@ func names[T ~string](list []T) []string {
 }
 
 func typed(list []string) []configwire.ResourceType {
-	return every(list, func(s string) configwire.ResourceType { return configwire.ResourceType(s) })
+	return member.Every(list, func(s string) configwire.ResourceType { return configwire.ResourceType(s) })
 }
 
 // asked finds the recorder that a request is about: all names must be the recorder's.
@@ -107,7 +108,7 @@ func (e edge) asked(c call, action string, wanted []string, arn *string) (*recor
 	if err != nil {
 		return nil, err
 	}
-	if text(arn) != "" && (r == nil || e.recorder.RecorderARN(c.account, r.Name) != *arn) {
+	if member.Text(arn) != "" && (r == nil || e.recorder.RecorderARN(c.account, r.Name) != *arn) {
 		return nil, fault.New(recorder.NoSuchRecorder, "Cannot find configuration recorder with the specified ARN '"+*arn+"'.")
 	}
 	for _, name := range wanted {
@@ -155,7 +156,7 @@ func (e edge) recorderStatus(c call, in *configwire.DescribeConfigurationRecorde
 	}
 	s := configwire.ConfigurationRecorderStatus{
 		Arn: new(e.recorder.RecorderARN(c.account, r.Name)), Name: &r.Name, Recording: &r.Recording,
-		LastStartTime: when(r.Started), LastStopTime: when(r.Stopped), LastStatusChangeTime: when(r.Changed),
+		LastStartTime: member.At(r.Started), LastStopTime: member.At(r.Stopped), LastStatusChangeTime: member.At(r.Changed),
 	}
 	switch {
 	case r.Baseline:
@@ -172,7 +173,7 @@ func (e edge) putChannel(c call, in *configwire.PutDeliveryChannelInput) (*confi
 	if w == nil {
 		return nil, fault.New(recorder.ValidationError, "A delivery channel is required.")
 	}
-	ch := recorder.Channel{Name: text(w.Name), Bucket: text(w.S3BucketName), Prefix: text(w.S3KeyPrefix), KMSKey: text(w.S3KmsKeyArn), Topic: text(w.SnsTopicARN)}
+	ch := recorder.Channel{Name: member.Text(w.Name), Bucket: member.Text(w.S3BucketName), Prefix: member.Text(w.S3KeyPrefix), KMSKey: member.Text(w.S3KmsKeyArn), Topic: member.Text(w.SnsTopicARN)}
 	if w.ConfigSnapshotDeliveryProperties != nil {
 		ch.Frequency = string(w.ConfigSnapshotDeliveryProperties.DeliveryFrequency)
 	}
@@ -196,7 +197,7 @@ func (e edge) describeChannels(c call, in *configwire.DescribeDeliveryChannelsIn
 	if err != nil || ch == nil {
 		return out, err
 	}
-	w := configwire.DeliveryChannel{Name: &ch.Name, S3BucketName: &ch.Bucket, S3KeyPrefix: given(ch.Prefix), S3KmsKeyArn: given(ch.KMSKey)}
+	w := configwire.DeliveryChannel{Name: &ch.Name, S3BucketName: &ch.Bucket, S3KeyPrefix: member.Given(ch.Prefix), S3KmsKeyArn: member.Given(ch.KMSKey)}
 	if ch.Frequency != "" {
 		w.ConfigSnapshotDeliveryProperties = &configwire.ConfigSnapshotDeliveryProperties{DeliveryFrequency: configwire.MaximumExecutionFrequency(ch.Frequency)}
 	}
@@ -210,7 +211,7 @@ func (e edge) channelStatus(c call, in *configwire.DescribeDeliveryChannelStatus
 	if err != nil || ch == nil {
 		return out, err
 	}
-	info := &configwire.ConfigExportDeliveryInfo{LastAttemptTime: when(ch.Attempted), LastSuccessfulTime: when(ch.Delivered), NextDeliveryTime: when(ch.SnapshotTime())}
+	info := &configwire.ConfigExportDeliveryInfo{LastAttemptTime: member.At(ch.Attempted), LastSuccessfulTime: member.At(ch.Delivered), NextDeliveryTime: member.At(ch.SnapshotTime())}
 	switch {
 	case ch.ErrorCode != "":
 		info.LastStatus, info.LastErrorCode, info.LastErrorMessage = "FAILURE", &ch.ErrorCode, &ch.ErrorText

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/eventswire"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/event"
@@ -31,7 +32,7 @@ func (e edge) buses() []*api.Op {
 
 // onBus demands an action on a bus, with the bus's policy and tags.
 func (e edge) onBus(action, account string, name *string) ([]authz.Demand, error) {
-	owner, bus, err := e.events.BusName(account, text(name))
+	owner, bus, err := e.events.BusName(account, member.Text(name))
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +54,7 @@ func deadLetter(c *eventswire.DeadLetterConfig) *string {
 	if c == nil {
 		return nil
 	}
-	return new(text(c.Arn))
+	return new(member.Text(c.Arn))
 }
 
 func showDeadLetter(arn string) *eventswire.DeadLetterConfig {
@@ -64,28 +65,28 @@ func showDeadLetter(arn string) *eventswire.DeadLetterConfig {
 }
 
 func (e edge) createEventBusDemands(account string, in *eventswire.CreateEventBusInput) ([]authz.Demand, error) {
-	return on("CreateEventBus", account, e.events.BusARN(account, text(in.Name)), keys{}.tagged(in.Tags)), nil
+	return on("CreateEventBus", account, e.events.BusARN(account, member.Text(in.Name)), keys{}.tagged(in.Tags)), nil
 }
 
 func (e edge) createEventBus(ctx context.Context, g authz.Grant, account string, in *eventswire.CreateEventBusInput) (*eventswire.CreateEventBusOutput, error) {
-	if err := unsupported(map[string]bool{"EventSourceName": in.EventSourceName != nil, "KmsKeyIdentifier": text(in.KmsKeyIdentifier) != "", "LogConfig": logs(in.LogConfig)}); err != nil {
+	if err := unsupported(map[string]bool{"EventSourceName": in.EventSourceName != nil, "KmsKeyIdentifier": member.Text(in.KmsKeyIdentifier) != "", "LogConfig": logs(in.LogConfig)}); err != nil {
 		return nil, err
 	}
-	b, err := e.events.CreateEventBus(ctx, g, account, text(in.Name), event.BusSpec{Description: in.Description, DeadLetter: deadLetter(in.DeadLetterConfig), Tags: tagsOf(in.Tags)})
+	b, err := e.events.CreateEventBus(ctx, g, account, member.Text(in.Name), event.BusSpec{Description: in.Description, DeadLetter: deadLetter(in.DeadLetterConfig), Tags: tagsOf(in.Tags)})
 	if err != nil {
 		return nil, err
 	}
-	return &eventswire.CreateEventBusOutput{EventBusArn: &b.ARN, Description: given(b.Description), DeadLetterConfig: showDeadLetter(b.DeadLetter)}, nil
+	return &eventswire.CreateEventBusOutput{EventBusArn: &b.ARN, Description: member.Given(b.Description), DeadLetterConfig: showDeadLetter(b.DeadLetter)}, nil
 }
 
 // logs tells whether a bus should log: there is nothing to log to.
 func logs(c *eventswire.LogConfig) bool { return c != nil && c.Level != "" && c.Level != "OFF" }
 
 func (e edge) updateEventBus(ctx context.Context, g authz.Grant, account string, in *eventswire.UpdateEventBusInput) (*eventswire.UpdateEventBusOutput, error) {
-	if err := unsupported(map[string]bool{"KmsKeyIdentifier": text(in.KmsKeyIdentifier) != "", "LogConfig": logs(in.LogConfig)}); err != nil {
+	if err := unsupported(map[string]bool{"KmsKeyIdentifier": member.Text(in.KmsKeyIdentifier) != "", "LogConfig": logs(in.LogConfig)}); err != nil {
 		return nil, err
 	}
-	owner, name, err := e.events.BusName(account, text(in.Name))
+	owner, name, err := e.events.BusName(account, member.Text(in.Name))
 	if err != nil {
 		return nil, err
 	}
@@ -97,11 +98,11 @@ func (e edge) updateEventBus(ctx context.Context, g authz.Grant, account string,
 	if err != nil {
 		return nil, err
 	}
-	return &eventswire.UpdateEventBusOutput{Arn: &b.ARN, Name: &b.Name, Description: given(b.Description), DeadLetterConfig: showDeadLetter(b.DeadLetter)}, nil
+	return &eventswire.UpdateEventBusOutput{Arn: &b.ARN, Name: &b.Name, Description: member.Given(b.Description), DeadLetterConfig: showDeadLetter(b.DeadLetter)}, nil
 }
 
 func (e edge) deleteEventBus(ctx context.Context, g authz.Grant, account string, in *eventswire.DeleteEventBusInput) (*eventswire.DeleteEventBusOutput, error) {
-	owner, name, err := e.events.BusName(account, text(in.Name))
+	owner, name, err := e.events.BusName(account, member.Text(in.Name))
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +110,7 @@ func (e edge) deleteEventBus(ctx context.Context, g authz.Grant, account string,
 }
 
 func (e edge) describeEventBus(ctx context.Context, g authz.Grant, account string, in *eventswire.DescribeEventBusInput) (*eventswire.DescribeEventBusOutput, error) {
-	owner, name, err := e.events.BusName(account, text(in.Name))
+	owner, name, err := e.events.BusName(account, member.Text(in.Name))
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +119,7 @@ func (e edge) describeEventBus(ctx context.Context, g authz.Grant, account strin
 		return nil, err
 	}
 	return &eventswire.DescribeEventBusOutput{
-		Name: &b.Name, Arn: &b.ARN, Description: given(b.Description), Policy: given(b.Policy), DeadLetterConfig: showDeadLetter(b.DeadLetter),
+		Name: &b.Name, Arn: &b.ARN, Description: member.Given(b.Description), Policy: member.Given(b.Policy), DeadLetterConfig: showDeadLetter(b.DeadLetter),
 		CreationTime: moment(b.Created), LastModifiedTime: moment(b.Modified),
 	}, nil
 }
@@ -136,23 +137,23 @@ func (e edge) listEventBuses(ctx context.Context, g authz.Grant, account string,
 	if err != nil {
 		return nil, err
 	}
-	return &eventswire.ListEventBusesOutput{NextToken: given(l.Next), EventBuses: every(l.Items, func(b *event.BusInfo) eventswire.EventBus {
+	return &eventswire.ListEventBusesOutput{NextToken: member.Given(l.Next), EventBuses: member.Every(l.Items, func(b *event.BusInfo) eventswire.EventBus {
 		return eventswire.EventBus{
-			Name: &b.Name, Arn: &b.ARN, Description: given(b.Description), Policy: given(b.Policy),
+			Name: &b.Name, Arn: &b.ARN, Description: member.Given(b.Description), Policy: member.Given(b.Policy),
 			CreationTime: moment(b.Created), LastModifiedTime: moment(b.Modified),
 		}
 	})}, nil
 }
 
 func (e edge) putPermission(ctx context.Context, g authz.Grant, account string, in *eventswire.PutPermissionInput) (*eventswire.PutPermissionOutput, error) {
-	p := event.Permission{StatementID: text(in.StatementId), Action: text(in.Action), Principal: text(in.Principal), Policy: text(in.Policy)}
+	p := event.Permission{StatementID: member.Text(in.StatementId), Action: member.Text(in.Action), Principal: member.Text(in.Principal), Policy: member.Text(in.Policy)}
 	if c := in.Condition; c != nil {
-		p.ConditionType, p.ConditionKey, p.ConditionValue = text(c.Type), text(c.Key), text(c.Value)
+		p.ConditionType, p.ConditionKey, p.ConditionValue = member.Text(c.Type), member.Text(c.Key), member.Text(c.Value)
 	}
 	if p.Policy != "" && (p.StatementID != "" || p.Action != "" || p.Principal != "") {
 		return nil, fault.New(event.Invalid, "Parameter Policy cannot be used with Action, Principal, StatementId or Condition.")
 	}
-	name := text(in.EventBusName)
+	name := member.Text(in.EventBusName)
 	if name == "" {
 		name = event.DefaultBus
 	}
@@ -160,9 +161,9 @@ func (e edge) putPermission(ctx context.Context, g authz.Grant, account string, 
 }
 
 func (e edge) removePermission(ctx context.Context, g authz.Grant, account string, in *eventswire.RemovePermissionInput) (*eventswire.RemovePermissionOutput, error) {
-	name := text(in.EventBusName)
+	name := member.Text(in.EventBusName)
 	if name == "" {
 		name = event.DefaultBus
 	}
-	return &eventswire.RemovePermissionOutput{}, e.events.RemovePermission(ctx, g, account, name, text(in.StatementId), isTrue(in.RemoveAllPermissions))
+	return &eventswire.RemovePermissionOutput{}, e.events.RemovePermission(ctx, g, account, name, member.Text(in.StatementId), isTrue(in.RemoveAllPermissions))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/eventswire"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/event"
@@ -12,19 +13,19 @@ import (
 func (e edge) connections() []*api.Op {
 	return []*api.Op{
 		answer(&eventswire.CreateConnection, api.Write, func(account string, in *eventswire.CreateConnectionInput) ([]authz.Demand, error) {
-			return on("CreateConnection", account, e.events.ConnectionARN(account, text(in.Name)), nil), nil
+			return on("CreateConnection", account, e.events.ConnectionARN(account, member.Text(in.Name)), nil), nil
 		}, e.createConnection),
 		answer(&eventswire.UpdateConnection, api.Write, func(account string, in *eventswire.UpdateConnectionInput) ([]authz.Demand, error) {
-			return on("UpdateConnection", account, e.events.ConnectionARN(account, text(in.Name)), nil), nil
+			return on("UpdateConnection", account, e.events.ConnectionARN(account, member.Text(in.Name)), nil), nil
 		}, e.updateConnection),
 		answer(&eventswire.DeauthorizeConnection, api.Write, func(account string, in *eventswire.DeauthorizeConnectionInput) ([]authz.Demand, error) {
-			return on("DeauthorizeConnection", account, e.events.ConnectionARN(account, text(in.Name)), nil), nil
+			return on("DeauthorizeConnection", account, e.events.ConnectionARN(account, member.Text(in.Name)), nil), nil
 		}, e.deauthorizeConnection),
 		answer(&eventswire.DeleteConnection, api.Write, func(account string, in *eventswire.DeleteConnectionInput) ([]authz.Demand, error) {
-			return on("DeleteConnection", account, e.events.ConnectionARN(account, text(in.Name)), nil), nil
+			return on("DeleteConnection", account, e.events.ConnectionARN(account, member.Text(in.Name)), nil), nil
 		}, e.deleteConnection),
 		answer(&eventswire.DescribeConnection, api.Read, func(account string, in *eventswire.DescribeConnectionInput) ([]authz.Demand, error) {
-			return on("DescribeConnection", account, e.events.ConnectionARN(account, text(in.Name)), nil), nil
+			return on("DescribeConnection", account, e.events.ConnectionARN(account, member.Text(in.Name)), nil), nil
 		}, e.describeConnection),
 		answer(&eventswire.ListConnections, api.List, everywhere[eventswire.ListConnectionsInput]("ListConnections"), e.listConnections),
 	}
@@ -39,7 +40,7 @@ func set(to *string, from *string) {
 
 func readParameters[P any](to *[]event.Parameter, from []P, read func(P) event.Parameter) {
 	if from != nil {
-		*to = every(from, read)
+		*to = member.Every(from, read)
 	}
 }
 
@@ -48,13 +49,13 @@ func readExtra(to *event.Extra, from *eventswire.ConnectionHttpParameters) {
 		return
 	}
 	readParameters(&to.Headers, from.HeaderParameters, func(p eventswire.ConnectionHeaderParameter) event.Parameter {
-		return event.Parameter{Key: text(p.Key), Value: text(p.Value), Secret: isTrue(p.IsValueSecret)}
+		return event.Parameter{Key: member.Text(p.Key), Value: member.Text(p.Value), Secret: isTrue(p.IsValueSecret)}
 	})
 	readParameters(&to.Query, from.QueryStringParameters, func(p eventswire.ConnectionQueryStringParameter) event.Parameter {
-		return event.Parameter{Key: text(p.Key), Value: text(p.Value), Secret: isTrue(p.IsValueSecret)}
+		return event.Parameter{Key: member.Text(p.Key), Value: member.Text(p.Value), Secret: isTrue(p.IsValueSecret)}
 	})
 	readParameters(&to.Body, from.BodyParameters, func(p eventswire.ConnectionBodyParameter) event.Parameter {
-		return event.Parameter{Key: text(p.Key), Value: text(p.Value), Secret: isTrue(p.IsValueSecret)}
+		return event.Parameter{Key: member.Text(p.Key), Value: member.Text(p.Value), Secret: isTrue(p.IsValueSecret)}
 	})
 }
 
@@ -89,25 +90,25 @@ func (e edge) createConnection(ctx context.Context, g authz.Grant, account strin
 		p = &eventswire.CreateConnectionAuthRequestParameters{}
 	}
 	if err := unsupported(map[string]bool{
-		"InvocationConnectivityParameters": in.InvocationConnectivityParameters != nil, "KmsKeyIdentifier": text(in.KmsKeyIdentifier) != "",
+		"InvocationConnectivityParameters": in.InvocationConnectivityParameters != nil, "KmsKeyIdentifier": member.Text(in.KmsKeyIdentifier) != "",
 		"AuthParameters.ConnectivityParameters": p.ConnectivityParameters != nil,
 	}); err != nil {
 		return nil, err
 	}
-	c, err := e.events.CreateConnection(ctx, g, account, text(in.Name), event.ConnectionSpec{
+	c, err := e.events.CreateConnection(ctx, g, account, member.Text(in.Name), event.ConnectionSpec{
 		Description: in.Description, Type: string(in.AuthorizationType),
 		Change: func(a *event.Auth) {
 			if b := p.BasicAuthParameters; b != nil {
-				a.User, a.Password = text(b.Username), text(b.Password)
+				a.User, a.Password = member.Text(b.Username), member.Text(b.Password)
 			}
 			if k := p.ApiKeyAuthParameters; k != nil {
-				a.KeyName, a.KeyValue = text(k.ApiKeyName), text(k.ApiKeyValue)
+				a.KeyName, a.KeyValue = member.Text(k.ApiKeyName), member.Text(k.ApiKeyValue)
 			}
 			if o := p.OAuthParameters; o != nil {
 				if o.ClientParameters != nil {
-					a.ClientID, a.ClientSecret = text(o.ClientParameters.ClientID), text(o.ClientParameters.ClientSecret)
+					a.ClientID, a.ClientSecret = member.Text(o.ClientParameters.ClientID), member.Text(o.ClientParameters.ClientSecret)
 				}
-				a.TokenEndpoint, a.TokenMethod = text(o.AuthorizationEndpoint), string(o.HttpMethod)
+				a.TokenEndpoint, a.TokenMethod = member.Text(o.AuthorizationEndpoint), string(o.HttpMethod)
 				readExtra(&a.TokenExtra, o.OAuthHttpParameters)
 			}
 			readExtra(&a.Extra, p.InvocationHttpParameters)
@@ -127,12 +128,12 @@ func (e edge) updateConnection(ctx context.Context, g authz.Grant, account strin
 		p = &eventswire.UpdateConnectionAuthRequestParameters{}
 	}
 	if err := unsupported(map[string]bool{
-		"InvocationConnectivityParameters": in.InvocationConnectivityParameters != nil, "KmsKeyIdentifier": text(in.KmsKeyIdentifier) != "",
+		"InvocationConnectivityParameters": in.InvocationConnectivityParameters != nil, "KmsKeyIdentifier": member.Text(in.KmsKeyIdentifier) != "",
 		"AuthParameters.ConnectivityParameters": p.ConnectivityParameters != nil,
 	}); err != nil {
 		return nil, err
 	}
-	c, err := e.events.UpdateConnection(ctx, g, account, text(in.Name), event.ConnectionSpec{
+	c, err := e.events.UpdateConnection(ctx, g, account, member.Text(in.Name), event.ConnectionSpec{
 		Description: in.Description, Type: string(in.AuthorizationType),
 		Change: func(a *event.Auth) {
 			if b := p.BasicAuthParameters; b != nil {
@@ -171,7 +172,7 @@ func updateOAuth(a *event.Auth, o *eventswire.UpdateConnectionOAuthRequestParame
 }
 
 func (e edge) deauthorizeConnection(ctx context.Context, g authz.Grant, account string, in *eventswire.DeauthorizeConnectionInput) (*eventswire.DeauthorizeConnectionOutput, error) {
-	c, err := e.events.DeauthorizeConnection(ctx, g, account, text(in.Name))
+	c, err := e.events.DeauthorizeConnection(ctx, g, account, member.Text(in.Name))
 	if err != nil {
 		return nil, err
 	}
@@ -182,7 +183,7 @@ func (e edge) deauthorizeConnection(ctx context.Context, g authz.Grant, account 
 }
 
 func (e edge) deleteConnection(ctx context.Context, g authz.Grant, account string, in *eventswire.DeleteConnectionInput) (*eventswire.DeleteConnectionOutput, error) {
-	c, err := e.events.DeleteConnection(ctx, g, account, text(in.Name))
+	c, err := e.events.DeleteConnection(ctx, g, account, member.Text(in.Name))
 	if err != nil {
 		return nil, err
 	}
@@ -193,12 +194,12 @@ func (e edge) deleteConnection(ctx context.Context, g authz.Grant, account strin
 }
 
 func (e edge) describeConnection(ctx context.Context, g authz.Grant, account string, in *eventswire.DescribeConnectionInput) (*eventswire.DescribeConnectionOutput, error) {
-	c, err := e.events.DescribeConnection(ctx, g, account, text(in.Name))
+	c, err := e.events.DescribeConnection(ctx, g, account, member.Text(in.Name))
 	if err != nil {
 		return nil, err
 	}
 	return &eventswire.DescribeConnectionOutput{
-		ConnectionArn: &c.ARN, Name: &c.Name, Description: given(c.Description), ConnectionState: eventswire.ConnectionState(c.State),
+		ConnectionArn: &c.ARN, Name: &c.Name, Description: member.Given(c.Description), ConnectionState: eventswire.ConnectionState(c.State),
 		AuthorizationType: eventswire.ConnectionAuthorizationType(c.Type), AuthParameters: showAuth(c),
 		CreationTime: &c.Created, LastModifiedTime: &c.Modified, LastAuthorizedTime: &c.Authorized,
 	}, nil
@@ -226,7 +227,7 @@ func (e edge) listConnections(ctx context.Context, g authz.Grant, account string
 	if err != nil {
 		return nil, err
 	}
-	return &eventswire.ListConnectionsOutput{NextToken: given(l.Next), Connections: every(l.Items, func(c *event.Connection) eventswire.Connection {
+	return &eventswire.ListConnectionsOutput{NextToken: member.Given(l.Next), Connections: member.Every(l.Items, func(c *event.Connection) eventswire.Connection {
 		return eventswire.Connection{
 			ConnectionArn: &c.ARN, Name: &c.Name, ConnectionState: eventswire.ConnectionState(c.State),
 			AuthorizationType: eventswire.ConnectionAuthorizationType(c.Type), CreationTime: &c.Created, LastModifiedTime: &c.Modified, LastAuthorizedTime: &c.Authorized,

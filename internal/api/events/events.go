@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/rpc"
 	"github.com/kura-s3/kura/internal/api/wire"
 	"github.com/kura-s3/kura/internal/api/wire/eventswire"
@@ -87,7 +88,7 @@ func everywhere[In any](action string) demands[In] {
 
 // passing adds the demand that a role given to EventBridge makes.
 func passing(demands []authz.Demand, account string, role *string) ([]authz.Demand, error) {
-	if text(role) == "" {
+	if member.Text(role) == "" {
 		return demands, nil
 	}
 	parts := strings.SplitN(*role, ":", 6)
@@ -124,8 +125,8 @@ func (k keys) many(name string, values []string) keys {
 func (k keys) tagged(tags []eventswire.Tag) keys {
 	var names []string
 	for _, t := range tags {
-		names = append(names, text(t.Key))
-		k["aws:requesttag/"+strings.ToLower(text(t.Key))] = policy.Values{One: text(t.Value)}
+		names = append(names, member.Text(t.Key))
+		k["aws:requesttag/"+strings.ToLower(member.Text(t.Key))] = policy.Values{One: member.Text(t.Value)}
 	}
 	return k.many("aws:tagkeys", names)
 }
@@ -142,34 +143,9 @@ func (e edge) bearing(k keys, arn string) keys {
 	return k
 }
 
-// text is what a member says; "" when it was left out.
-func text(s *string) string {
-	if s == nil {
-		return ""
-	}
-	return *s
-}
-
-// given is a member of the answer that is left out when it is empty.
-func given(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
-}
-
-// every shows all items. Never nil, so that an empty list is answered as one.
-func every[F, T any](items []F, show func(F) T) []T {
-	shown := make([]T, 0, len(items))
-	for _, item := range items {
-		shown = append(shown, show(item))
-	}
-	return shown
-}
-
 // page is the page that a list operation asks for.
 func page(prefix, token *string, limit *int32) event.Page {
-	p := event.Page{Prefix: text(prefix), Token: text(token)}
+	p := event.Page{Prefix: member.Text(prefix), Token: member.Text(token)}
 	if limit != nil {
 		p.Limit = int(*limit)
 	}
@@ -177,7 +153,10 @@ func page(prefix, token *string, limit *int32) event.Page {
 }
 
 func tagsOf(tags []eventswire.Tag) []event.Tag {
-	return every(tags, func(t eventswire.Tag) event.Tag { return event.Tag{Key: text(t.Key), Value: text(t.Value)} })
+	return member.Every(tags, func(t eventswire.Tag) event.Tag {
+		return event.Tag{Key: member.Text(t.Key), Value: member.Text(t.Value)}
+	})
+
 }
 
 func isTrue(b *bool) bool { return b != nil && *b }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/eventswire"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/event"
@@ -23,7 +24,7 @@ func (e edge) putEventsDemands(account string, in *eventswire.PutEventsInput) ([
 	var demands []authz.Demand
 	for i := range in.Entries {
 		entry := &in.Entries[i]
-		owner, name, err := e.events.BusName(account, text(entry.EventBusName))
+		owner, name, err := e.events.BusName(account, member.Text(entry.EventBusName))
 		if err != nil {
 			return nil, err
 		}
@@ -68,7 +69,7 @@ func (e edge) putEvents(ctx context.Context, g authz.Grant, account string, in *
 
 // entrySize is what an entry counts (EventBridge User Guide, "Calculating event entry size").
 func entrySize(entry *eventswire.PutEventsRequestEntry) int {
-	n := len(text(entry.Source)) + len(text(entry.DetailType)) + len(text(entry.Detail))
+	n := len(member.Text(entry.Source)) + len(member.Text(entry.DetailType)) + len(member.Text(entry.Detail))
 	if entry.Time != nil {
 		n += 14
 	}
@@ -83,12 +84,12 @@ func failed(code, message string) eventswire.PutEventsResultEntry {
 }
 
 func (e edge) putEntry(ctx context.Context, g authz.Grant, account string, entry *eventswire.PutEventsRequestEntry) (eventswire.PutEventsResultEntry, error) {
-	for _, member := range []struct {
+	for _, needed := range []struct {
 		name  string
 		value *string
 	}{{"Source", entry.Source}, {"DetailType", entry.DetailType}, {"Detail", entry.Detail}} {
-		if text(member.value) == "" {
-			return failed("InvalidArgument", "Parameter "+member.name+" is not valid. Reason: "+member.name+" is a required argument."), nil
+		if member.Text(needed.value) == "" {
+			return failed("InvalidArgument", "Parameter "+needed.name+" is not valid. Reason: "+needed.name+" is a required argument."), nil
 		}
 	}
 	if strings.HasPrefix(*entry.Source, "aws.") || *entry.Source == "kura" {
@@ -98,7 +99,7 @@ func (e edge) putEntry(ctx context.Context, g authz.Grant, account string, entry
 	if !ok {
 		return failed("MalformedDetail", "Detail is malformed."), nil
 	}
-	owner, bus, err := e.events.BusName(account, text(entry.EventBusName))
+	owner, bus, err := e.events.BusName(account, member.Text(entry.EventBusName))
 	if err != nil {
 		return eventswire.PutEventsResultEntry{}, err
 	}

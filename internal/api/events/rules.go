@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/eventswire"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/event"
@@ -32,20 +33,20 @@ func (e edge) rules() []*api.Op {
 		answer(&eventswire.ListRuleNamesByTarget, api.List, everywhere[eventswire.ListRuleNamesByTargetInput]("ListRuleNamesByTarget"), e.listRuleNamesByTarget),
 		answer(&eventswire.TestEventPattern, api.Read, everywhere[eventswire.TestEventPatternInput]("TestEventPattern"), e.testEventPattern),
 		answer(&eventswire.ListTagsForResource, api.List, func(account string, in *eventswire.ListTagsForResourceInput) ([]authz.Demand, error) {
-			return on("ListTagsForResource", account, text(in.ResourceARN), e.bearing(keys{}, text(in.ResourceARN))), e.mine(account, in.ResourceARN)
+			return on("ListTagsForResource", account, member.Text(in.ResourceARN), e.bearing(keys{}, member.Text(in.ResourceARN))), e.mine(account, in.ResourceARN)
 		}, e.listTagsForResource),
 		answer(&eventswire.TagResource, api.Tagging, func(account string, in *eventswire.TagResourceInput) ([]authz.Demand, error) {
-			return on("TagResource", account, text(in.ResourceARN), e.bearing(keys{}.tagged(in.Tags), text(in.ResourceARN))), e.mine(account, in.ResourceARN)
+			return on("TagResource", account, member.Text(in.ResourceARN), e.bearing(keys{}.tagged(in.Tags), member.Text(in.ResourceARN))), e.mine(account, in.ResourceARN)
 		}, e.tagResource),
 		answer(&eventswire.UntagResource, api.Tagging, func(account string, in *eventswire.UntagResourceInput) ([]authz.Demand, error) {
-			return on("UntagResource", account, text(in.ResourceARN), e.bearing(keys{}.many("aws:tagkeys", in.TagKeys), text(in.ResourceARN))), e.mine(account, in.ResourceARN)
+			return on("UntagResource", account, member.Text(in.ResourceARN), e.bearing(keys{}.many("aws:tagkeys", in.TagKeys), member.Text(in.ResourceARN))), e.mine(account, in.ResourceARN)
 		}, e.untagResource),
 	}
 }
 
 // mine refuses ARNs of other accounts: tags are the owner's.
 func (e edge) mine(account string, arn *string) error {
-	owner, err := e.events.Owner(text(arn))
+	owner, err := e.events.Owner(member.Text(arn))
 	if err == nil && owner != account {
 		return fault.New(authz.Denied, "")
 	}
@@ -54,12 +55,12 @@ func (e edge) mine(account string, arn *string) error {
 
 // onRule demands an action on a rule, whose creator is a condition key.
 func (e edge) onRule(action, account string, busName, name *string, k keys) ([]authz.Demand, error) {
-	owner, bus, err := e.events.BusName(account, text(busName))
+	owner, bus, err := e.events.BusName(account, member.Text(busName))
 	if err != nil {
 		return nil, err
 	}
-	arn := e.events.RuleARN(owner, bus, text(name))
-	if r, err := e.events.Rule(owner, bus, text(name)); err == nil {
+	arn := e.events.RuleARN(owner, bus, member.Text(name))
+	if r, err := e.events.Rule(owner, bus, member.Text(name)); err == nil {
 		k["events:creatoraccount"] = policy.Values{One: r.CreatedBy}
 	}
 	resource := authz.Resource{ARN: arn, Account: owner}
@@ -76,7 +77,7 @@ func (e edge) putRuleDemands(account string, in *eventswire.PutRuleInput) ([]aut
 		Source     []any `json:"source"`
 		DetailType []any `json:"detail-type"`
 	}
-	if json.Unmarshal([]byte(text(in.EventPattern)), &p) == nil {
+	if json.Unmarshal([]byte(member.Text(in.EventPattern)), &p) == nil {
 		k.many("events:source", plain(p.Source)).many("events:detail-type", plain(p.DetailType))
 	}
 	demands, err := e.onRule("PutRule", account, in.EventBusName, in.Name, k)
@@ -100,13 +101,13 @@ func plain(values []any) (out []string) {
 }
 
 func (e edge) putRule(ctx context.Context, g authz.Grant, account string, in *eventswire.PutRuleInput) (*eventswire.PutRuleOutput, error) {
-	owner, bus, err := e.events.BusName(account, text(in.EventBusName))
+	owner, bus, err := e.events.BusName(account, member.Text(in.EventBusName))
 	if err != nil {
 		return nil, err
 	}
 	r, err := e.events.PutRule(ctx, g, event.RuleSpec{
-		Account: owner, Bus: bus, Name: text(in.Name), Pattern: text(in.EventPattern), Schedule: text(in.ScheduleExpression),
-		State: string(in.State), Description: text(in.Description), Role: text(in.RoleArn), Tags: tagsOf(in.Tags),
+		Account: owner, Bus: bus, Name: member.Text(in.Name), Pattern: member.Text(in.EventPattern), Schedule: member.Text(in.ScheduleExpression),
+		State: string(in.State), Description: member.Text(in.Description), Role: member.Text(in.RoleArn), Tags: tagsOf(in.Tags),
 	})
 	if err != nil {
 		return nil, err
@@ -115,42 +116,42 @@ func (e edge) putRule(ctx context.Context, g authz.Grant, account string, in *ev
 }
 
 func (e edge) describeRule(ctx context.Context, g authz.Grant, account string, in *eventswire.DescribeRuleInput) (*eventswire.DescribeRuleOutput, error) {
-	owner, bus, err := e.events.BusName(account, text(in.EventBusName))
+	owner, bus, err := e.events.BusName(account, member.Text(in.EventBusName))
 	if err != nil {
 		return nil, err
 	}
-	r, err := e.events.DescribeRule(ctx, g, owner, bus, text(in.Name))
+	r, err := e.events.DescribeRule(ctx, g, owner, bus, member.Text(in.Name))
 	if err != nil {
 		return nil, err
 	}
 	return &eventswire.DescribeRuleOutput{
-		Name: &r.Name, Arn: &r.ARN, EventPattern: given(r.Pattern), ScheduleExpression: given(r.Schedule), State: eventswire.RuleState(r.State),
-		Description: given(r.Description), RoleArn: given(r.Role), EventBusName: &r.Bus, CreatedBy: given(r.CreatedBy),
+		Name: &r.Name, Arn: &r.ARN, EventPattern: member.Given(r.Pattern), ScheduleExpression: member.Given(r.Schedule), State: eventswire.RuleState(r.State),
+		Description: member.Given(r.Description), RoleArn: member.Given(r.Role), EventBusName: &r.Bus, CreatedBy: member.Given(r.CreatedBy),
 	}, nil
 }
 
 func (e edge) enableRule(ctx context.Context, g authz.Grant, account string, in *eventswire.EnableRuleInput) (*eventswire.EnableRuleOutput, error) {
-	owner, bus, err := e.events.BusName(account, text(in.EventBusName))
+	owner, bus, err := e.events.BusName(account, member.Text(in.EventBusName))
 	if err != nil {
 		return nil, err
 	}
-	return &eventswire.EnableRuleOutput{}, e.events.EnableRule(ctx, g, owner, bus, text(in.Name))
+	return &eventswire.EnableRuleOutput{}, e.events.EnableRule(ctx, g, owner, bus, member.Text(in.Name))
 }
 
 func (e edge) disableRule(ctx context.Context, g authz.Grant, account string, in *eventswire.DisableRuleInput) (*eventswire.DisableRuleOutput, error) {
-	owner, bus, err := e.events.BusName(account, text(in.EventBusName))
+	owner, bus, err := e.events.BusName(account, member.Text(in.EventBusName))
 	if err != nil {
 		return nil, err
 	}
-	return &eventswire.DisableRuleOutput{}, e.events.DisableRule(ctx, g, owner, bus, text(in.Name))
+	return &eventswire.DisableRuleOutput{}, e.events.DisableRule(ctx, g, owner, bus, member.Text(in.Name))
 }
 
 func (e edge) deleteRule(ctx context.Context, g authz.Grant, account string, in *eventswire.DeleteRuleInput) (*eventswire.DeleteRuleOutput, error) {
-	owner, bus, err := e.events.BusName(account, text(in.EventBusName))
+	owner, bus, err := e.events.BusName(account, member.Text(in.EventBusName))
 	if err != nil {
 		return nil, err
 	}
-	return &eventswire.DeleteRuleOutput{}, e.events.DeleteRule(ctx, g, owner, bus, text(in.Name))
+	return &eventswire.DeleteRuleOutput{}, e.events.DeleteRule(ctx, g, owner, bus, member.Text(in.Name))
 }
 
 func (e edge) listRules(ctx context.Context, g authz.Grant, account string, in *eventswire.ListRulesInput) (*eventswire.ListRulesOutput, error) {
@@ -162,17 +163,17 @@ func (e edge) listRules(ctx context.Context, g authz.Grant, account string, in *
 	if err != nil {
 		return nil, err
 	}
-	return &eventswire.ListRulesOutput{NextToken: given(l.Next), Rules: every(l.Items, func(r *event.Rule) eventswire.Rule {
+	return &eventswire.ListRulesOutput{NextToken: member.Given(l.Next), Rules: member.Every(l.Items, func(r *event.Rule) eventswire.Rule {
 		return eventswire.Rule{
-			Name: &r.Name, Arn: &r.ARN, EventPattern: given(r.Pattern), ScheduleExpression: given(r.Schedule), State: eventswire.RuleState(r.State),
-			Description: given(r.Description), RoleArn: given(r.Role), EventBusName: &r.Bus,
+			Name: &r.Name, Arn: &r.ARN, EventPattern: member.Given(r.Pattern), ScheduleExpression: member.Given(r.Schedule), State: eventswire.RuleState(r.State),
+			Description: member.Given(r.Description), RoleArn: member.Given(r.Role), EventBusName: &r.Bus,
 		}
 	})}, nil
 }
 
 // ownBus is a bus of the caller's account: lists do not go beyond it.
 func (e edge) ownBus(account string, name *string) (string, error) {
-	owner, bus, err := e.events.BusName(account, text(name))
+	owner, bus, err := e.events.BusName(account, member.Text(name))
 	if err == nil && owner != account {
 		return "", fault.New(authz.Denied, "")
 	}
@@ -184,11 +185,11 @@ func (e edge) listRuleNamesByTarget(ctx context.Context, g authz.Grant, account 
 	if err != nil {
 		return nil, err
 	}
-	l, err := e.events.ListRuleNamesByTarget(ctx, g, account, bus, text(in.TargetArn), page(nil, in.NextToken, in.Limit))
+	l, err := e.events.ListRuleNamesByTarget(ctx, g, account, bus, member.Text(in.TargetArn), page(nil, in.NextToken, in.Limit))
 	if err != nil {
 		return nil, err
 	}
-	return &eventswire.ListRuleNamesByTargetOutput{NextToken: given(l.Next), RuleNames: every(l.Items, func(r *event.Rule) string { return r.Name })}, nil
+	return &eventswire.ListRuleNamesByTargetOutput{NextToken: member.Given(l.Next), RuleNames: member.Every(l.Items, func(r *event.Rule) string { return r.Name })}, nil
 }
 
 // envelope are the members that an event for TestEventPattern must have.
@@ -198,11 +199,11 @@ func (e edge) testEventPattern(_ context.Context, g authz.Grant, _ string, in *e
 	if err := g.Require("events:TestEventPattern", "*"); err != nil {
 		return nil, err
 	}
-	p, err := pattern.Compile([]byte(text(in.EventPattern)))
+	p, err := pattern.Compile([]byte(member.Text(in.EventPattern)))
 	if err != nil {
 		return nil, err
 	}
-	value, err := pattern.Decode([]byte(text(in.Event)))
+	value, err := pattern.Decode([]byte(member.Text(in.Event)))
 	document, ok := value.(map[string]any)
 	if err != nil || !ok {
 		return nil, fault.New(event.Invalid, "Parameter Event is not valid.")
@@ -216,19 +217,19 @@ func (e edge) testEventPattern(_ context.Context, g authz.Grant, _ string, in *e
 }
 
 func (e edge) listTagsForResource(ctx context.Context, g authz.Grant, _ string, in *eventswire.ListTagsForResourceInput) (*eventswire.ListTagsForResourceOutput, error) {
-	tags, err := e.events.ListTagsForResource(ctx, g, text(in.ResourceARN))
+	tags, err := e.events.ListTagsForResource(ctx, g, member.Text(in.ResourceARN))
 	if err != nil {
 		return nil, err
 	}
-	return &eventswire.ListTagsForResourceOutput{Tags: every(tags, func(t event.Tag) eventswire.Tag {
+	return &eventswire.ListTagsForResourceOutput{Tags: member.Every(tags, func(t event.Tag) eventswire.Tag {
 		return eventswire.Tag{Key: &t.Key, Value: &t.Value}
 	})}, nil
 }
 
 func (e edge) tagResource(ctx context.Context, g authz.Grant, _ string, in *eventswire.TagResourceInput) (*eventswire.TagResourceOutput, error) {
-	return &eventswire.TagResourceOutput{}, e.events.Tag(ctx, g, text(in.ResourceARN), tagsOf(in.Tags))
+	return &eventswire.TagResourceOutput{}, e.events.Tag(ctx, g, member.Text(in.ResourceARN), tagsOf(in.Tags))
 }
 
 func (e edge) untagResource(ctx context.Context, g authz.Grant, _ string, in *eventswire.UntagResourceInput) (*eventswire.UntagResourceOutput, error) {
-	return &eventswire.UntagResourceOutput{}, e.events.Untag(ctx, g, text(in.ResourceARN), in.TagKeys)
+	return &eventswire.UntagResourceOutput{}, e.events.Untag(ctx, g, member.Text(in.ResourceARN), in.TagKeys)
 }

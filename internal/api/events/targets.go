@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/eventswire"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/event"
@@ -35,7 +36,7 @@ var sending = map[string]string{
 func (e edge) putTargetsDemands(account string, in *eventswire.PutTargetsInput) ([]authz.Demand, error) {
 	k := keys{}
 	for _, t := range in.Targets {
-		k.many("events:targetarn", append(k["events:targetarn"].Many, text(t.Arn)))
+		k.many("events:targetarn", append(k["events:targetarn"].Many, member.Text(t.Arn)))
 	}
 	demands, err := e.onRule("PutTargets", account, in.EventBusName, in.Rule, k)
 	if err != nil {
@@ -47,8 +48,8 @@ func (e edge) putTargetsDemands(account string, in *eventswire.PutTargetsInput) 
 		if demands, err = passing(demands, account, t.RoleArn); err != nil {
 			return nil, err
 		}
-		if text(t.RoleArn) == "" {
-			demands = append(demands, e.sendingTo(owner, text(t.Arn))...)
+		if member.Text(t.RoleArn) == "" {
+			demands = append(demands, e.sendingTo(owner, member.Text(t.Arn))...)
 		}
 	}
 	return demands, nil
@@ -76,7 +77,7 @@ func (e edge) sendingTo(account, arn string) []authz.Demand {
 }
 
 func (e edge) putTargets(ctx context.Context, g authz.Grant, account string, in *eventswire.PutTargetsInput) (*eventswire.PutTargetsOutput, error) {
-	owner, bus, err := e.events.BusName(account, text(in.EventBusName))
+	owner, bus, err := e.events.BusName(account, member.Text(in.EventBusName))
 	if err != nil {
 		return nil, err
 	}
@@ -88,11 +89,11 @@ func (e edge) putTargets(ctx context.Context, g authz.Grant, account string, in 
 		}
 		targets = append(targets, t)
 	}
-	failed, err := e.events.PutTargets(ctx, g, owner, bus, text(in.Rule), targets)
+	failed, err := e.events.PutTargets(ctx, g, owner, bus, member.Text(in.Rule), targets)
 	if err != nil {
 		return nil, err
 	}
-	return &eventswire.PutTargetsOutput{FailedEntryCount: new(int32(len(failed))), FailedEntries: every(failed, func(f event.FailedTarget) eventswire.PutTargetsResultEntry {
+	return &eventswire.PutTargetsOutput{FailedEntryCount: new(int32(len(failed))), FailedEntries: member.Every(failed, func(f event.FailedTarget) eventswire.PutTargetsResultEntry {
 		return eventswire.PutTargetsResultEntry{TargetId: &f.ID, ErrorCode: &f.Code, ErrorMessage: &f.Message}
 	})}, nil
 }
@@ -105,7 +106,7 @@ func readTarget(t *eventswire.Target) (event.RuleTarget, error) {
 	}); err != nil {
 		return event.RuleTarget{}, err
 	}
-	out := event.RuleTarget{ID: text(t.Id), ARN: text(t.Arn), Role: text(t.RoleArn), Input: t.Input, InputPath: t.InputPath}
+	out := event.RuleTarget{ID: member.Text(t.Id), ARN: member.Text(t.Arn), Role: member.Text(t.RoleArn), Input: t.Input, InputPath: t.InputPath}
 	if d := deadLetter(t.DeadLetterConfig); d != nil {
 		out.DeadLetter = *d
 	}
@@ -113,20 +114,20 @@ func readTarget(t *eventswire.Target) (event.RuleTarget, error) {
 		out.MaxAge, out.MaxRetries = r.MaximumEventAgeInSeconds, r.MaximumRetryAttempts
 	}
 	if x := t.InputTransformer; x != nil {
-		out.Transformer = &event.Transformer{Paths: x.InputPathsMap, Template: text(x.InputTemplate)}
+		out.Transformer = &event.Transformer{Paths: x.InputPathsMap, Template: member.Text(x.InputTemplate)}
 	}
 	if h := t.HttpParameters; h != nil {
 		out.HTTP = &event.HTTP{Path: h.PathParameterValues, Headers: h.HeaderParameters, Query: h.QueryStringParameters}
 	}
 	if q := t.SqsParameters; q != nil {
-		out.MessageGroup = text(q.MessageGroupId)
+		out.MessageGroup = member.Text(q.MessageGroupId)
 	}
 	return out, nil
 }
 
 func showTarget(t event.RuleTarget) eventswire.Target {
 	out := eventswire.Target{
-		Id: &t.ID, Arn: &t.ARN, RoleArn: given(t.Role), Input: t.Input, InputPath: t.InputPath, DeadLetterConfig: showDeadLetter(t.DeadLetter),
+		Id: &t.ID, Arn: &t.ARN, RoleArn: member.Given(t.Role), Input: t.Input, InputPath: t.InputPath, DeadLetterConfig: showDeadLetter(t.DeadLetter),
 	}
 	if t.MaxAge != nil || t.MaxRetries != nil {
 		out.RetryPolicy = &eventswire.RetryPolicy{MaximumEventAgeInSeconds: t.MaxAge, MaximumRetryAttempts: t.MaxRetries}
@@ -144,27 +145,27 @@ func showTarget(t event.RuleTarget) eventswire.Target {
 }
 
 func (e edge) removeTargets(ctx context.Context, g authz.Grant, account string, in *eventswire.RemoveTargetsInput) (*eventswire.RemoveTargetsOutput, error) {
-	owner, bus, err := e.events.BusName(account, text(in.EventBusName))
+	owner, bus, err := e.events.BusName(account, member.Text(in.EventBusName))
 	if err != nil {
 		return nil, err
 	}
-	failed, err := e.events.RemoveTargets(ctx, g, owner, bus, text(in.Rule), in.Ids)
+	failed, err := e.events.RemoveTargets(ctx, g, owner, bus, member.Text(in.Rule), in.Ids)
 	if err != nil {
 		return nil, err
 	}
-	return &eventswire.RemoveTargetsOutput{FailedEntryCount: new(int32(len(failed))), FailedEntries: every(failed, func(f event.FailedTarget) eventswire.RemoveTargetsResultEntry {
+	return &eventswire.RemoveTargetsOutput{FailedEntryCount: new(int32(len(failed))), FailedEntries: member.Every(failed, func(f event.FailedTarget) eventswire.RemoveTargetsResultEntry {
 		return eventswire.RemoveTargetsResultEntry{TargetId: &f.ID, ErrorCode: &f.Code, ErrorMessage: &f.Message}
 	})}, nil
 }
 
 func (e edge) listTargetsByRule(ctx context.Context, g authz.Grant, account string, in *eventswire.ListTargetsByRuleInput) (*eventswire.ListTargetsByRuleOutput, error) {
-	owner, bus, err := e.events.BusName(account, text(in.EventBusName))
+	owner, bus, err := e.events.BusName(account, member.Text(in.EventBusName))
 	if err != nil {
 		return nil, err
 	}
-	l, err := e.events.ListTargetsByRule(ctx, g, owner, bus, text(in.Rule), page(nil, in.NextToken, in.Limit))
+	l, err := e.events.ListTargetsByRule(ctx, g, owner, bus, member.Text(in.Rule), page(nil, in.NextToken, in.Limit))
 	if err != nil {
 		return nil, err
 	}
-	return &eventswire.ListTargetsByRuleOutput{Targets: every(l.Items, showTarget), NextToken: given(l.Next)}, nil
+	return &eventswire.ListTargetsByRuleOutput{Targets: member.Every(l.Items, showTarget), NextToken: member.Given(l.Next)}, nil
 }

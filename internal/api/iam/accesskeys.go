@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/iamwire"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/identity"
@@ -29,8 +30,8 @@ func (e accessKeys) createAccessKey(ctx context.Context, g authz.Grant, on ident
 		return nil, err
 	}
 	return &iamwire.CreateAccessKeyOutput{AccessKey: &iamwire.AccessKey{
-		UserName: given(k.UserName), AccessKeyId: new(k.AccessKeyID), SecretAccessKey: new(k.Secret),
-		Status: keyStatus(k.Active), CreateDate: at(k.CreateDate),
+		UserName: member.Given(k.UserName), AccessKeyId: new(k.AccessKeyID), SecretAccessKey: new(k.Secret),
+		Status: keyStatus(k.Active), CreateDate: member.At(k.CreateDate),
 	}}, nil
 }
 
@@ -39,15 +40,15 @@ func (e accessKeys) listAccessKeys(ctx context.Context, g authz.Grant, on identi
 	if err != nil {
 		return nil, err
 	}
-	return &iamwire.ListAccessKeysOutput{AccessKeyMetadata: every(l.Items, showKey), IsTruncated: new(l.IsTruncated), Marker: given(l.Marker)}, nil
+	return &iamwire.ListAccessKeysOutput{AccessKeyMetadata: member.Every(l.Items, showKey), IsTruncated: new(l.IsTruncated), Marker: member.Given(l.Marker)}, nil
 }
 
 func (e accessKeys) updateAccessKey(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.UpdateAccessKeyInput) error {
-	return e.identities.UpdateAccessKey(ctx, g, on.Account, on.Name, text(in.AccessKeyId), in.Status == iamwire.StatusTypeActive)
+	return e.identities.UpdateAccessKey(ctx, g, on.Account, on.Name, member.Text(in.AccessKeyId), in.Status == iamwire.StatusTypeActive)
 }
 
 func (e accessKeys) deleteAccessKey(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.DeleteAccessKeyInput) error {
-	return e.identities.DeleteAccessKey(ctx, g, on.Account, on.Name, text(in.AccessKeyId))
+	return e.identities.DeleteAccessKey(ctx, g, on.Account, on.Name, member.Text(in.AccessKeyId))
 }
 
 // keyOwner is the user whose key is named. A key of another account is as unknown as one that nobody has.
@@ -60,13 +61,13 @@ func keyOwner(e edge, p policy.Principal, in input) (target, error) {
 }
 
 func (e accessKeys) getAccessKeyLastUsed(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.GetAccessKeyLastUsedInput) (*iamwire.GetAccessKeyLastUsedOutput, error) {
-	k, err := e.identities.GetAccessKeyLastUsed(ctx, g, on.Account, text(in.AccessKeyId))
+	k, err := e.identities.GetAccessKeyLastUsed(ctx, g, on.Account, member.Text(in.AccessKeyId))
 	if err != nil {
 		return nil, err
 	}
-	used := &iamwire.AccessKeyLastUsed{LastUsedDate: at(k.At), ServiceName: new("N/A"), Region: new("N/A")}
+	used := &iamwire.AccessKeyLastUsed{LastUsedDate: member.At(k.At), ServiceName: new("N/A"), Region: new("N/A")}
 	if !k.At.IsZero() {
 		used.ServiceName, used.Region = new(k.Service), new(k.Region)
 	}
-	return &iamwire.GetAccessKeyLastUsedOutput{UserName: given(k.UserName), AccessKeyLastUsed: used}, nil
+	return &iamwire.GetAccessKeyLastUsedOutput{UserName: member.Given(k.UserName), AccessKeyLastUsed: used}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/iamwire"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/identity"
@@ -26,11 +27,11 @@ func (e accounts) ops() []*api.Op {
 }
 
 func (e accounts) createAccountAlias(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.CreateAccountAliasInput) error {
-	return e.identities.CreateAccountAlias(ctx, g, on.Account, text(in.AccountAlias))
+	return e.identities.CreateAccountAlias(ctx, g, on.Account, member.Text(in.AccountAlias))
 }
 
 func (e accounts) deleteAccountAlias(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.DeleteAccountAliasInput) error {
-	return e.identities.DeleteAccountAlias(ctx, g, on.Account, text(in.AccountAlias))
+	return e.identities.DeleteAccountAlias(ctx, g, on.Account, member.Text(in.AccountAlias))
 }
 
 func (e accounts) listAccountAliases(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.ListAccountAliasesInput) (*iamwire.ListAccountAliasesOutput, error) {
@@ -43,10 +44,10 @@ func (e accounts) listAccountAliases(ctx context.Context, g authz.Grant, on iden
 
 func (e accounts) updateAccountPasswordPolicy(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.UpdateAccountPasswordPolicyInput) error {
 	return e.identities.UpdateAccountPasswordPolicy(ctx, g, on.Account, identity.PasswordPolicy{
-		MinimumPasswordLength: number(in.MinimumPasswordLength), RequireSymbols: yes(in.RequireSymbols), RequireNumbers: yes(in.RequireNumbers),
-		RequireUppercaseCharacters: yes(in.RequireUppercaseCharacters), RequireLowercaseCharacters: yes(in.RequireLowercaseCharacters),
-		AllowUsersToChangePassword: yes(in.AllowUsersToChangePassword), MaxPasswordAge: number(in.MaxPasswordAge),
-		PasswordReusePrevention: number(in.PasswordReusePrevention), HardExpiry: yes(in.HardExpiry),
+		MinimumPasswordLength: member.Number(in.MinimumPasswordLength), RequireSymbols: member.True(in.RequireSymbols), RequireNumbers: member.True(in.RequireNumbers),
+		RequireUppercaseCharacters: member.True(in.RequireUppercaseCharacters), RequireLowercaseCharacters: member.True(in.RequireLowercaseCharacters),
+		AllowUsersToChangePassword: member.True(in.AllowUsersToChangePassword), MaxPasswordAge: member.Number(in.MaxPasswordAge),
+		PasswordReusePrevention: member.Number(in.PasswordReusePrevention), HardExpiry: member.True(in.HardExpiry),
 	})
 }
 
@@ -86,14 +87,14 @@ func (e accounts) getAccountSummary(ctx context.Context, g authz.Grant, on ident
 }
 
 func (e accounts) getAccountAuthorizationDetails(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.GetAccountAuthorizationDetailsInput) (*iamwire.GetAccountAuthorizationDetailsOutput, error) {
-	filter := every(in.Filter, func(t iamwire.EntityType) string { return string(t) })
+	filter := member.Every(in.Filter, func(t iamwire.EntityType) string { return string(t) })
 	l, err := e.identities.GetAccountAuthorizationDetails(ctx, g, on.Account, filter, pageOf(in.Marker, in.MaxItems))
 	if err != nil {
 		return nil, err
 	}
 	out := &iamwire.GetAccountAuthorizationDetailsOutput{
 		UserDetailList: []iamwire.UserDetail{}, GroupDetailList: []iamwire.GroupDetail{}, RoleDetailList: []iamwire.RoleDetail{},
-		Policies: []iamwire.ManagedPolicyDetail{}, IsTruncated: new(l.IsTruncated), Marker: given(l.Marker),
+		Policies: []iamwire.ManagedPolicyDetail{}, IsTruncated: new(l.IsTruncated), Marker: member.Given(l.Marker),
 	}
 	for _, d := range l.Items {
 		switch {
@@ -112,24 +113,24 @@ func (e accounts) getAccountAuthorizationDetails(ctx context.Context, g authz.Gr
 
 func showUserDetail(d *identity.UserDetail) iamwire.UserDetail {
 	return iamwire.UserDetail{
-		Path: new(d.Path), UserName: new(d.UserName), UserId: new(d.UserID), Arn: new(d.ARN), CreateDate: at(d.CreateDate),
-		UserPolicyList: every(d.Inline, showInline), GroupList: every(d.Groups, func(name string) string { return name }),
-		AttachedManagedPolicies: every(d.Attached, showAttached), PermissionsBoundary: showBoundary(d.PermissionsBoundary), Tags: showTags(d.Tags),
+		Path: new(d.Path), UserName: new(d.UserName), UserId: new(d.UserID), Arn: new(d.ARN), CreateDate: member.At(d.CreateDate),
+		UserPolicyList: member.Every(d.Inline, showInline), GroupList: member.Every(d.Groups, func(name string) string { return name }),
+		AttachedManagedPolicies: member.Every(d.Attached, showAttached), PermissionsBoundary: showBoundary(d.PermissionsBoundary), Tags: showTags(d.Tags),
 	}
 }
 
 func showGroupDetail(d *identity.GroupDetail) iamwire.GroupDetail {
 	return iamwire.GroupDetail{
-		Path: new(d.Path), GroupName: new(d.GroupName), GroupId: new(d.GroupID), Arn: new(d.ARN), CreateDate: at(d.CreateDate),
-		GroupPolicyList: every(d.Inline, showInline), AttachedManagedPolicies: every(d.Attached, showAttached),
+		Path: new(d.Path), GroupName: new(d.GroupName), GroupId: new(d.GroupID), Arn: new(d.ARN), CreateDate: member.At(d.CreateDate),
+		GroupPolicyList: member.Every(d.Inline, showInline), AttachedManagedPolicies: member.Every(d.Attached, showAttached),
 	}
 }
 
 func showRoleDetail(d *identity.RoleDetail) iamwire.RoleDetail {
 	return iamwire.RoleDetail{
-		Path: new(d.Path), RoleName: new(d.RoleName), RoleId: new(d.RoleID), Arn: new(d.ARN), CreateDate: at(d.CreateDate),
-		AssumeRolePolicyDocument: escaped(d.AssumeRolePolicyDocument), InstanceProfileList: every(d.Profiles, showProfile),
-		RolePolicyList: every(d.Inline, showInline), AttachedManagedPolicies: every(d.Attached, showAttached),
+		Path: new(d.Path), RoleName: new(d.RoleName), RoleId: new(d.RoleID), Arn: new(d.ARN), CreateDate: member.At(d.CreateDate),
+		AssumeRolePolicyDocument: escaped(d.AssumeRolePolicyDocument), InstanceProfileList: member.Every(d.Profiles, showProfile),
+		RolePolicyList: member.Every(d.Inline, showInline), AttachedManagedPolicies: member.Every(d.Attached, showAttached),
 		PermissionsBoundary: showBoundary(d.PermissionsBoundary), Tags: showTags(d.Tags), RoleLastUsed: showUse(d.LastUsed),
 	}
 }
@@ -138,7 +139,7 @@ func showPolicyDetail(d *identity.PolicyDetail) iamwire.ManagedPolicyDetail {
 	return iamwire.ManagedPolicyDetail{
 		PolicyName: new(d.PolicyName), PolicyId: new(d.PolicyID), Arn: new(d.ARN), Path: new(d.Path), DefaultVersionId: new(d.DefaultVersionID),
 		AttachmentCount: new(int32(d.AttachmentCount)), PermissionsBoundaryUsageCount: new(int32(d.PermissionsBoundaryUsageCount)),
-		IsAttachable: new(true), Description: given(d.Description), CreateDate: at(d.CreateDate), UpdateDate: at(d.UpdateDate),
-		PolicyVersionList: every(d.Versions, showVersion),
+		IsAttachable: new(true), Description: member.Given(d.Description), CreateDate: member.At(d.CreateDate), UpdateDate: member.At(d.UpdateDate),
+		PolicyVersionList: member.Every(d.Versions, showVersion),
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/iamwire"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/identity"
@@ -32,7 +33,7 @@ func issuer(_ edge, p policy.Principal, in input) (target, error) {
 }
 
 func (e providers) createOpenIDConnectProvider(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.CreateOpenIDConnectProviderInput) (*iamwire.CreateOpenIDConnectProviderOutput, error) {
-	p, err := e.identities.CreateOIDCProvider(ctx, g, on.Account, text(in.Url), in.ClientIDList, in.ThumbprintList, tagsOf(in.Tags))
+	p, err := e.identities.CreateOIDCProvider(ctx, g, on.Account, member.Text(in.Url), in.ClientIDList, in.ThumbprintList, tagsOf(in.Tags))
 	if err != nil {
 		return nil, err
 	}
@@ -46,8 +47,8 @@ func (e providers) getOpenIDConnectProvider(ctx context.Context, g authz.Grant, 
 	}
 	same := func(s string) string { return s }
 	return &iamwire.GetOpenIDConnectProviderOutput{
-		Url: new(p.URL), ClientIDList: every(p.ClientIDs, same), ThumbprintList: every(p.ThumbprintList, same),
-		CreateDate: at(p.CreateDate), Tags: showTags(p.Tags),
+		Url: new(p.URL), ClientIDList: member.Every(p.ClientIDs, same), ThumbprintList: member.Every(p.ThumbprintList, same),
+		CreateDate: member.At(p.CreateDate), Tags: showTags(p.Tags),
 	}, nil
 }
 
@@ -59,7 +60,7 @@ func (e providers) listOpenIDConnectProviders(ctx context.Context, g authz.Grant
 	show := func(arn string) iamwire.OpenIDConnectProviderListEntry {
 		return iamwire.OpenIDConnectProviderListEntry{Arn: new(arn)}
 	}
-	return &iamwire.ListOpenIDConnectProvidersOutput{OpenIDConnectProviderList: every(arns, show)}, nil
+	return &iamwire.ListOpenIDConnectProvidersOutput{OpenIDConnectProviderList: member.Every(arns, show)}, nil
 }
 
 func (e providers) updateOpenIDConnectProviderThumbprint(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.UpdateOpenIDConnectProviderThumbprintInput) error {
@@ -67,11 +68,11 @@ func (e providers) updateOpenIDConnectProviderThumbprint(ctx context.Context, g 
 }
 
 func (e providers) addClientIDToOpenIDConnectProvider(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.AddClientIDToOpenIDConnectProviderInput) error {
-	return e.identities.AddClientID(ctx, g, on.Account, on.Name, text(in.ClientID))
+	return e.identities.AddClientID(ctx, g, on.Account, on.Name, member.Text(in.ClientID))
 }
 
 func (e providers) removeClientIDFromOpenIDConnectProvider(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.RemoveClientIDFromOpenIDConnectProviderInput) error {
-	return e.identities.RemoveClientID(ctx, g, on.Account, on.Name, text(in.ClientID))
+	return e.identities.RemoveClientID(ctx, g, on.Account, on.Name, member.Text(in.ClientID))
 }
 
 func (e providers) deleteOpenIDConnectProvider(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.DeleteOpenIDConnectProviderInput) error {

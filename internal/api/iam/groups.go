@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/iamwire"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/identity"
@@ -25,7 +26,7 @@ func (e groups) ops() []*api.Op {
 }
 
 func (e groups) createGroup(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.CreateGroupInput) (*iamwire.CreateGroupOutput, error) {
-	made, err := e.identities.CreateGroup(ctx, g, on.Account, on.Name, text(in.Path))
+	made, err := e.identities.CreateGroup(ctx, g, on.Account, on.Name, member.Text(in.Path))
 	if err != nil {
 		return nil, err
 	}
@@ -38,24 +39,24 @@ func (e groups) getGroup(ctx context.Context, g authz.Grant, on identity.Ref, in
 		return nil, err
 	}
 	return &iamwire.GetGroupOutput{
-		Group: new(showGroup(found)), Users: every(l.Items, showUser), IsTruncated: new(l.IsTruncated), Marker: given(l.Marker),
+		Group: new(showGroup(found)), Users: member.Every(l.Items, showUser), IsTruncated: new(l.IsTruncated), Marker: member.Given(l.Marker),
 	}, nil
 }
 
 func (e groups) listGroups(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListGroupsInput) (*iamwire.ListGroupsOutput, error) {
-	l, err := e.identities.ListGroups(ctx, g, on.Account, text(in.PathPrefix), pageOf(in.Marker, in.MaxItems))
+	l, err := e.identities.ListGroups(ctx, g, on.Account, member.Text(in.PathPrefix), pageOf(in.Marker, in.MaxItems))
 	if err != nil {
 		return nil, err
 	}
-	return &iamwire.ListGroupsOutput{Groups: every(l.Items, showGroup), IsTruncated: new(l.IsTruncated), Marker: given(l.Marker)}, nil
+	return &iamwire.ListGroupsOutput{Groups: member.Every(l.Items, showGroup), IsTruncated: new(l.IsTruncated), Marker: member.Given(l.Marker)}, nil
 }
 
 func (e groups) updateGroup(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.UpdateGroupInput) error {
-	return e.identities.UpdateGroup(ctx, g, on.Account, on.Name, text(in.NewGroupName), text(in.NewPath))
+	return e.identities.UpdateGroup(ctx, g, on.Account, on.Name, member.Text(in.NewGroupName), member.Text(in.NewPath))
 }
 
 func renamedGroup(_ edge, on target, in *iamwire.UpdateGroupInput) []authz.Demand {
-	return on.renamed("iam:UpdateGroup", text(in.NewGroupName), text(in.NewPath))
+	return on.renamed("iam:UpdateGroup", member.Text(in.NewGroupName), member.Text(in.NewPath))
 }
 
 func (e groups) deleteGroup(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.DeleteGroupInput) error {
@@ -63,9 +64,9 @@ func (e groups) deleteGroup(ctx context.Context, g authz.Grant, on identity.Ref,
 }
 
 func (e groups) addUserToGroup(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.AddUserToGroupInput) error {
-	return e.identities.AddUserToGroup(ctx, g, on.Account, on.Name, text(in.UserName))
+	return e.identities.AddUserToGroup(ctx, g, on.Account, on.Name, member.Text(in.UserName))
 }
 
 func (e groups) removeUserFromGroup(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.RemoveUserFromGroupInput) error {
-	return e.identities.RemoveUserFromGroup(ctx, g, on.Account, on.Name, text(in.UserName))
+	return e.identities.RemoveUserFromGroup(ctx, g, on.Account, on.Name, member.Text(in.UserName))
 }

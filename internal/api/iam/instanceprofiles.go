@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/iamwire"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/identity"
@@ -26,7 +27,7 @@ func (e instanceProfiles) ops() []*api.Op {
 }
 
 func (e instanceProfiles) createInstanceProfile(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.CreateInstanceProfileInput) (*iamwire.CreateInstanceProfileOutput, error) {
-	p, err := e.identities.CreateInstanceProfile(ctx, g, on.Account, on.Name, text(in.Path), tagsOf(in.Tags))
+	p, err := e.identities.CreateInstanceProfile(ctx, g, on.Account, on.Name, member.Text(in.Path), tagsOf(in.Tags))
 	if err != nil {
 		return nil, err
 	}
@@ -42,11 +43,11 @@ func (e instanceProfiles) getInstanceProfile(ctx context.Context, g authz.Grant,
 }
 
 func (e instanceProfiles) listInstanceProfiles(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListInstanceProfilesInput) (*iamwire.ListInstanceProfilesOutput, error) {
-	l, err := e.identities.ListInstanceProfiles(ctx, g, on.Account, text(in.PathPrefix), pageOf(in.Marker, in.MaxItems))
+	l, err := e.identities.ListInstanceProfiles(ctx, g, on.Account, member.Text(in.PathPrefix), pageOf(in.Marker, in.MaxItems))
 	if err != nil {
 		return nil, err
 	}
-	return &iamwire.ListInstanceProfilesOutput{InstanceProfiles: every(l.Items, showProfile), IsTruncated: new(l.IsTruncated), Marker: given(l.Marker)}, nil
+	return &iamwire.ListInstanceProfilesOutput{InstanceProfiles: member.Every(l.Items, showProfile), IsTruncated: new(l.IsTruncated), Marker: member.Given(l.Marker)}, nil
 }
 
 func (e instanceProfiles) listInstanceProfilesForRole(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListInstanceProfilesForRoleInput) (*iamwire.ListInstanceProfilesForRoleOutput, error) {
@@ -54,12 +55,12 @@ func (e instanceProfiles) listInstanceProfilesForRole(ctx context.Context, g aut
 	if err != nil {
 		return nil, err
 	}
-	return &iamwire.ListInstanceProfilesForRoleOutput{InstanceProfiles: every(l.Items, showProfile), IsTruncated: new(l.IsTruncated), Marker: given(l.Marker)}, nil
+	return &iamwire.ListInstanceProfilesForRoleOutput{InstanceProfiles: member.Every(l.Items, showProfile), IsTruncated: new(l.IsTruncated), Marker: member.Given(l.Marker)}, nil
 }
 
 // passedRole is the role that machines get with the profile: whoever puts it there passes it on.
 func passedRole(e edge, on target, in *iamwire.AddRoleToInstanceProfileInput) []authz.Demand {
-	d := on.demand("iam:PassRole", e.identities.ResourceARN(identity.Ref{Kind: identity.KindRole, Account: on.Account, Name: text(in.RoleName)}))
+	d := on.demand("iam:PassRole", e.identities.ResourceARN(identity.Ref{Kind: identity.KindRole, Account: on.Account, Name: member.Text(in.RoleName)}))
 	d.Keys = passedTo("ec2.amazonaws.com")
 	return []authz.Demand{d}
 }
@@ -73,11 +74,11 @@ func (service passedTo) Lookup(key string) (policy.Values, bool) {
 }
 
 func (e instanceProfiles) addRoleToInstanceProfile(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.AddRoleToInstanceProfileInput) error {
-	return e.identities.AddRoleToInstanceProfile(ctx, g, on.Account, on.Name, text(in.RoleName))
+	return e.identities.AddRoleToInstanceProfile(ctx, g, on.Account, on.Name, member.Text(in.RoleName))
 }
 
 func (e instanceProfiles) removeRoleFromInstanceProfile(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.RemoveRoleFromInstanceProfileInput) error {
-	return e.identities.RemoveRoleFromInstanceProfile(ctx, g, on.Account, on.Name, text(in.RoleName))
+	return e.identities.RemoveRoleFromInstanceProfile(ctx, g, on.Account, on.Name, member.Text(in.RoleName))
 }
 
 func (e instanceProfiles) deleteInstanceProfile(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.DeleteInstanceProfileInput) error {

@@ -3,6 +3,7 @@ package iam
 import (
 	"strings"
 
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/iamwire"
 	"github.com/kura-s3/kura/policy"
 )
@@ -27,8 +28,8 @@ var keySources = map[string]source{
 	"aws:resourcetag/":        (*keys).resourceTag,
 	"iam:resourcetag/":        (*keys).resourceTag,
 	"iam:permissionsboundary": (*keys).boundary,
-	"iam:policyarn":           member("PolicyArn"),
-	"iam:awsservicename":      member("AWSServiceName"),
+	"iam:policyarn":           parameter("PolicyArn"),
+	"iam:awsservicename":      parameter("AWSServiceName"),
 }
 
 // sourcesOf are the sources of an action's keys.
@@ -55,7 +56,7 @@ func (k *keys) Lookup(key string) (policy.Values, bool) {
 	return policy.Values{}, false
 }
 
-func member(name string) source {
+func parameter(name string) source {
 	return func(k *keys, _ string) (policy.Values, bool) {
 		if !k.in.has(name) {
 			return policy.Values{}, false
@@ -76,8 +77,8 @@ func (k *keys) requestedTags() []iamwire.Tag {
 
 func (k *keys) requestTag(key string) (policy.Values, bool) {
 	for _, t := range k.requestedTags() {
-		if strings.EqualFold(text(t.Key), key) {
-			return policy.Values{One: text(t.Value)}, true
+		if strings.EqualFold(member.Text(t.Key), key) {
+			return policy.Values{One: member.Text(t.Value)}, true
 		}
 	}
 	return policy.Values{}, false
@@ -87,7 +88,7 @@ func (k *keys) requestTag(key string) (policy.Values, bool) {
 func (k *keys) tagKeys(string) (policy.Values, bool) {
 	var names []string
 	for _, t := range k.requestedTags() {
-		names = append(names, text(t.Key))
+		names = append(names, member.Text(t.Key))
 	}
 	if k.in.has("TagKeys") {
 		names, _ = k.in.FieldByName("TagKeys").Interface().([]string)

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/iamwire"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/identity"
@@ -23,7 +24,7 @@ func (e loginProfiles) ops() []*api.Op {
 }
 
 func (e loginProfiles) createLoginProfile(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.CreateLoginProfileInput) (*iamwire.CreateLoginProfileOutput, error) {
-	p, err := e.identities.CreateLoginProfile(ctx, g, on.Account, on.Name, text(in.Password), yes(in.PasswordResetRequired))
+	p, err := e.identities.CreateLoginProfile(ctx, g, on.Account, on.Name, member.Text(in.Password), member.True(in.PasswordResetRequired))
 	if err != nil {
 		return nil, err
 	}
@@ -39,7 +40,7 @@ func (e loginProfiles) getLoginProfile(ctx context.Context, g authz.Grant, on id
 }
 
 func (e loginProfiles) updateLoginProfile(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.UpdateLoginProfileInput) error {
-	return e.identities.UpdateLoginProfile(ctx, g, on.Account, on.Name, text(in.Password), in.PasswordResetRequired)
+	return e.identities.UpdateLoginProfile(ctx, g, on.Account, on.Name, member.Text(in.Password), in.PasswordResetRequired)
 }
 
 func (e loginProfiles) deleteLoginProfile(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.DeleteLoginProfileInput) error {
@@ -47,5 +48,5 @@ func (e loginProfiles) deleteLoginProfile(ctx context.Context, g authz.Grant, on
 }
 
 func (e loginProfiles) changePassword(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ChangePasswordInput) error {
-	return e.identities.ChangePassword(ctx, g, on.Account, on.Name, text(in.OldPassword), text(in.NewPassword))
+	return e.identities.ChangePassword(ctx, g, on.Account, on.Name, member.Text(in.OldPassword), member.Text(in.NewPassword))
 }

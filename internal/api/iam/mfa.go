@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/iamwire"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/identity"
@@ -26,7 +27,7 @@ func (e devices) ops() []*api.Op {
 
 // createVirtualMFADevice tells the seed, this once. On the wire it is the base64 of its base32 text.
 func (e devices) createVirtualMFADevice(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.CreateVirtualMFADeviceInput) (*iamwire.CreateVirtualMFADeviceOutput, error) {
-	d, err := e.identities.CreateVirtualMFADevice(ctx, g, on.Account, on.Name, text(in.Path), tagsOf(in.Tags))
+	d, err := e.identities.CreateVirtualMFADevice(ctx, g, on.Account, on.Name, member.Text(in.Path), tagsOf(in.Tags))
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +45,7 @@ func (e devices) listVirtualMFADevices(ctx context.Context, g authz.Grant, on id
 	if err != nil {
 		return nil, err
 	}
-	out := &iamwire.ListVirtualMFADevicesOutput{VirtualMFADevices: []iamwire.VirtualMFADevice{}, IsTruncated: new(l.IsTruncated), Marker: given(l.Marker)}
+	out := &iamwire.ListVirtualMFADevicesOutput{VirtualMFADevices: []iamwire.VirtualMFADevice{}, IsTruncated: new(l.IsTruncated), Marker: member.Given(l.Marker)}
 	for _, d := range l.Items {
 		shown := showDevice(d)
 		if d.Root {
@@ -61,19 +62,19 @@ func (e devices) listMFADevices(ctx context.Context, g authz.Grant, on identity.
 		return nil, err
 	}
 	show := func(d *identity.VirtualMFADevice) iamwire.MFADevice {
-		return iamwire.MFADevice{UserName: new(on.Name), SerialNumber: new(d.SerialNumber), EnableDate: at(d.EnableDate)}
+		return iamwire.MFADevice{UserName: new(on.Name), SerialNumber: new(d.SerialNumber), EnableDate: member.At(d.EnableDate)}
 	}
-	return &iamwire.ListMFADevicesOutput{MFADevices: every(l.Items, show), IsTruncated: new(l.IsTruncated), Marker: given(l.Marker)}, nil
+	return &iamwire.ListMFADevicesOutput{MFADevices: member.Every(l.Items, show), IsTruncated: new(l.IsTruncated), Marker: member.Given(l.Marker)}, nil
 }
 
 func (e devices) enableMFADevice(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.EnableMFADeviceInput) error {
-	return e.identities.EnableMFADevice(ctx, g, on.Account, on.Name, text(in.SerialNumber), text(in.AuthenticationCode1), text(in.AuthenticationCode2))
+	return e.identities.EnableMFADevice(ctx, g, on.Account, on.Name, member.Text(in.SerialNumber), member.Text(in.AuthenticationCode1), member.Text(in.AuthenticationCode2))
 }
 
 func (e devices) resyncMFADevice(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ResyncMFADeviceInput) error {
-	return e.identities.ResyncMFADevice(ctx, g, on.Account, on.Name, text(in.SerialNumber), text(in.AuthenticationCode1), text(in.AuthenticationCode2))
+	return e.identities.ResyncMFADevice(ctx, g, on.Account, on.Name, member.Text(in.SerialNumber), member.Text(in.AuthenticationCode1), member.Text(in.AuthenticationCode2))
 }
 
 func (e devices) deactivateMFADevice(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.DeactivateMFADeviceInput) error {
-	return e.identities.DeactivateMFADevice(ctx, g, on.Account, on.Name, text(in.SerialNumber))
+	return e.identities.DeactivateMFADevice(ctx, g, on.Account, on.Name, member.Text(in.SerialNumber))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/iamwire"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/identity"
@@ -29,7 +30,7 @@ func (e managedPolicies) ops() []*api.Op {
 
 func (e managedPolicies) createPolicy(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.CreatePolicyInput) (*iamwire.CreatePolicyOutput, error) {
 	p, err := e.identities.CreatePolicy(ctx, g, on.Account, identity.CreatePolicyInput{
-		PolicyName: on.Name, Path: text(in.Path), PolicyDocument: text(in.PolicyDocument), Description: text(in.Description), Tags: tagsOf(in.Tags),
+		PolicyName: on.Name, Path: member.Text(in.Path), PolicyDocument: member.Text(in.PolicyDocument), Description: member.Text(in.Description), Tags: tagsOf(in.Tags),
 	})
 	if err != nil {
 		return nil, err
@@ -47,13 +48,13 @@ func (e managedPolicies) getPolicy(ctx context.Context, g authz.Grant, on identi
 
 func (e managedPolicies) listPolicies(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListPoliciesInput) (*iamwire.ListPoliciesOutput, error) {
 	l, err := e.identities.ListPolicies(ctx, g, on.Account, identity.ListPoliciesInput{
-		Scope: string(in.Scope), OnlyAttached: yes(in.OnlyAttached), PathPrefix: text(in.PathPrefix),
+		Scope: string(in.Scope), OnlyAttached: member.True(in.OnlyAttached), PathPrefix: member.Text(in.PathPrefix),
 		UsageFilter: string(in.PolicyUsageFilter), Page: pageOf(in.Marker, in.MaxItems),
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &iamwire.ListPoliciesOutput{Policies: every(l.Items, showPolicy), IsTruncated: new(l.IsTruncated), Marker: given(l.Marker)}, nil
+	return &iamwire.ListPoliciesOutput{Policies: member.Every(l.Items, showPolicy), IsTruncated: new(l.IsTruncated), Marker: member.Given(l.Marker)}, nil
 }
 
 func (e managedPolicies) deletePolicy(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.DeletePolicyInput) error {
@@ -62,7 +63,7 @@ func (e managedPolicies) deletePolicy(ctx context.Context, g authz.Grant, on ide
 
 // createPolicyVersion answers without the document, as AWS does.
 func (e managedPolicies) createPolicyVersion(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.CreatePolicyVersionInput) (*iamwire.CreatePolicyVersionOutput, error) {
-	v, err := e.identities.CreatePolicyVersion(ctx, g, on.Account, on.Name, text(in.PolicyDocument), yes(in.SetAsDefault))
+	v, err := e.identities.CreatePolicyVersion(ctx, g, on.Account, on.Name, member.Text(in.PolicyDocument), member.True(in.SetAsDefault))
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +73,7 @@ func (e managedPolicies) createPolicyVersion(ctx context.Context, g authz.Grant,
 }
 
 func (e managedPolicies) getPolicyVersion(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.GetPolicyVersionInput) (*iamwire.GetPolicyVersionOutput, error) {
-	v, err := e.identities.GetPolicyVersion(ctx, g, on.Account, on.Name, text(in.VersionId))
+	v, err := e.identities.GetPolicyVersion(ctx, g, on.Account, on.Name, member.Text(in.VersionId))
 	if err != nil {
 		return nil, err
 	}
@@ -84,20 +85,20 @@ func (e managedPolicies) listPolicyVersions(ctx context.Context, g authz.Grant, 
 	if err != nil {
 		return nil, err
 	}
-	return &iamwire.ListPolicyVersionsOutput{Versions: every(l.Items, showVersion), IsTruncated: new(l.IsTruncated), Marker: given(l.Marker)}, nil
+	return &iamwire.ListPolicyVersionsOutput{Versions: member.Every(l.Items, showVersion), IsTruncated: new(l.IsTruncated), Marker: member.Given(l.Marker)}, nil
 }
 
 func (e managedPolicies) setDefaultPolicyVersion(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.SetDefaultPolicyVersionInput) error {
-	return e.identities.SetDefaultPolicyVersion(ctx, g, on.Account, on.Name, text(in.VersionId))
+	return e.identities.SetDefaultPolicyVersion(ctx, g, on.Account, on.Name, member.Text(in.VersionId))
 }
 
 func (e managedPolicies) deletePolicyVersion(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.DeletePolicyVersionInput) error {
-	return e.identities.DeletePolicyVersion(ctx, g, on.Account, on.Name, text(in.VersionId))
+	return e.identities.DeletePolicyVersion(ctx, g, on.Account, on.Name, member.Text(in.VersionId))
 }
 
 func (e managedPolicies) listEntitiesForPolicy(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListEntitiesForPolicyInput) (*iamwire.ListEntitiesForPolicyOutput, error) {
 	l, err := e.identities.ListEntitiesForPolicy(ctx, g, on.Account, identity.EntitiesForPolicyInput{
-		PolicyARN: on.Name, EntityFilter: string(in.EntityFilter), PathPrefix: text(in.PathPrefix),
+		PolicyARN: on.Name, EntityFilter: string(in.EntityFilter), PathPrefix: member.Text(in.PathPrefix),
 		UsageFilter: string(in.PolicyUsageFilter), Page: pageOf(in.Marker, in.MaxItems),
 	})
 	if err != nil {
@@ -105,7 +106,7 @@ func (e managedPolicies) listEntitiesForPolicy(ctx context.Context, g authz.Gran
 	}
 	out := &iamwire.ListEntitiesForPolicyOutput{
 		PolicyGroups: []iamwire.PolicyGroup{}, PolicyUsers: []iamwire.PolicyUser{}, PolicyRoles: []iamwire.PolicyRole{},
-		IsTruncated: new(l.IsTruncated), Marker: given(l.Marker),
+		IsTruncated: new(l.IsTruncated), Marker: member.Given(l.Marker),
 	}
 	for _, entity := range l.Items {
 		switch entity.Kind {

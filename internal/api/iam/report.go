@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/iamwire"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/identity"
@@ -37,5 +38,5 @@ func (e reports) getCredentialReport(ctx context.Context, g authz.Grant, on iden
 	if err != nil {
 		return nil, err
 	}
-	return &iamwire.GetCredentialReportOutput{Content: r.Content, ReportFormat: "text/csv", GeneratedTime: at(r.Generated)}, nil
+	return &iamwire.GetCredentialReportOutput{Content: r.Content, ReportFormat: "text/csv", GeneratedTime: member.At(r.Generated)}, nil
 }

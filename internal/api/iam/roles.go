@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/iamwire"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/fault"
@@ -31,9 +32,9 @@ func (e roles) ops() []*api.Op {
 
 func (e roles) createRole(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.CreateRoleInput) (*iamwire.CreateRoleOutput, error) {
 	r, err := e.identities.CreateRole(ctx, g, on.Account, identity.CreateRoleInput{
-		RoleName: on.Name, Path: text(in.Path), AssumeRolePolicyDocument: text(in.AssumeRolePolicyDocument),
-		Description: text(in.Description), PermissionsBoundary: text(in.PermissionsBoundary),
-		MaxSessionDuration: number(in.MaxSessionDuration), Tags: tagsOf(in.Tags),
+		RoleName: on.Name, Path: member.Text(in.Path), AssumeRolePolicyDocument: member.Text(in.AssumeRolePolicyDocument),
+		Description: member.Text(in.Description), PermissionsBoundary: member.Text(in.PermissionsBoundary),
+		MaxSessionDuration: member.Number(in.MaxSessionDuration), Tags: tagsOf(in.Tags),
 	})
 	if err != nil {
 		return nil, err
@@ -52,19 +53,19 @@ func (e roles) getRole(ctx context.Context, g authz.Grant, on identity.Ref, _ *i
 }
 
 func (e roles) listRoles(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListRolesInput) (*iamwire.ListRolesOutput, error) {
-	l, err := e.identities.ListRoles(ctx, g, on.Account, text(in.PathPrefix), pageOf(in.Marker, in.MaxItems))
+	l, err := e.identities.ListRoles(ctx, g, on.Account, member.Text(in.PathPrefix), pageOf(in.Marker, in.MaxItems))
 	if err != nil {
 		return nil, err
 	}
-	return &iamwire.ListRolesOutput{Roles: every(l.Items, showRole), IsTruncated: new(l.IsTruncated), Marker: given(l.Marker)}, nil
+	return &iamwire.ListRolesOutput{Roles: member.Every(l.Items, showRole), IsTruncated: new(l.IsTruncated), Marker: member.Given(l.Marker)}, nil
 }
 
 func (e roles) updateRole(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.UpdateRoleInput) error {
-	return e.identities.UpdateRole(ctx, g, on.Account, on.Name, in.Description, number(in.MaxSessionDuration))
+	return e.identities.UpdateRole(ctx, g, on.Account, on.Name, in.Description, member.Number(in.MaxSessionDuration))
 }
 
 func (e roles) updateAssumeRolePolicy(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.UpdateAssumeRolePolicyInput) error {
-	return e.identities.UpdateAssumeRolePolicy(ctx, g, on.Account, on.Name, text(in.PolicyDocument))
+	return e.identities.UpdateAssumeRolePolicy(ctx, g, on.Account, on.Name, member.Text(in.PolicyDocument))
 }
 
 func (e roles) deleteRole(ctx context.Context, g authz.Grant, on identity.Ref, _ *iamwire.DeleteRoleInput) error {
@@ -78,7 +79,7 @@ func serviceLinked(_ edge, p policy.Principal, in input) (target, error) {
 }
 
 func (e roles) createServiceLinkedRole(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.CreateServiceLinkedRoleInput) (*iamwire.CreateServiceLinkedRoleOutput, error) {
-	r, err := e.identities.CreateServiceLinkedRole(ctx, g, on.Account, text(in.AWSServiceName), text(in.Description), text(in.CustomSuffix))
+	r, err := e.identities.CreateServiceLinkedRole(ctx, g, on.Account, member.Text(in.AWSServiceName), member.Text(in.Description), member.Text(in.CustomSuffix))
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +107,7 @@ func deletedRole(_ edge, p policy.Principal, in input) (target, error) {
 // getServiceLinkedRoleDeletionStatus: a task ends before its id is told, so that the only question left
 // is whether the role with the unique id is gone.
 func (e roles) getServiceLinkedRoleDeletionStatus(_ context.Context, _ authz.Grant, on identity.Ref, in *iamwire.GetServiceLinkedRoleDeletionStatusInput) (*iamwire.GetServiceLinkedRoleDeletionStatusOutput, error) {
-	task := text(in.DeletionTaskId)
+	task := member.Text(in.DeletionTaskId)
 	arn, there := e.identities.ARNOf(strings.ToUpper(task[strings.LastIndexByte(task, '/')+1:]))
 	if there && strings.HasPrefix(arn, "arn:aws:iam::"+on.Account+":") {
 		return nil, fault.New(identity.NoSuchEntity, "The deletion task "+task+" cannot be found.")

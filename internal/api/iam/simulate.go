@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/iamwire"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/fault"
@@ -45,7 +46,7 @@ func (e simulator) source(on identity.Ref, arn *string) (authz.Subject, error) {
 	if on.Kind == "" {
 		return authz.Subject{}, fault.New(identity.InvalidInput, "Invalid Entity Arn: "+on.Name+" does not clearly define entity type and name.")
 	}
-	return e.identities.PrincipalSubject(text(arn))
+	return e.identities.PrincipalSubject(member.Text(arn))
 }
 
 func (e simulator) simulatePrincipalPolicy(_ context.Context, _ authz.Grant, on identity.Ref, in *iamwire.SimulatePrincipalPolicyInput) (*iamwire.SimulatePrincipalPolicyOutput, error) {
@@ -61,7 +62,7 @@ func (e simulator) simulatePrincipalPolicy(_ context.Context, _ authz.Grant, on 
 	if err != nil {
 		return nil, err
 	}
-	return &iamwire.SimulatePrincipalPolicyOutput{EvaluationResults: results, IsTruncated: new(next != ""), Marker: given(next)}, nil
+	return &iamwire.SimulatePrincipalPolicyOutput{EvaluationResults: results, IsTruncated: new(next != ""), Marker: member.Given(next)}, nil
 }
 
 func (e simulator) simulateCustomPolicy(_ context.Context, _ authz.Grant, on identity.Ref, in *iamwire.SimulateCustomPolicyInput) (*iamwire.SimulateCustomPolicyOutput, error) {
@@ -69,7 +70,7 @@ func (e simulator) simulateCustomPolicy(_ context.Context, _ authz.Grant, on ide
 	if err != nil {
 		return nil, err
 	}
-	return &iamwire.SimulateCustomPolicyOutput{EvaluationResults: results, IsTruncated: new(next != ""), Marker: given(next)}, nil
+	return &iamwire.SimulateCustomPolicyOutput{EvaluationResults: results, IsTruncated: new(next != ""), Marker: member.Given(next)}, nil
 }
 
 // simulate answers one page of the pairs of actions and resources.
@@ -80,10 +81,10 @@ func (e simulator) simulate(account string, subject authz.Subject, q *question) 
 	}
 	from, limit := 0, 100
 	if q.MaxItems != nil {
-		limit = number(q.MaxItems)
+		limit = member.Number(q.MaxItems)
 	}
 	if q.Marker != nil {
-		if from, err = strconv.Atoi(text(q.Marker)); err != nil || from < 0 {
+		if from, err = strconv.Atoi(member.Text(q.Marker)); err != nil || from < 0 {
 			return nil, "", fault.New(identity.ValidationError, "Invalid Marker.")
 		}
 	}
@@ -99,7 +100,7 @@ func (e simulator) simulate(account string, subject authz.Subject, q *question) 
 
 func (e simulator) prepare(account string, subject authz.Subject, q *question) (*simulation, error) {
 	s := &simulation{
-		principal: subject.Principal, inputs: subject.Policies, owner: accountOf(text(q.ResourceOwner), account),
+		principal: subject.Principal, inputs: subject.Policies, owner: accountOf(member.Text(q.ResourceOwner), account),
 		actions: q.ActionNames, resources: q.ResourceArns,
 	}
 	if len(s.resources) == 0 {
@@ -297,7 +298,7 @@ func (k simulatedKeys) Lookup(key string) (policy.Values, bool) {
 func entriesOf(entries []iamwire.ContextEntry) (simulatedKeys, error) {
 	k := simulatedKeys{entries: map[string]policy.Values{}}
 	for _, entry := range entries {
-		name, values := text(entry.ContextKeyName), entry.ContextKeyValues
+		name, values := member.Text(entry.ContextKeyName), entry.ContextKeyValues
 		multi := strings.HasSuffix(string(entry.ContextKeyType), "List")
 		switch {
 		case name == "":

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/iamwire"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/identity"
@@ -64,7 +65,7 @@ func (e tagging) listUserTags(ctx context.Context, g authz.Grant, on identity.Re
 	if err != nil {
 		return nil, err
 	}
-	return &iamwire.ListUserTagsOutput{Tags: every(l.Items, showTag), IsTruncated: new(l.IsTruncated), Marker: given(l.Marker)}, nil
+	return &iamwire.ListUserTagsOutput{Tags: member.Every(l.Items, showTag), IsTruncated: new(l.IsTruncated), Marker: member.Given(l.Marker)}, nil
 }
 
 func (e tagging) listRoleTags(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListRoleTagsInput) (*iamwire.ListRoleTagsOutput, error) {
@@ -72,7 +73,7 @@ func (e tagging) listRoleTags(ctx context.Context, g authz.Grant, on identity.Re
 	if err != nil {
 		return nil, err
 	}
-	return &iamwire.ListRoleTagsOutput{Tags: every(l.Items, showTag), IsTruncated: new(l.IsTruncated), Marker: given(l.Marker)}, nil
+	return &iamwire.ListRoleTagsOutput{Tags: member.Every(l.Items, showTag), IsTruncated: new(l.IsTruncated), Marker: member.Given(l.Marker)}, nil
 }
 
 func (e tagging) listPolicyTags(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListPolicyTagsInput) (*iamwire.ListPolicyTagsOutput, error) {
@@ -80,7 +81,7 @@ func (e tagging) listPolicyTags(ctx context.Context, g authz.Grant, on identity.
 	if err != nil {
 		return nil, err
 	}
-	return &iamwire.ListPolicyTagsOutput{Tags: every(l.Items, showTag), IsTruncated: new(l.IsTruncated), Marker: given(l.Marker)}, nil
+	return &iamwire.ListPolicyTagsOutput{Tags: member.Every(l.Items, showTag), IsTruncated: new(l.IsTruncated), Marker: member.Given(l.Marker)}, nil
 }
 
 func (e tagging) listInstanceProfileTags(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListInstanceProfileTagsInput) (*iamwire.ListInstanceProfileTagsOutput, error) {
@@ -88,7 +89,7 @@ func (e tagging) listInstanceProfileTags(ctx context.Context, g authz.Grant, on 
 	if err != nil {
 		return nil, err
 	}
-	return &iamwire.ListInstanceProfileTagsOutput{Tags: every(l.Items, showTag), IsTruncated: new(l.IsTruncated), Marker: given(l.Marker)}, nil
+	return &iamwire.ListInstanceProfileTagsOutput{Tags: member.Every(l.Items, showTag), IsTruncated: new(l.IsTruncated), Marker: member.Given(l.Marker)}, nil
 }
 
 func (e tagging) listMFADeviceTags(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListMFADeviceTagsInput) (*iamwire.ListMFADeviceTagsOutput, error) {
@@ -96,7 +97,7 @@ func (e tagging) listMFADeviceTags(ctx context.Context, g authz.Grant, on identi
 	if err != nil {
 		return nil, err
 	}
-	return &iamwire.ListMFADeviceTagsOutput{Tags: every(l.Items, showTag), IsTruncated: new(l.IsTruncated), Marker: given(l.Marker)}, nil
+	return &iamwire.ListMFADeviceTagsOutput{Tags: member.Every(l.Items, showTag), IsTruncated: new(l.IsTruncated), Marker: member.Given(l.Marker)}, nil
 }
 
 func (e tagging) listOpenIDConnectProviderTags(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListOpenIDConnectProviderTagsInput) (*iamwire.ListOpenIDConnectProviderTagsOutput, error) {
@@ -104,5 +105,5 @@ func (e tagging) listOpenIDConnectProviderTags(ctx context.Context, g authz.Gran
 	if err != nil {
 		return nil, err
 	}
-	return &iamwire.ListOpenIDConnectProviderTagsOutput{Tags: every(l.Items, showTag), IsTruncated: new(l.IsTruncated), Marker: given(l.Marker)}, nil
+	return &iamwire.ListOpenIDConnectProviderTagsOutput{Tags: member.Every(l.Items, showTag), IsTruncated: new(l.IsTruncated), Marker: member.Given(l.Marker)}, nil
 }

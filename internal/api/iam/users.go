@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/iamwire"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/identity"
@@ -26,7 +27,7 @@ func (e users) ops() []*api.Op {
 
 func (e users) createUser(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.CreateUserInput) (*iamwire.CreateUserOutput, error) {
 	u, err := e.identities.CreateUser(ctx, g, on.Account, identity.CreateUserInput{
-		UserName: on.Name, Path: text(in.Path), PermissionsBoundary: text(in.PermissionsBoundary), Tags: tagsOf(in.Tags),
+		UserName: on.Name, Path: member.Text(in.Path), PermissionsBoundary: member.Text(in.PermissionsBoundary), Tags: tagsOf(in.Tags),
 	})
 	if err != nil {
 		return nil, err
@@ -51,20 +52,20 @@ func rootUser(account string) *iamwire.User {
 }
 
 func (e users) listUsers(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.ListUsersInput) (*iamwire.ListUsersOutput, error) {
-	l, err := e.identities.ListUsers(ctx, g, on.Account, text(in.PathPrefix), pageOf(in.Marker, in.MaxItems))
+	l, err := e.identities.ListUsers(ctx, g, on.Account, member.Text(in.PathPrefix), pageOf(in.Marker, in.MaxItems))
 	if err != nil {
 		return nil, err
 	}
-	return &iamwire.ListUsersOutput{Users: every(l.Items, showUser), IsTruncated: new(l.IsTruncated), Marker: given(l.Marker)}, nil
+	return &iamwire.ListUsersOutput{Users: member.Every(l.Items, showUser), IsTruncated: new(l.IsTruncated), Marker: member.Given(l.Marker)}, nil
 }
 
 func (e users) updateUser(ctx context.Context, g authz.Grant, on identity.Ref, in *iamwire.UpdateUserInput) error {
-	return e.identities.UpdateUser(ctx, g, on.Account, on.Name, text(in.NewUserName), text(in.NewPath))
+	return e.identities.UpdateUser(ctx, g, on.Account, on.Name, member.Text(in.NewUserName), member.Text(in.NewPath))
 }
 
 // renamedUser is what a renaming is about as well: the ARN that the user will have.
 func renamedUser(_ edge, on target, in *iamwire.UpdateUserInput) []authz.Demand {
-	return on.renamed("iam:UpdateUser", text(in.NewUserName), text(in.NewPath))
+	return on.renamed("iam:UpdateUser", member.Text(in.NewUserName), member.Text(in.NewPath))
 }
 
 // renamed demands the action on the ARN of the entity after it got a new name or path.
@@ -92,5 +93,5 @@ func (e users) listGroupsForUser(ctx context.Context, g authz.Grant, on identity
 	if err != nil {
 		return nil, err
 	}
-	return &iamwire.ListGroupsForUserOutput{Groups: every(l.Items, showGroup), IsTruncated: new(l.IsTruncated), Marker: given(l.Marker)}, nil
+	return &iamwire.ListGroupsForUserOutput{Groups: member.Every(l.Items, showGroup), IsTruncated: new(l.IsTruncated), Marker: member.Given(l.Marker)}, nil
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire"
 	"github.com/kura-s3/kura/internal/api/wire/kmswire"
 	"github.com/kura-s3/kura/internal/audit"
@@ -43,9 +44,9 @@ func onAlias[In, Out any](e edge, w *wire.Operation, read func(*In) (name, to *s
 			by := caller(c)
 			// The key's policy has no say on the alias; the account's own policies have.
 			demands := []authz.Demand{{Action: action, Resource: authz.Resource{
-				ARN: kms.AliasARN(e.keys.Region(), by.Account, text(name)), Account: by.Account,
+				ARN: kms.AliasARN(e.keys.Region(), by.Account, member.Text(name)), Account: by.Account,
 			}, Keys: policy.Keys{"kms:calleraccount": {One: by.Account}}}}
-			if from := e.keys.AliasTarget(by.Account, text(name)); from != nil && w.Name != "CreateAlias" {
+			if from := e.keys.AliasTarget(by.Account, member.Text(name)); from != nil && w.Name != "CreateAlias" {
 				demands = append(demands, e.keys.Demand(from, action, nil, "", by))
 			}
 			if to == nil {
@@ -67,7 +68,7 @@ func onAlias[In, Out any](e edge, w *wire.Operation, read func(*In) (name, to *s
 				}
 				id = t.ID
 			}
-			return do(ctx, g, caller(c).Account, text(name), id)
+			return do(ctx, g, caller(c).Account, member.Text(name), id)
 		},
 	})
 }
@@ -105,7 +106,7 @@ func (e edge) listAliases(_ context.Context, g authz.Grant, account string, in *
 		return nil, err
 	}
 	return &kmswire.ListAliasesOutput{
-		Aliases: every(p.items, showAlias), Truncated: p.more, NextMarker: p.next,
+		Aliases: member.Every(p.items, showAlias), Truncated: p.more, NextMarker: p.next,
 	}, nil
 }
 

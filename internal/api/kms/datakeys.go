@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/kmswire"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/fault"
@@ -49,7 +50,7 @@ func (e edge) dataKeys() []*api.Op {
 
 // dryRun ends a request that asked whether it would succeed, when it has.
 func dryRun(dry *bool) error {
-	if yes(dry) {
+	if member.True(dry) {
 		return kms.DryRunOnly()
 	}
 	return nil
@@ -66,7 +67,7 @@ func length(spec kmswire.DataKeySpec, bytes *int32) (int, error) {
 	case kmswire.DataKeySpecAes256:
 		return 32, nil
 	}
-	return number(bytes), nil
+	return member.Number(bytes), nil
 }
 
 func (e edge) generateDataKey(ctx context.Context, g authz.Grant, k *kms.Key, in *kmswire.GenerateDataKeyInput) (*kmswire.GenerateDataKeyOutput, error) {
@@ -84,7 +85,7 @@ func (e edge) generateDataKey(ctx context.Context, g authz.Grant, k *kms.Key, in
 	if err != nil {
 		return nil, err
 	}
-	return &kmswire.GenerateDataKeyOutput{KeyId: &k.ARN, Plaintext: plain, CiphertextBlob: wrapped, KeyMaterialId: given(k.CurrentMaterial())}, nil
+	return &kmswire.GenerateDataKeyOutput{KeyId: &k.ARN, Plaintext: plain, CiphertextBlob: wrapped, KeyMaterialId: member.Given(k.CurrentMaterial())}, nil
 }
 
 func (e edge) generateDataKeyWithoutPlaintext(ctx context.Context, g authz.Grant, k *kms.Key, in *kmswire.GenerateDataKeyWithoutPlaintextInput) (*kmswire.GenerateDataKeyWithoutPlaintextOutput, error) {
@@ -99,7 +100,7 @@ func (e edge) generateDataKeyWithoutPlaintext(ctx context.Context, g authz.Grant
 	if err != nil {
 		return nil, err
 	}
-	return &kmswire.GenerateDataKeyWithoutPlaintextOutput{KeyId: &k.ARN, CiphertextBlob: wrapped, KeyMaterialId: given(k.CurrentMaterial())}, nil
+	return &kmswire.GenerateDataKeyWithoutPlaintextOutput{KeyId: &k.ARN, CiphertextBlob: wrapped, KeyMaterialId: member.Given(k.CurrentMaterial())}, nil
 }
 
 func (e edge) generateDataKeyPair(ctx context.Context, g authz.Grant, k *kms.Key, in *kmswire.GenerateDataKeyPairInput) (*kmswire.GenerateDataKeyPairOutput, error) {
@@ -115,7 +116,7 @@ func (e edge) generateDataKeyPair(ctx context.Context, g authz.Grant, k *kms.Key
 	}
 	return &kmswire.GenerateDataKeyPairOutput{
 		KeyId: &k.ARN, KeyPairSpec: in.KeyPairSpec, PrivateKeyPlaintext: pair.Private, PrivateKeyCiphertextBlob: pair.Sealed, PublicKey: pair.Public,
-		KeyMaterialId: given(k.CurrentMaterial()),
+		KeyMaterialId: member.Given(k.CurrentMaterial()),
 	}, nil
 }
 
@@ -128,7 +129,7 @@ func (e edge) generateDataKeyPairWithoutPlaintext(ctx context.Context, g authz.G
 		return nil, err
 	}
 	return &kmswire.GenerateDataKeyPairWithoutPlaintextOutput{
-		KeyId: &k.ARN, KeyPairSpec: in.KeyPairSpec, PrivateKeyCiphertextBlob: pair.Sealed, PublicKey: pair.Public, KeyMaterialId: given(k.CurrentMaterial()),
+		KeyId: &k.ARN, KeyPairSpec: in.KeyPairSpec, PrivateKeyCiphertextBlob: pair.Sealed, PublicKey: pair.Public, KeyMaterialId: member.Given(k.CurrentMaterial()),
 	}, nil
 }
 

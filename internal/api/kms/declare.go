@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire"
 	"github.com/kura-s3/kura/internal/audit"
 	"github.com/kura-s3/kura/internal/authz"
@@ -64,7 +65,7 @@ func caller(c *api.Call) *policy.Principal { return &c.Caller.Subject.Principal 
 func (e edge) find(c *api.Call, ref *string) (target, error) {
 	var t target
 	var err error
-	if t.Ref, err = kms.ParseRef(text(ref), caller(c).Account, e.keys.Region()); err != nil {
+	if t.Ref, err = kms.ParseRef(member.Text(ref), caller(c).Account, e.keys.Region()); err != nil {
 		return t, err
 	}
 	t.key, t.missing = e.keys.Resolve(t.Ref)

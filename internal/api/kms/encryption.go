@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/kmswire"
 	"github.com/kura-s3/kura/internal/audit"
 	"github.com/kura-s3/kura/internal/authz"
@@ -102,7 +103,7 @@ func (e edge) decrypt() *api.Op {
 				return nil, err
 			}
 			return &kmswire.DecryptOutput{
-				KeyId: &t.key.ARN, Plaintext: plain, EncryptionAlgorithm: used(in.EncryptionAlgorithm), KeyMaterialId: given(material),
+				KeyId: &t.key.ARN, Plaintext: plain, EncryptionAlgorithm: used(in.EncryptionAlgorithm), KeyMaterialId: member.Given(material),
 			}, nil
 		},
 	})
@@ -160,10 +161,10 @@ func (e edge) reEncrypt() *api.Op {
 			}
 			out := &kmswire.ReEncryptOutput{
 				CiphertextBlob: blob, SourceKeyId: &from.key.ARN, KeyId: &to.key.ARN, SourceEncryptionAlgorithm: used(in.SourceEncryptionAlgorithm),
-				DestinationEncryptionAlgorithm: used(in.DestinationEncryptionAlgorithm), SourceKeyMaterialId: given(material),
+				DestinationEncryptionAlgorithm: used(in.DestinationEncryptionAlgorithm), SourceKeyMaterialId: member.Given(material),
 			}
 			if to.key.Spec == kms.SymmetricDefault {
-				out.DestinationKeyMaterialId = given(to.key.CurrentMaterial())
+				out.DestinationKeyMaterialId = member.Given(to.key.CurrentMaterial())
 			}
 			return out, nil
 		},

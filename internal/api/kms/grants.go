@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/kmswire"
 	"github.com/kura-s3/kura/internal/audit"
 	"github.com/kura-s3/kura/internal/authz"
@@ -29,7 +30,7 @@ func (e edge) grants() []*api.Op {
 			key:  func(in *kmswire.RevokeGrantInput) *string { return in.KeyId },
 			keys: func(*kmswire.RevokeGrantInput) policy.Keys { return direct() },
 		}, func(ctx context.Context, g authz.Grant, k *kms.Key, in *kmswire.RevokeGrantInput) error {
-			return e.keys.EndGrant(ctx, g, "kms:RevokeGrant", k.ID, text(in.GrantId), yes(in.DryRun))
+			return e.keys.EndGrant(ctx, g, "kms:RevokeGrant", k.ID, member.Text(in.GrantId), member.True(in.DryRun))
 		}),
 		e.retireGrant(),
 		anywhere(&kmswire.ListRetirableGrants, api.List, nil, e.listRetirableGrants),
@@ -52,7 +53,7 @@ func pairs(c *kmswire.GrantConstraints) map[string]string {
 
 func newGrant(in *kmswire.CreateGrantInput) *kms.NewGrant {
 	n := &kms.NewGrant{
-		Name: text(in.Name), Grantee: text(in.GranteePrincipal), Retiring: text(in.RetiringPrincipal), Operations: texts[kmswire.GrantOperation, string](in.Operations),
+		Name: member.Text(in.Name), Grantee: member.Text(in.GranteePrincipal), Retiring: member.Text(in.RetiringPrincipal), Operations: texts[kmswire.GrantOperation, string](in.Operations),
 	}
 	if in.Constraints != nil {
 		n.Equals, n.Subset = in.Constraints.EncryptionContextEquals, in.Constraints.EncryptionContextSubset
@@ -62,8 +63,8 @@ func newGrant(in *kmswire.CreateGrantInput) *kms.NewGrant {
 
 func grantKeys(in *kmswire.CreateGrantInput) policy.Keys {
 	k := many(direct(), "kms:GrantOperations", texts[kmswire.GrantOperation, string](in.Operations))
-	one(k, "kms:GranteePrincipal", text(in.GranteePrincipal))
-	one(k, "kms:RetiringPrincipal", text(in.RetiringPrincipal))
+	one(k, "kms:GranteePrincipal", member.Text(in.GranteePrincipal))
+	one(k, "kms:RetiringPrincipal", member.Text(in.RetiringPrincipal))
 	if c := in.Constraints; c != nil {
 		switch {
 		case len(c.EncryptionContextEquals) > 0:
@@ -76,7 +77,7 @@ func grantKeys(in *kmswire.CreateGrantInput) policy.Keys {
 }
 
 func (e edge) createGrant(ctx context.Context, g authz.Grant, k *kms.Key, in *kmswire.CreateGrantInput) (*kmswire.CreateGrantOutput, error) {
-	made, err := e.keys.CreateGrant(ctx, g, k.ID, *newGrant(in), yes(in.DryRun))
+	made, err := e.keys.CreateGrant(ctx, g, k.ID, *newGrant(in), member.True(in.DryRun))
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +85,7 @@ func (e edge) createGrant(ctx context.Context, g authz.Grant, k *kms.Key, in *km
 }
 
 func (e edge) listGrants(_ context.Context, g authz.Grant, k *kms.Key, in *kmswire.ListGrantsInput) (*kmswire.ListGrantsOutput, error) {
-	list, err := e.keys.ListGrants(g, k, text(in.GrantId), text(in.GranteePrincipal))
+	list, err := e.keys.ListGrants(g, k, member.Text(in.GrantId), member.Text(in.GranteePrincipal))
 	if err != nil {
 		return nil, err
 	}
@@ -93,13 +94,13 @@ func (e edge) listGrants(_ context.Context, g authz.Grant, k *kms.Key, in *kmswi
 		return nil, err
 	}
 	return &kmswire.ListGrantsOutput{
-		Grants:    every(p.items, func(x *kms.Grant) kmswire.GrantListEntry { return e.showGrant(k, x) }),
+		Grants:    member.Every(p.items, func(x *kms.Grant) kmswire.GrantListEntry { return e.showGrant(k, x) }),
 		Truncated: p.more, NextMarker: p.next,
 	}, nil
 }
 
 func (e edge) listRetirableGrants(_ context.Context, g authz.Grant, _ string, in *kmswire.ListRetirableGrantsInput) (*kmswire.ListRetirableGrantsOutput, error) {
-	list, err := e.keys.ListRetirable(g, text(in.RetiringPrincipal))
+	list, err := e.keys.ListRetirable(g, member.Text(in.RetiringPrincipal))
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +109,7 @@ func (e edge) listRetirableGrants(_ context.Context, g authz.Grant, _ string, in
 		return nil, err
 	}
 	return &kmswire.ListRetirableGrantsOutput{
-		Grants:    every(p.items, func(x kms.KeyGrant) kmswire.GrantListEntry { return e.showGrant(x.Key, x.Grant) }),
+		Grants:    member.Every(p.items, func(x kms.KeyGrant) kmswire.GrantListEntry { return e.showGrant(x.Key, x.Grant) }),
 		Truncated: p.more, NextMarker: p.next,
 	}, nil
 }
@@ -116,7 +117,7 @@ func (e edge) listRetirableGrants(_ context.Context, g authz.Grant, _ string, in
 func (e edge) showGrant(k *kms.Key, x *kms.Grant) kmswire.GrantListEntry {
 	grantee, retiring := e.keys.Shown(x)
 	shown := kmswire.GrantListEntry{
-		KeyId: &k.ARN, GrantId: &x.ID, Name: &x.Name, CreationDate: &x.Created, GranteePrincipal: &grantee, RetiringPrincipal: given(retiring),
+		KeyId: &k.ARN, GrantId: &x.ID, Name: &x.Name, CreationDate: &x.Created, GranteePrincipal: &grantee, RetiringPrincipal: member.Given(retiring),
 		IssuingAccount: new("arn:aws:iam::" + x.Issuer + ":root"), Operations: texts[string, kmswire.GrantOperation](x.Operations),
 	}
 	if len(x.Equals)+len(x.Subset) > 0 {
@@ -169,7 +170,7 @@ func (e edge) retireGrant() *api.Op {
 			if err != nil {
 				return nil, err
 			}
-			return &kmswire.RetireGrantOutput{}, e.keys.EndGrant(ctx, g, action, t.key.ID, grant, yes(in.DryRun))
+			return &kmswire.RetireGrantOutput{}, e.keys.EndGrant(ctx, g, action, t.key.ID, grant, member.True(in.DryRun))
 		},
 	})
 }

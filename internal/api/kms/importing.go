@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/kmswire"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/fault"
@@ -85,5 +86,5 @@ func (e edge) deleteImportedKeyMaterial(ctx context.Context, g authz.Grant, k *k
 	if err != nil {
 		return nil, err
 	}
-	return &kmswire.DeleteImportedKeyMaterialOutput{KeyId: &k.ARN, KeyMaterialId: given(id)}, nil
+	return &kmswire.DeleteImportedKeyMaterialOutput{KeyId: &k.ARN, KeyMaterialId: member.Given(id)}, nil
 }

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"slices"
 
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/rpc"
 	"github.com/kura-s3/kura/internal/api/wire"
 	"github.com/kura-s3/kura/internal/api/wire/kmswire"
@@ -61,42 +62,7 @@ var answers = func() map[fault.Kind]rpc.Answer {
 	return table
 }()
 
-// text is what a member says; "" when it was left out.
-func text(s *string) string {
-	if s == nil {
-		return ""
-	}
-	return *s
-}
-
-// yes tells whether a flag was given and set.
-func yes(b *bool) bool { return b != nil && *b }
-
-func number(n *int32) int {
-	if n == nil {
-		return 0
-	}
-	return int(*n)
-}
-
-// given is a member of the answer that is left out when it is empty.
-func given(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
-}
-
-// every shows all items. Never nil, so that an empty list is answered as one.
-func every[F, T any](items []F, show func(F) T) []T {
-	shown := make([]T, 0, len(items))
-	for _, item := range items {
-		shown = append(shown, show(item))
-	}
-	return shown
-}
-
 // texts are values of an enum, or back.
 func texts[F, T ~string](items []F) []T {
-	return every(items, func(f F) T { return T(f) })
+	return member.Every(items, func(f F) T { return T(f) })
 }

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/kmswire"
 	"github.com/kura-s3/kura/internal/audit"
 	"github.com/kura-s3/kura/internal/authz"
@@ -30,7 +31,7 @@ func (e edge) lifecycle() []*api.Op {
 		act[kmswire.UpdateKeyDescriptionInput, kmswire.UpdateKeyDescriptionOutput](e, &kmswire.UpdateKeyDescription, api.Write,
 			deed[kmswire.UpdateKeyDescriptionInput]{key: func(in *kmswire.UpdateKeyDescriptionInput) *string { return in.KeyId }},
 			func(ctx context.Context, g authz.Grant, k *kms.Key, in *kmswire.UpdateKeyDescriptionInput) error {
-				return e.keys.Describe(ctx, g, k.ID, text(in.Description))
+				return e.keys.Describe(ctx, g, k.ID, member.Text(in.Description))
 			}),
 		onKey(e, &kmswire.ScheduleKeyDeletion, api.Write, deed[kmswire.ScheduleKeyDeletionInput]{
 			key: func(in *kmswire.ScheduleKeyDeletionInput) *string { return in.KeyId },
@@ -72,8 +73,8 @@ func (e edge) createKey() *api.Op {
 			one(k, "kms:CustomerMasterKeySpec", spec)
 			one(k, "kms:CustomerMasterKeyUsage", usage)
 			one(k, "kms:KeyOrigin", origin)
-			one(k, "kms:MultiRegion", flag(yes(in.MultiRegion)))
-			one(k, "kms:BypassPolicyLockoutSafetyCheck", flag(yes(in.BypassPolicyLockoutSafetyCheck)))
+			one(k, "kms:MultiRegion", flag(member.True(in.MultiRegion)))
+			one(k, "kms:BypassPolicyLockoutSafetyCheck", flag(member.True(in.BypassPolicyLockoutSafetyCheck)))
 			demands := c.Need("kms:CreateKey", authz.Resource{ARN: "*", Account: account}, k)
 			if len(in.Tags) > 0 {
 				demands = c.Need("kms:TagResource", authz.Resource{ARN: kms.KeyARN(e.keys.Region(), account, "*"), Account: account}, k)
@@ -81,7 +82,7 @@ func (e edge) createKey() *api.Op {
 			return demands, nil
 		},
 		Do: func(ctx context.Context, g authz.Grant, c *api.Call, in *input) (*kmswire.CreateKeyOutput, error) {
-			if err := absent(yes(in.MultiRegion), in.CustomKeyStoreId != nil, in.XksKeyId != nil); err != nil {
+			if err := absent(member.True(in.MultiRegion), in.CustomKeyStoreId != nil, in.XksKeyId != nil); err != nil {
 				return nil, err
 			}
 			if in.KeySpec != "" && in.CustomerMasterKeySpec != "" {
@@ -91,8 +92,8 @@ func (e edge) createKey() *api.Op {
 				return nil, fault.New(kms.Unsupported, "Origin "+string(in.Origin)+" is not supported.")
 			}
 			k, err := e.keys.Create(ctx, g, kms.NewKey{
-				Account: caller(c).Account, Description: text(in.Description), Spec: kms.Spec(specOf(in)), Usage: kms.Usage(in.KeyUsage), Origin: kms.Origin(in.Origin),
-				Policy: text(in.Policy), Tags: tagsOf(in.Tags), Bypass: yes(in.BypassPolicyLockoutSafetyCheck),
+				Account: caller(c).Account, Description: member.Text(in.Description), Spec: kms.Spec(specOf(in)), Usage: kms.Usage(in.KeyUsage), Origin: kms.Origin(in.Origin),
+				Policy: member.Text(in.Policy), Tags: tagsOf(in.Tags), Bypass: member.True(in.BypassPolicyLockoutSafetyCheck),
 			})
 			if err != nil {
 				return nil, err
@@ -152,7 +153,7 @@ func (e edge) scheduleKeyDeletion(ctx context.Context, g authz.Grant, k *kms.Key
 	if in.PendingWindowInDays != nil && *in.PendingWindowInDays == 0 {
 		return nil, fault.New(kms.Invalid, "PendingWindowInDays must be between 7 and 30, inclusive.")
 	}
-	next, err := e.keys.ScheduleDeletion(ctx, g, k.ID, number(in.PendingWindowInDays))
+	next, err := e.keys.ScheduleDeletion(ctx, g, k.ID, member.Number(in.PendingWindowInDays))
 	if err != nil {
 		return nil, err
 	}
@@ -184,7 +185,7 @@ func (e edge) metadata(k *kms.Key) *kmswire.KeyMetadata {
 		m.DeletionDate = &k.Deletion
 	}
 	if k.Spec == kms.SymmetricDefault {
-		m.CurrentKeyMaterialId = given(k.CurrentMaterial())
+		m.CurrentKeyMaterialId = member.Given(k.CurrentMaterial())
 	}
 	if k.Origin == kms.OriginExternal && state != kms.PendingImport && k.CurrentMaterial() != "" {
 		m.ExpirationModel = kmswire.ExpirationModelTypeKeyMaterialDoesNotExpire

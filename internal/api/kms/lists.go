@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/kmswire"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/kms"
@@ -27,7 +28,7 @@ func (e edge) getKeyLastUsage(_ context.Context, _ authz.Grant, k *kms.Key, _ *k
 	out := &kmswire.GetKeyLastUsageOutput{KeyId: &k.ARN, TrackingStartDate: &k.Created, KeyCreationDate: &k.Created}
 	if u, ok := e.keys.LastUse(k); ok {
 		out.KeyLastUsage = &kmswire.KeyLastUsageData{
-			Operation: kmswire.KeyLastUsageTrackingOperation(u.Operation), Timestamp: &u.At, KmsRequestId: given(u.RequestID),
+			Operation: kmswire.KeyLastUsageTrackingOperation(u.Operation), Timestamp: &u.At, KmsRequestId: member.Given(u.RequestID),
 		}
 	}
 	return out, nil
@@ -43,7 +44,7 @@ func (e edge) listKeys(_ context.Context, g authz.Grant, account string, in *kms
 		return nil, err
 	}
 	return &kmswire.ListKeysOutput{
-		Keys:      every(p.items, func(k *kms.Key) kmswire.KeyListEntry { return kmswire.KeyListEntry{KeyId: &k.ID, KeyArn: &k.ARN} }),
+		Keys:      member.Every(p.items, func(k *kms.Key) kmswire.KeyListEntry { return kmswire.KeyListEntry{KeyId: &k.ID, KeyArn: &k.ARN} }),
 		Truncated: p.more, NextMarker: p.next,
 	}, nil
 }

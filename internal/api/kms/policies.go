@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/kmswire"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/fault"
@@ -21,13 +22,13 @@ func (e edge) policies() []*api.Op {
 		act[kmswire.PutKeyPolicyInput, kmswire.PutKeyPolicyOutput](e, &kmswire.PutKeyPolicy, api.Permissions, deed[kmswire.PutKeyPolicyInput]{
 			key: func(in *kmswire.PutKeyPolicyInput) *string { return in.KeyId },
 			keys: func(in *kmswire.PutKeyPolicyInput) policy.Keys {
-				return one(policy.Keys{}, "kms:BypassPolicyLockoutSafetyCheck", flag(yes(in.BypassPolicyLockoutSafetyCheck)))
+				return one(policy.Keys{}, "kms:BypassPolicyLockoutSafetyCheck", flag(member.True(in.BypassPolicyLockoutSafetyCheck)))
 			},
 		}, func(ctx context.Context, g authz.Grant, k *kms.Key, in *kmswire.PutKeyPolicyInput) error {
 			if err := named(in.PolicyName); err != nil {
 				return err
 			}
-			return e.keys.PutPolicy(ctx, g, k.ID, text(in.Policy), yes(in.BypassPolicyLockoutSafetyCheck))
+			return e.keys.PutPolicy(ctx, g, k.ID, member.Text(in.Policy), member.True(in.BypassPolicyLockoutSafetyCheck))
 		}),
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/kmswire"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/kms"
@@ -20,10 +21,10 @@ func (e edge) rotation() []*api.Op {
 				if in.RotationPeriodInDays == nil {
 					return policy.Keys{}
 				}
-				return one(policy.Keys{}, "kms:RotationPeriodInDays", strconv.Itoa(number(in.RotationPeriodInDays)))
+				return one(policy.Keys{}, "kms:RotationPeriodInDays", strconv.Itoa(member.Number(in.RotationPeriodInDays)))
 			},
 		}, func(ctx context.Context, g authz.Grant, k *kms.Key, in *kmswire.EnableKeyRotationInput) error {
-			return e.keys.EnableRotation(ctx, g, k.ID, number(in.RotationPeriodInDays))
+			return e.keys.EnableRotation(ctx, g, k.ID, member.Number(in.RotationPeriodInDays))
 		}),
 		act[kmswire.DisableKeyRotationInput, kmswire.DisableKeyRotationOutput](e, &kmswire.DisableKeyRotation, api.Write,
 			deed[kmswire.DisableKeyRotationInput]{key: func(in *kmswire.DisableKeyRotationInput) *string { return in.KeyId }},
@@ -70,7 +71,7 @@ func (e edge) listKeyRotations(_ context.Context, _ authz.Grant, k *kms.Key, in 
 		last = k.Materials[n-1].Number
 	}
 	return &kmswire.ListKeyRotationsOutput{
-		Rotations: every(p.items, func(m kms.MaterialInfo) kmswire.RotationsListEntry { return rotationEntry(k, m, m.Number == last) }),
+		Rotations: member.Every(p.items, func(m kms.MaterialInfo) kmswire.RotationsListEntry { return rotationEntry(k, m, m.Number == last) }),
 		Truncated: p.more, NextMarker: p.next,
 	}, nil
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/kmswire"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/kms"
@@ -40,12 +41,15 @@ func (e edge) listResourceTags(_ context.Context, _ authz.Grant, k *kms.Key, in 
 		return nil, err
 	}
 	return &kmswire.ListResourceTagsOutput{
-		Tags: every(p.items, func(t kms.Tag) kmswire.Tag { return kmswire.Tag{TagKey: &t.Key, TagValue: &t.Value} }), Truncated: p.more, NextMarker: p.next,
+		Tags: member.Every(p.items, func(t kms.Tag) kmswire.Tag { return kmswire.Tag{TagKey: &t.Key, TagValue: &t.Value} }), Truncated: p.more, NextMarker: p.next,
 	}, nil
 }
 
 func tagsOf(tags []kmswire.Tag) []kms.Tag {
-	return every(tags, func(t kmswire.Tag) kms.Tag { return kms.Tag{Key: text(t.TagKey), Value: text(t.TagValue)} })
+	return member.Every(tags, func(t kmswire.Tag) kms.Tag {
+		return kms.Tag{Key: member.Text(t.TagKey), Value: member.Text(t.TagValue)}
+	})
+
 }
 
 // tagKeys are the condition keys of the tags in a request.
@@ -53,8 +57,8 @@ func tagKeys(tags []kmswire.Tag) policy.Keys {
 	k := policy.Keys{}
 	var names []string
 	for _, t := range tags {
-		names = append(names, text(t.TagKey))
-		one(k, "aws:RequestTag/"+text(t.TagKey), text(t.TagValue))
+		names = append(names, member.Text(t.TagKey))
+		one(k, "aws:RequestTag/"+member.Text(t.TagKey), member.Text(t.TagValue))
 	}
 	return many(k, "aws:TagKeys", names)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/organizationswire"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/fault"
@@ -33,7 +34,7 @@ func (e edge) describeOrganization(ctx context.Context, g authz.Grant, _ *organi
 	}
 	return &organizationswire.DescribeOrganizationOutput{Organization: &organizationswire.Organization{
 		Id: new(o.ID), Arn: new(o.ARN), FeatureSet: "ALL", MasterAccountArn: new(o.MasterAccountARN), MasterAccountId: new(o.MasterAccountID),
-		MasterAccountEmail: given(o.MasterAccountEmail), AvailablePolicyTypes: showTypes(o.EnabledTypes),
+		MasterAccountEmail: member.Given(o.MasterAccountEmail), AvailablePolicyTypes: showTypes(o.EnabledTypes),
 	}}, nil
 }
 
@@ -60,9 +61,10 @@ func (e edge) listRoots(ctx context.Context, g authz.Grant, _ *organizationswire
 }
 
 func showTypes(enabled []string) []organizationswire.PolicyTypeSummary {
-	return every(enabled, func(name string) organizationswire.PolicyTypeSummary {
+	return member.Every(enabled, func(name string) organizationswire.PolicyTypeSummary {
 		return organizationswire.PolicyTypeSummary{Type: organizationswire.PolicyType(name), Status: "ENABLED"}
 	})
+
 }
 
 func (e edge) accounts() []*api.Op {
@@ -71,27 +73,27 @@ func (e edge) accounts() []*api.Op {
 			func(in *organizationswire.CreateAccountInput) []organizationswire.Tag { return in.Tags }, e.createAccount),
 		answer(e, &organizationswire.DescribeCreateAccountStatus, api.Read, nil, nil, e.describeCreateAccountStatus),
 		answer(e, &organizationswire.DescribeAccount, api.Read,
-			func(in *organizationswire.DescribeAccountInput) []string { return []string{text(in.AccountId)} }, nil, e.describeAccount),
+			func(in *organizationswire.DescribeAccountInput) []string { return []string{member.Text(in.AccountId)} }, nil, e.describeAccount),
 		answer(e, &organizationswire.ListAccounts, api.List, nil, nil, e.listAccounts),
 		answer(e, &organizationswire.CloseAccount, api.Write,
-			func(in *organizationswire.CloseAccountInput) []string { return []string{text(in.AccountId)} }, nil, e.closeAccount),
+			func(in *organizationswire.CloseAccountInput) []string { return []string{member.Text(in.AccountId)} }, nil, e.closeAccount),
 		answer(e, &organizationswire.MoveAccount, api.Write,
 			func(in *organizationswire.MoveAccountInput) []string {
-				return []string{text(in.AccountId), text(in.SourceParentId), text(in.DestinationParentId)}
+				return []string{member.Text(in.AccountId), member.Text(in.SourceParentId), member.Text(in.DestinationParentId)}
 			}, nil, e.moveAccount),
 	}
 }
 
 func showStatus(s *identity.CreateAccountStatus) *organizationswire.CreateAccountStatus {
 	return &organizationswire.CreateAccountStatus{
-		Id: new(s.ID), AccountName: new(s.AccountName), State: organizationswire.CreateAccountState(s.State), AccountId: given(s.AccountID),
+		Id: new(s.ID), AccountName: new(s.AccountName), State: organizationswire.CreateAccountState(s.State), AccountId: member.Given(s.AccountID),
 		RequestedTimestamp: new(s.Requested), CompletedTimestamp: new(s.Completed), FailureReason: organizationswire.CreateAccountFailureReason(s.FailureReason),
 	}
 }
 
 func showAccount(m *identity.Member) organizationswire.Account {
 	return organizationswire.Account{
-		Id: new(m.ID), Arn: new(m.ARN), Email: given(m.Email), Name: given(m.Name), Status: organizationswire.AccountStatus(m.Status),
+		Id: new(m.ID), Arn: new(m.ARN), Email: member.Given(m.Email), Name: member.Given(m.Name), Status: organizationswire.AccountStatus(m.Status),
 		State: organizationswire.AccountState(m.Status), JoinedMethod: organizationswire.AccountJoinedMethod(m.JoinedMethod), JoinedTimestamp: new(m.Joined),
 	}
 }
@@ -99,7 +101,7 @@ func showAccount(m *identity.Member) organizationswire.Account {
 // createAccount has AWS's asynchronous shape; the account is there when it answers.
 func (e edge) createAccount(ctx context.Context, g authz.Grant, in *organizationswire.CreateAccountInput) (*organizationswire.CreateAccountOutput, error) {
 	s, err := e.identities.CreateAccount(ctx, g, identity.CreateAccountInput{
-		Email: text(in.Email), AccountName: text(in.AccountName), RoleName: text(in.RoleName), Tags: tagsOf(in.Tags),
+		Email: member.Text(in.Email), AccountName: member.Text(in.AccountName), RoleName: member.Text(in.RoleName), Tags: tagsOf(in.Tags),
 	})
 	if err != nil {
 		return nil, err
@@ -108,7 +110,7 @@ func (e edge) createAccount(ctx context.Context, g authz.Grant, in *organization
 }
 
 func (e edge) describeCreateAccountStatus(ctx context.Context, g authz.Grant, in *organizationswire.DescribeCreateAccountStatusInput) (*organizationswire.DescribeCreateAccountStatusOutput, error) {
-	s, err := e.identities.DescribeCreateAccountStatus(ctx, g, text(in.CreateAccountRequestId))
+	s, err := e.identities.DescribeCreateAccountStatus(ctx, g, member.Text(in.CreateAccountRequestId))
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +118,7 @@ func (e edge) describeCreateAccountStatus(ctx context.Context, g authz.Grant, in
 }
 
 func (e edge) describeAccount(ctx context.Context, g authz.Grant, in *organizationswire.DescribeAccountInput) (*organizationswire.DescribeAccountOutput, error) {
-	m, err := e.identities.DescribeAccount(ctx, g, text(in.AccountId))
+	m, err := e.identities.DescribeAccount(ctx, g, member.Text(in.AccountId))
 	if err != nil {
 		return nil, err
 	}
@@ -128,13 +130,13 @@ func (e edge) listAccounts(ctx context.Context, g authz.Grant, in *organizations
 	if err != nil {
 		return nil, err
 	}
-	return &organizationswire.ListAccountsOutput{Accounts: every(l.Items, showAccount), NextToken: given(l.Marker)}, nil
+	return &organizationswire.ListAccountsOutput{Accounts: member.Every(l.Items, showAccount), NextToken: member.Given(l.Marker)}, nil
 }
 
 func (e edge) closeAccount(ctx context.Context, g authz.Grant, in *organizationswire.CloseAccountInput) (*organizationswire.CloseAccountOutput, error) {
-	return &organizationswire.CloseAccountOutput{}, e.identities.CloseAccount(ctx, g, text(in.AccountId))
+	return &organizationswire.CloseAccountOutput{}, e.identities.CloseAccount(ctx, g, member.Text(in.AccountId))
 }
 
 func (e edge) moveAccount(ctx context.Context, g authz.Grant, in *organizationswire.MoveAccountInput) (*organizationswire.MoveAccountOutput, error) {
-	return &organizationswire.MoveAccountOutput{}, e.identities.MoveAccount(ctx, g, text(in.AccountId), text(in.SourceParentId), text(in.DestinationParentId))
+	return &organizationswire.MoveAccountOutput{}, e.identities.MoveAccount(ctx, g, member.Text(in.AccountId), member.Text(in.SourceParentId), member.Text(in.DestinationParentId))
 }

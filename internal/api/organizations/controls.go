@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/organizationswire"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/fault"
@@ -16,28 +17,32 @@ func (e edge) controls() []*api.Op {
 		answer(e, &organizationswire.CreatePolicy, api.Write, nil,
 			func(in *organizationswire.CreatePolicyInput) []organizationswire.Tag { return in.Tags }, e.createPolicy),
 		answer(e, &organizationswire.DescribePolicy, api.Read,
-			func(in *organizationswire.DescribePolicyInput) []string { return []string{text(in.PolicyId)} }, nil, e.describePolicy),
+			func(in *organizationswire.DescribePolicyInput) []string { return []string{member.Text(in.PolicyId)} }, nil, e.describePolicy),
 		answer(e, &organizationswire.UpdatePolicy, api.Write,
-			func(in *organizationswire.UpdatePolicyInput) []string { return []string{text(in.PolicyId)} }, nil, e.updatePolicy),
+			func(in *organizationswire.UpdatePolicyInput) []string { return []string{member.Text(in.PolicyId)} }, nil, e.updatePolicy),
 		answer(e, &organizationswire.DeletePolicy, api.Write,
-			func(in *organizationswire.DeletePolicyInput) []string { return []string{text(in.PolicyId)} }, nil, e.deletePolicy),
+			func(in *organizationswire.DeletePolicyInput) []string { return []string{member.Text(in.PolicyId)} }, nil, e.deletePolicy),
 		answer(e, &organizationswire.ListPolicies, api.List, nil, nil, e.listPolicies),
 		answer(e, &organizationswire.AttachPolicy, api.Write,
 			func(in *organizationswire.AttachPolicyInput) []string {
-				return []string{text(in.PolicyId), text(in.TargetId)}
+				return []string{member.Text(in.PolicyId), member.Text(in.TargetId)}
 			}, nil, e.attachPolicy),
 		answer(e, &organizationswire.DetachPolicy, api.Write,
 			func(in *organizationswire.DetachPolicyInput) []string {
-				return []string{text(in.PolicyId), text(in.TargetId)}
+				return []string{member.Text(in.PolicyId), member.Text(in.TargetId)}
 			}, nil, e.detachPolicy),
 		answer(e, &organizationswire.ListPoliciesForTarget, api.List,
-			func(in *organizationswire.ListPoliciesForTargetInput) []string { return []string{text(in.TargetId)} }, nil, e.listPoliciesForTarget),
+			func(in *organizationswire.ListPoliciesForTargetInput) []string {
+				return []string{member.Text(in.TargetId)}
+			}, nil, e.listPoliciesForTarget),
 		answer(e, &organizationswire.ListTargetsForPolicy, api.List,
-			func(in *organizationswire.ListTargetsForPolicyInput) []string { return []string{text(in.PolicyId)} }, nil, e.listTargetsForPolicy),
+			func(in *organizationswire.ListTargetsForPolicyInput) []string {
+				return []string{member.Text(in.PolicyId)}
+			}, nil, e.listTargetsForPolicy),
 		answer(e, &organizationswire.EnablePolicyType, api.Write,
-			func(in *organizationswire.EnablePolicyTypeInput) []string { return []string{text(in.RootId)} }, nil, e.enablePolicyType),
+			func(in *organizationswire.EnablePolicyTypeInput) []string { return []string{member.Text(in.RootId)} }, nil, e.enablePolicyType),
 		answer(e, &organizationswire.DisablePolicyType, api.Write,
-			func(in *organizationswire.DisablePolicyTypeInput) []string { return []string{text(in.RootId)} }, nil, e.disablePolicyType),
+			func(in *organizationswire.DisablePolicyTypeInput) []string { return []string{member.Text(in.RootId)} }, nil, e.disablePolicyType),
 	}
 }
 
@@ -55,7 +60,7 @@ func (e edge) createPolicy(ctx context.Context, g authz.Grant, in *organizations
 	if in.Type != control {
 		return nil, fault.New(policyTypeUnavailable, "")
 	}
-	c, err := e.identities.CreateControl(ctx, g, text(in.Name), text(in.Description), text(in.Content), tagsOf(in.Tags))
+	c, err := e.identities.CreateControl(ctx, g, member.Text(in.Name), member.Text(in.Description), member.Text(in.Content), tagsOf(in.Tags))
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +68,7 @@ func (e edge) createPolicy(ctx context.Context, g authz.Grant, in *organizations
 }
 
 func (e edge) describePolicy(ctx context.Context, g authz.Grant, in *organizationswire.DescribePolicyInput) (*organizationswire.DescribePolicyOutput, error) {
-	c, err := e.identities.DescribeControl(ctx, g, text(in.PolicyId))
+	c, err := e.identities.DescribeControl(ctx, g, member.Text(in.PolicyId))
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +76,7 @@ func (e edge) describePolicy(ctx context.Context, g authz.Grant, in *organizatio
 }
 
 func (e edge) updatePolicy(ctx context.Context, g authz.Grant, in *organizationswire.UpdatePolicyInput) (*organizationswire.UpdatePolicyOutput, error) {
-	c, err := e.identities.UpdateControl(ctx, g, text(in.PolicyId), in.Name, in.Description, in.Content)
+	c, err := e.identities.UpdateControl(ctx, g, member.Text(in.PolicyId), in.Name, in.Description, in.Content)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +84,7 @@ func (e edge) updatePolicy(ctx context.Context, g authz.Grant, in *organizations
 }
 
 func (e edge) deletePolicy(ctx context.Context, g authz.Grant, in *organizationswire.DeletePolicyInput) (*organizationswire.DeletePolicyOutput, error) {
-	return &organizationswire.DeletePolicyOutput{}, e.identities.DeleteControl(ctx, g, text(in.PolicyId))
+	return &organizationswire.DeletePolicyOutput{}, e.identities.DeleteControl(ctx, g, member.Text(in.PolicyId))
 }
 
 // listPolicies: there are none of other types.
@@ -91,37 +96,37 @@ func (e edge) listPolicies(ctx context.Context, g authz.Grant, in *organizations
 	if in.Filter != control {
 		return &organizationswire.ListPoliciesOutput{Policies: []organizationswire.PolicySummary{}}, nil
 	}
-	return &organizationswire.ListPoliciesOutput{Policies: every(l.Items, showSummary), NextToken: given(l.Marker)}, nil
+	return &organizationswire.ListPoliciesOutput{Policies: member.Every(l.Items, showSummary), NextToken: member.Given(l.Marker)}, nil
 }
 
 func (e edge) attachPolicy(ctx context.Context, g authz.Grant, in *organizationswire.AttachPolicyInput) (*organizationswire.AttachPolicyOutput, error) {
-	return &organizationswire.AttachPolicyOutput{}, e.identities.AttachControl(ctx, g, text(in.PolicyId), text(in.TargetId))
+	return &organizationswire.AttachPolicyOutput{}, e.identities.AttachControl(ctx, g, member.Text(in.PolicyId), member.Text(in.TargetId))
 }
 
 func (e edge) detachPolicy(ctx context.Context, g authz.Grant, in *organizationswire.DetachPolicyInput) (*organizationswire.DetachPolicyOutput, error) {
-	return &organizationswire.DetachPolicyOutput{}, e.identities.DetachControl(ctx, g, text(in.PolicyId), text(in.TargetId))
+	return &organizationswire.DetachPolicyOutput{}, e.identities.DetachControl(ctx, g, member.Text(in.PolicyId), member.Text(in.TargetId))
 }
 
 func (e edge) listPoliciesForTarget(ctx context.Context, g authz.Grant, in *organizationswire.ListPoliciesForTargetInput) (*organizationswire.ListPoliciesForTargetOutput, error) {
-	list, err := e.identities.ListControlsForTarget(ctx, g, text(in.TargetId))
+	list, err := e.identities.ListControlsForTarget(ctx, g, member.Text(in.TargetId))
 	if err != nil {
 		return nil, err
 	}
 	if in.Filter != control {
 		list = nil
 	}
-	return &organizationswire.ListPoliciesForTargetOutput{Policies: every(list, showSummary)}, nil
+	return &organizationswire.ListPoliciesForTargetOutput{Policies: member.Every(list, showSummary)}, nil
 }
 
 func (e edge) listTargetsForPolicy(ctx context.Context, g authz.Grant, in *organizationswire.ListTargetsForPolicyInput) (*organizationswire.ListTargetsForPolicyOutput, error) {
-	ids, err := e.identities.ListTargetsForControl(ctx, g, text(in.PolicyId))
+	ids, err := e.identities.ListTargetsForControl(ctx, g, member.Text(in.PolicyId))
 	if err != nil {
 		return nil, err
 	}
 	show := func(id string) organizationswire.PolicyTargetSummary {
 		return organizationswire.PolicyTargetSummary{TargetId: new(id), Arn: new(e.identities.OrganizationARN(id)), Type: targetType(id)}
 	}
-	return &organizationswire.ListTargetsForPolicyOutput{Targets: every(ids, show)}, nil
+	return &organizationswire.ListTargetsForPolicyOutput{Targets: member.Every(ids, show)}, nil
 }
 
 func targetType(id string) organizationswire.TargetType {
@@ -135,12 +140,12 @@ func targetType(id string) organizationswire.TargetType {
 }
 
 func (e edge) enablePolicyType(ctx context.Context, g authz.Grant, in *organizationswire.EnablePolicyTypeInput) (*organizationswire.EnablePolicyTypeOutput, error) {
-	root, err := e.setPolicyType(ctx, g, text(in.RootId), in.PolicyType, true)
+	root, err := e.setPolicyType(ctx, g, member.Text(in.RootId), in.PolicyType, true)
 	return &organizationswire.EnablePolicyTypeOutput{Root: root}, err
 }
 
 func (e edge) disablePolicyType(ctx context.Context, g authz.Grant, in *organizationswire.DisablePolicyTypeInput) (*organizationswire.DisablePolicyTypeOutput, error) {
-	root, err := e.setPolicyType(ctx, g, text(in.RootId), in.PolicyType, false)
+	root, err := e.setPolicyType(ctx, g, member.Text(in.RootId), in.PolicyType, false)
 	return &organizationswire.DisablePolicyTypeOutput{Root: root}, err
 }
 

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/rpc"
 	"github.com/kura-s3/kura/internal/api/wire"
 	"github.com/kura-s3/kura/internal/api/wire/organizationswire"
@@ -133,48 +134,23 @@ func (k keys) Lookup(key string) (policy.Values, bool) {
 	case "aws:tagkeys":
 		var names []string
 		for _, t := range k.tags {
-			names = append(names, text(t.Key))
+			names = append(names, member.Text(t.Key))
 		}
 		return policy.Values{Many: names, Multi: true}, len(names) > 0
 	}
 	if name, ok := strings.CutPrefix(key, "aws:requesttag/"); ok {
 		for _, t := range k.tags {
-			if strings.EqualFold(text(t.Key), name) {
-				return policy.Values{One: text(t.Value)}, true
+			if strings.EqualFold(member.Text(t.Key), name) {
+				return policy.Values{One: member.Text(t.Value)}, true
 			}
 		}
 	}
 	return policy.Values{}, false
 }
 
-// text is what a member says; "" when it was left out.
-func text(s *string) string {
-	if s == nil {
-		return ""
-	}
-	return *s
-}
-
-// given is a member of the answer that is left out when it is empty.
-func given(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
-}
-
-// every shows all items. Never nil, so that an empty list is answered as one.
-func every[F, T any](items []F, show func(F) T) []T {
-	shown := make([]T, 0, len(items))
-	for _, item := range items {
-		shown = append(shown, show(item))
-	}
-	return shown
-}
-
 // pageOf is the page that a list operation asks for.
 func pageOf(token *string, maxResults *int32) identity.Page {
-	p := identity.Page{Marker: text(token)}
+	p := identity.Page{Marker: member.Text(token)}
 	if maxResults != nil {
 		p.MaxItems = int(*maxResults)
 	}
@@ -182,7 +158,8 @@ func pageOf(token *string, maxResults *int32) identity.Page {
 }
 
 func tagsOf(tags []organizationswire.Tag) []identity.Tag {
-	return every(tags, func(t organizationswire.Tag) identity.Tag {
-		return identity.Tag{Key: text(t.Key), Value: text(t.Value)}
+	return member.Every(tags, func(t organizationswire.Tag) identity.Tag {
+		return identity.Tag{Key: member.Text(t.Key), Value: member.Text(t.Value)}
 	})
+
 }

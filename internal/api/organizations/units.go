@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/organizationswire"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/identity"
@@ -13,28 +14,32 @@ import (
 func (e edge) units() []*api.Op {
 	return []*api.Op{
 		answer(e, &organizationswire.CreateOrganizationalUnit, api.Write,
-			func(in *organizationswire.CreateOrganizationalUnitInput) []string { return []string{text(in.ParentId)} },
+			func(in *organizationswire.CreateOrganizationalUnitInput) []string {
+				return []string{member.Text(in.ParentId)}
+			},
 			func(in *organizationswire.CreateOrganizationalUnitInput) []organizationswire.Tag { return in.Tags }, e.createOrganizationalUnit),
 		answer(e, &organizationswire.DescribeOrganizationalUnit, api.Read,
 			func(in *organizationswire.DescribeOrganizationalUnitInput) []string {
-				return []string{text(in.OrganizationalUnitId)}
+				return []string{member.Text(in.OrganizationalUnitId)}
 			}, nil, e.describeOrganizationalUnit),
 		answer(e, &organizationswire.UpdateOrganizationalUnit, api.Write,
 			func(in *organizationswire.UpdateOrganizationalUnitInput) []string {
-				return []string{text(in.OrganizationalUnitId)}
+				return []string{member.Text(in.OrganizationalUnitId)}
 			}, nil, e.updateOrganizationalUnit),
 		answer(e, &organizationswire.DeleteOrganizationalUnit, api.Write,
 			func(in *organizationswire.DeleteOrganizationalUnitInput) []string {
-				return []string{text(in.OrganizationalUnitId)}
+				return []string{member.Text(in.OrganizationalUnitId)}
 			}, nil, e.deleteOrganizationalUnit),
 		answer(e, &organizationswire.ListOrganizationalUnitsForParent, api.List,
 			func(in *organizationswire.ListOrganizationalUnitsForParentInput) []string {
-				return []string{text(in.ParentId)}
+				return []string{member.Text(in.ParentId)}
 			}, nil, e.listOrganizationalUnitsForParent),
 		answer(e, &organizationswire.ListAccountsForParent, api.List,
-			func(in *organizationswire.ListAccountsForParentInput) []string { return []string{text(in.ParentId)} }, nil, e.listAccountsForParent),
+			func(in *organizationswire.ListAccountsForParentInput) []string {
+				return []string{member.Text(in.ParentId)}
+			}, nil, e.listAccountsForParent),
 		answer(e, &organizationswire.ListParents, api.List,
-			func(in *organizationswire.ListParentsInput) []string { return []string{text(in.ChildId)} }, nil, e.listParents),
+			func(in *organizationswire.ListParentsInput) []string { return []string{member.Text(in.ChildId)} }, nil, e.listParents),
 	}
 }
 
@@ -43,7 +48,7 @@ func showUnit(u *identity.Unit) organizationswire.OrganizationalUnit {
 }
 
 func (e edge) createOrganizationalUnit(ctx context.Context, g authz.Grant, in *organizationswire.CreateOrganizationalUnitInput) (*organizationswire.CreateOrganizationalUnitOutput, error) {
-	u, err := e.identities.CreateOrganizationalUnit(ctx, g, text(in.ParentId), text(in.Name), tagsOf(in.Tags))
+	u, err := e.identities.CreateOrganizationalUnit(ctx, g, member.Text(in.ParentId), member.Text(in.Name), tagsOf(in.Tags))
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +56,7 @@ func (e edge) createOrganizationalUnit(ctx context.Context, g authz.Grant, in *o
 }
 
 func (e edge) describeOrganizationalUnit(ctx context.Context, g authz.Grant, in *organizationswire.DescribeOrganizationalUnitInput) (*organizationswire.DescribeOrganizationalUnitOutput, error) {
-	u, err := e.identities.DescribeOrganizationalUnit(ctx, g, text(in.OrganizationalUnitId))
+	u, err := e.identities.DescribeOrganizationalUnit(ctx, g, member.Text(in.OrganizationalUnitId))
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +64,7 @@ func (e edge) describeOrganizationalUnit(ctx context.Context, g authz.Grant, in 
 }
 
 func (e edge) updateOrganizationalUnit(ctx context.Context, g authz.Grant, in *organizationswire.UpdateOrganizationalUnitInput) (*organizationswire.UpdateOrganizationalUnitOutput, error) {
-	u, err := e.identities.UpdateOrganizationalUnit(ctx, g, text(in.OrganizationalUnitId), text(in.Name))
+	u, err := e.identities.UpdateOrganizationalUnit(ctx, g, member.Text(in.OrganizationalUnitId), member.Text(in.Name))
 	if err != nil {
 		return nil, err
 	}
@@ -67,28 +72,28 @@ func (e edge) updateOrganizationalUnit(ctx context.Context, g authz.Grant, in *o
 }
 
 func (e edge) deleteOrganizationalUnit(ctx context.Context, g authz.Grant, in *organizationswire.DeleteOrganizationalUnitInput) (*organizationswire.DeleteOrganizationalUnitOutput, error) {
-	return &organizationswire.DeleteOrganizationalUnitOutput{}, e.identities.DeleteOrganizationalUnit(ctx, g, text(in.OrganizationalUnitId))
+	return &organizationswire.DeleteOrganizationalUnitOutput{}, e.identities.DeleteOrganizationalUnit(ctx, g, member.Text(in.OrganizationalUnitId))
 }
 
 func (e edge) listOrganizationalUnitsForParent(ctx context.Context, g authz.Grant, in *organizationswire.ListOrganizationalUnitsForParentInput) (*organizationswire.ListOrganizationalUnitsForParentOutput, error) {
-	l, err := e.identities.ListOrganizationalUnitsForParent(ctx, g, text(in.ParentId), pageOf(in.NextToken, in.MaxResults))
+	l, err := e.identities.ListOrganizationalUnitsForParent(ctx, g, member.Text(in.ParentId), pageOf(in.NextToken, in.MaxResults))
 	if err != nil {
 		return nil, err
 	}
-	return &organizationswire.ListOrganizationalUnitsForParentOutput{OrganizationalUnits: every(l.Items, showUnit), NextToken: given(l.Marker)}, nil
+	return &organizationswire.ListOrganizationalUnitsForParentOutput{OrganizationalUnits: member.Every(l.Items, showUnit), NextToken: member.Given(l.Marker)}, nil
 }
 
 func (e edge) listAccountsForParent(ctx context.Context, g authz.Grant, in *organizationswire.ListAccountsForParentInput) (*organizationswire.ListAccountsForParentOutput, error) {
-	l, err := e.identities.ListAccountsForParent(ctx, g, text(in.ParentId), pageOf(in.NextToken, in.MaxResults))
+	l, err := e.identities.ListAccountsForParent(ctx, g, member.Text(in.ParentId), pageOf(in.NextToken, in.MaxResults))
 	if err != nil {
 		return nil, err
 	}
-	return &organizationswire.ListAccountsForParentOutput{Accounts: every(l.Items, showAccount), NextToken: given(l.Marker)}, nil
+	return &organizationswire.ListAccountsForParentOutput{Accounts: member.Every(l.Items, showAccount), NextToken: member.Given(l.Marker)}, nil
 }
 
 // listParents: everything has one parent.
 func (e edge) listParents(ctx context.Context, g authz.Grant, in *organizationswire.ListParentsInput) (*organizationswire.ListParentsOutput, error) {
-	id, err := e.identities.ParentOf(ctx, g, text(in.ChildId))
+	id, err := e.identities.ParentOf(ctx, g, member.Text(in.ChildId))
 	if err != nil {
 		return nil, err
 	}

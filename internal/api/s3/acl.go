@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/s3wire"
 	"github.com/kura-s3/kura/internal/fault"
 	"github.com/kura-s3/kura/internal/object"
@@ -260,27 +261,21 @@ func checkCount(list acl) error {
 
 // grant makes an entry for a grantee, who must exist.
 func (s *Service) grant(g *s3wire.Grantee, p permission) (aclGrant, error) {
-	text := func(v *string) string {
-		if v == nil {
-			return ""
-		}
-		return *v
-	}
 	switch g.Type {
 	case s3wire.TypeCanonicalUser:
-		id := text(g.ID)
+		id := member.Text(g.ID)
 		if _, known := s.config.Accounts.AccountOf(id); !known && id != execReader && id != anonymousID {
 			return aclGrant{}, badArgument("Invalid id", "CanonicalUser/ID", id)
 		}
 		return aclGrant{ID: id, Permission: p}, nil
 	case s3wire.TypeGroup:
-		uri := text(g.URI)
+		uri := member.Text(g.URI)
 		if groups[uri] == nil {
 			return aclGrant{}, badArgument("Invalid group uri", "Group/URI", uri)
 		}
 		return aclGrant{URI: uri, Permission: p}, nil
 	case s3wire.TypeAmazonCustomerByEmail:
-		address := text(g.EmailAddress)
+		address := member.Text(g.EmailAddress)
 		id, ok := s.config.Accounts.CanonicalIDByEmail(address)
 		if !ok {
 			return aclGrant{}, fault.New(unresolvableGrant, "")

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/s3wire"
 	"github.com/kura-s3/kura/internal/audit"
 	"github.com/kura-s3/kura/internal/authz"
@@ -150,13 +151,13 @@ func readNotification(in *s3wire.NotificationConfiguration) (*object.Notificatio
 }
 
 func notificationRule(kind string, id, arn *string, events []s3wire.Event, filter *s3wire.NotificationConfigurationFilter) object.NotificationRule {
-	r := object.NotificationRule{ID: text(id), Kind: kind, ARN: text(arn)}
+	r := object.NotificationRule{ID: member.Text(id), Kind: kind, ARN: member.Text(arn)}
 	for _, e := range events {
 		r.Events = append(r.Events, string(e))
 	}
 	if filter != nil && filter.Key != nil {
 		for _, f := range filter.Key.FilterRules {
-			r.Filters = append(r.Filters, object.NotificationFilter{Name: string(f.Name), Value: text(f.Value)})
+			r.Filters = append(r.Filters, object.NotificationFilter{Name: string(f.Name), Value: member.Text(f.Value)})
 		}
 	}
 	return r

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/s3wire"
 	"github.com/kura-s3/kura/internal/audit"
 	"github.com/kura-s3/kura/internal/authz"
@@ -69,7 +70,7 @@ func (s *Service) putReplicationDemands(c *api.Call, in *s3wire.PutBucketReplica
 	if in.ReplicationConfiguration == nil {
 		return nil, fault.New(malformedXML, "")
 	}
-	role := text(in.ReplicationConfiguration.Role)
+	role := member.Text(in.ReplicationConfiguration.Role)
 	m := roleARN.FindStringSubmatch(role)
 	if m == nil || m[1] != at(c).found.Owner.Account {
 		return demands, nil // refused once the caller is known to be somebody who may configure
@@ -155,7 +156,7 @@ const (
 
 // plainReplication checks a configuration by itself and gives it in the form in which it is kept.
 func plainReplication(in *s3wire.ReplicationConfiguration) (*object.Replication, error) {
-	conf := &object.Replication{Format: object.FormatReplication, Role: text(in.Role)}
+	conf := &object.Replication{Format: object.FormatReplication, Role: member.Text(in.Role)}
 	if n := len(in.Rules); n == 0 || n > maxReplicationRules {
 		return nil, fault.New(malformedXML, "")
 	}
@@ -170,7 +171,7 @@ func plainReplication(in *s3wire.ReplicationConfiguration) (*object.Replication,
 }
 
 func plainRule(in *s3wire.ReplicationRule) (*object.ReplicationRule, error) {
-	r := &object.ReplicationRule{ID: text(in.ID), Priority: in.Priority, Enabled: in.Status == enabled, Prefix: in.Prefix}
+	r := &object.ReplicationRule{ID: member.Text(in.ID), Priority: in.Priority, Enabled: in.Status == enabled, Prefix: in.Prefix}
 	if in.Destination == nil || in.Status == "" || (in.Prefix == nil) == (in.Filter == nil) {
 		return nil, fault.New(malformedXML, "")
 	}
@@ -227,7 +228,7 @@ func plainReplicationFilter(in *s3wire.ReplicationRuleFilter) (*object.Replicati
 }
 
 func plainDestination(in *s3wire.Destination, d *object.ReplicationDestination) error {
-	d.Bucket, d.Account, d.StorageClass = text(in.Bucket), text(in.Account), string(in.StorageClass)
+	d.Bucket, d.Account, d.StorageClass = member.Text(in.Bucket), member.Text(in.Account), string(in.StorageClass)
 	if name, ok := strings.CutPrefix(d.Bucket, "arn:aws:s3:::"); !ok || object.CheckBucketName(name) != nil {
 		return badArgument("Invalid bucket ARN.", "Bucket", d.Bucket)
 	}
@@ -241,7 +242,7 @@ func plainDestination(in *s3wire.Destination, d *object.ReplicationDestination) 
 		d.Owner = string(in.AccessControlTranslation.Owner)
 	}
 	if in.EncryptionConfiguration != nil {
-		if d.KMSKey = text(in.EncryptionConfiguration.ReplicaKmsKeyID); d.KMSKey == "" {
+		if d.KMSKey = member.Text(in.EncryptionConfiguration.ReplicaKmsKeyID); d.KMSKey == "" {
 			return fault.New(malformedXML, "")
 		}
 	}
@@ -381,12 +382,4 @@ func wireDestination(d *object.ReplicationDestination) *s3wire.Destination {
 		out.Metrics = &s3wire.Metrics{Status: s3wire.MetricsStatus(d.Metrics), EventThreshold: minutes(d.MetricsMinutes)}
 	}
 	return out
-}
-
-// text is a text that may be missing.
-func text(p *string) string {
-	if p == nil {
-		return ""
-	}
-	return *p
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/sqswire"
 	"github.com/kura-s3/kura/internal/audit"
 	"github.com/kura-s3/kura/internal/authz"
@@ -23,22 +24,15 @@ func (e edge) messageOps() []*api.Op {
 		on(e, &sqswire.ReceiveMessage, audit.Data, api.Write, "sqs:ReceiveMessage", func(in *sqswire.ReceiveMessageInput) *string { return in.QueueUrl }, e.receiveMessage),
 		on(e, &sqswire.DeleteMessage, audit.Data, api.Write, "sqs:DeleteMessage", func(in *sqswire.DeleteMessageInput) *string { return in.QueueUrl },
 			func(ctx context.Context, g authz.Grant, q *sqs.Queue, in *sqswire.DeleteMessageInput) (*sqswire.DeleteMessageOutput, error) {
-				return &sqswire.DeleteMessageOutput{}, e.queues.Remove(ctx, g, q, text(in.ReceiptHandle))
+				return &sqswire.DeleteMessageOutput{}, e.queues.Remove(ctx, g, q, member.Text(in.ReceiptHandle))
 			}),
 		on(e, &sqswire.DeleteMessageBatch, audit.Data, api.Write, "sqs:DeleteMessage", func(in *sqswire.DeleteMessageBatchInput) *string { return in.QueueUrl }, e.deleteMessageBatch),
 		on(e, &sqswire.ChangeMessageVisibility, audit.Data, api.Write, "sqs:ChangeMessageVisibility", func(in *sqswire.ChangeMessageVisibilityInput) *string { return in.QueueUrl },
 			func(ctx context.Context, g authz.Grant, q *sqs.Queue, in *sqswire.ChangeMessageVisibilityInput) (*sqswire.ChangeMessageVisibilityOutput, error) {
-				return &sqswire.ChangeMessageVisibilityOutput{}, e.queues.SetVisibility(ctx, g, q, text(in.ReceiptHandle), number(in.VisibilityTimeout))
+				return &sqswire.ChangeMessageVisibilityOutput{}, e.queues.SetVisibility(ctx, g, q, member.Text(in.ReceiptHandle), int32(member.Number(in.VisibilityTimeout)))
 			}),
 		on(e, &sqswire.ChangeMessageVisibilityBatch, audit.Data, api.Write, "sqs:ChangeMessageVisibility", func(in *sqswire.ChangeMessageVisibilityBatchInput) *string { return in.QueueUrl }, e.changeVisibilityBatch),
 	}
-}
-
-func number(n *int32) int32 {
-	if n == nil {
-		return 0
-	}
-	return *n
 }
 
 // sending makes a message of the members that SendMessage and its batch have in common.
@@ -49,7 +43,7 @@ func sending(body *string, delay *int32, attributes map[string]sqswire.MessageAt
 	if group != nil {
 		return nil, fault.New(sqs.Unsupported, "MessageGroupId: fair queues are not supported.")
 	}
-	x := &sqs.Sending{Message: sqs.Message{Body: text(body)}, Delay: delay}
+	x := &sqs.Sending{Message: sqs.Message{Body: member.Text(body)}, Delay: delay}
 	for name, v := range attributes {
 		if len(v.StringListValues) > 0 || len(v.BinaryListValues) > 0 {
 			return nil, fault.New(sqs.Unsupported, "Message attribute list values in SendMessage operation are not supported.")
@@ -57,13 +51,13 @@ func sending(body *string, delay *int32, attributes map[string]sqswire.MessageAt
 		if x.Message.Attributes == nil {
 			x.Message.Attributes = map[string]sqs.Attribute{}
 		}
-		x.Message.Attributes[name] = sqs.Attribute{Type: text(v.DataType), String: text(v.StringValue), Binary: v.BinaryValue}
+		x.Message.Attributes[name] = sqs.Attribute{Type: member.Text(v.DataType), String: member.Text(v.StringValue), Binary: v.BinaryValue}
 	}
 	for name, v := range system {
-		if name != "AWSTraceHeader" || text(v.DataType) != "String" {
+		if name != "AWSTraceHeader" || member.Text(v.DataType) != "String" {
 			return nil, fault.New(sqs.InvalidParameter, "Message system attribute name '"+name+"' is invalid.")
 		}
-		x.Message.Trace = text(v.StringValue)
+		x.Message.Trace = member.Text(v.StringValue)
 	}
 	return x, nil
 }
@@ -76,13 +70,6 @@ func traceMD5(m *sqs.Message) *string {
 	return new(sqs.AttributesMD5(map[string]sqs.Attribute{"AWSTraceHeader": {Type: "String", String: m.Trace}}))
 }
 
-func given(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
-}
-
 func (e edge) sendMessage(ctx context.Context, g authz.Grant, q *sqs.Queue, in *sqswire.SendMessageInput) (*sqswire.SendMessageOutput, error) {
 	x, err := sending(in.MessageBody, in.DelaySeconds, in.MessageAttributes, in.MessageSystemAttributes, in.MessageGroupId, in.MessageDeduplicationId)
 	if err != nil {
@@ -93,7 +80,7 @@ func (e edge) sendMessage(ctx context.Context, g authz.Grant, q *sqs.Queue, in *
 	}
 	m := &x.Message
 	return &sqswire.SendMessageOutput{
-		MessageId: &m.ID, MD5OfMessageBody: new(m.BodyMD5()), MD5OfMessageAttributes: given(sqs.AttributesMD5(m.Attributes)),
+		MessageId: &m.ID, MD5OfMessageBody: new(m.BodyMD5()), MD5OfMessageAttributes: member.Given(sqs.AttributesMD5(m.Attributes)),
 		MD5OfMessageSystemAttributes: traceMD5(m),
 	}, nil
 }
@@ -110,7 +97,7 @@ func checkEntries[T any](entries []T, id func(*T) *string) error {
 	}
 	seen := map[string]bool{}
 	for i := range entries {
-		name := text(id(&entries[i]))
+		name := member.Text(id(&entries[i]))
 		if !entryID.MatchString(name) {
 			return fault.New(sqs.BadEntryID, "A batch entry id can only contain alphanumeric characters, hyphens and underscores. It can be at most 80 letters long.")
 		}
@@ -158,7 +145,7 @@ const maxBatchBytes = 256 << 10
 func (e edge) sendMessageBatch(ctx context.Context, g authz.Grant, q *sqs.Queue, in *sqswire.SendMessageBatchInput) (*sqswire.SendMessageBatchOutput, error) {
 	size := 0
 	for i := range in.Entries {
-		size += len(text(in.Entries[i].MessageBody))
+		size += len(member.Text(in.Entries[i].MessageBody))
 	}
 	if size > maxBatchBytes {
 		return nil, fault.New(sqs.BatchTooLong, "Batch requests cannot be longer than 262144 bytes. You have sent "+strconv.Itoa(size)+" bytes.")
@@ -174,7 +161,7 @@ func (e edge) sendMessageBatch(ctx context.Context, g authz.Grant, q *sqs.Queue,
 		}
 		m := &s.Message
 		out.Successful = append(out.Successful, sqswire.SendMessageBatchResultEntry{
-			Id: x.Id, MessageId: &m.ID, MD5OfMessageBody: new(m.BodyMD5()), MD5OfMessageAttributes: given(sqs.AttributesMD5(m.Attributes)),
+			Id: x.Id, MessageId: &m.ID, MD5OfMessageBody: new(m.BodyMD5()), MD5OfMessageAttributes: member.Given(sqs.AttributesMD5(m.Attributes)),
 			MD5OfMessageSystemAttributes: traceMD5(m),
 		})
 		return nil
@@ -186,7 +173,7 @@ func (e edge) sendMessageBatch(ctx context.Context, g authz.Grant, q *sqs.Queue,
 func (e edge) deleteMessageBatch(ctx context.Context, g authz.Grant, q *sqs.Queue, in *sqswire.DeleteMessageBatchInput) (*sqswire.DeleteMessageBatchOutput, error) {
 	done, errs, err := each(in.Entries, func(x *sqswire.DeleteMessageBatchRequestEntry) *string { return x.Id },
 		func(x *sqswire.DeleteMessageBatchRequestEntry) error {
-			return e.queues.Remove(ctx, g, q, text(x.ReceiptHandle))
+			return e.queues.Remove(ctx, g, q, member.Text(x.ReceiptHandle))
 		})
 	out := &sqswire.DeleteMessageBatchOutput{Failed: errs}
 	for _, id := range done {
@@ -198,7 +185,7 @@ func (e edge) deleteMessageBatch(ctx context.Context, g authz.Grant, q *sqs.Queu
 func (e edge) changeVisibilityBatch(ctx context.Context, g authz.Grant, q *sqs.Queue, in *sqswire.ChangeMessageVisibilityBatchInput) (*sqswire.ChangeMessageVisibilityBatchOutput, error) {
 	done, errs, err := each(in.Entries, func(x *sqswire.ChangeMessageVisibilityBatchRequestEntry) *string { return x.Id },
 		func(x *sqswire.ChangeMessageVisibilityBatchRequestEntry) error {
-			return e.queues.SetVisibility(ctx, g, q, text(x.ReceiptHandle), number(x.VisibilityTimeout))
+			return e.queues.SetVisibility(ctx, g, q, member.Text(x.ReceiptHandle), int32(member.Number(x.VisibilityTimeout)))
 		})
 	out := &sqswire.ChangeMessageVisibilityBatchOutput{Failed: errs}
 	for _, id := range done {
@@ -241,9 +228,9 @@ func shown(m *sqs.Message, system, names []string) sqswire.Message {
 		if out.MessageAttributes == nil {
 			out.MessageAttributes = map[string]sqswire.MessageAttributeValue{}
 		}
-		out.MessageAttributes[name] = sqswire.MessageAttributeValue{DataType: new(a.Type), StringValue: given(a.String), BinaryValue: a.Binary}
+		out.MessageAttributes[name] = sqswire.MessageAttributeValue{DataType: new(a.Type), StringValue: member.Given(a.String), BinaryValue: a.Binary}
 	}
-	out.MD5OfMessageAttributes = given(sqs.AttributesMD5(wanted))
+	out.MD5OfMessageAttributes = member.Given(sqs.AttributesMD5(wanted))
 	for name, value := range map[string]string{
 		"SenderId": m.Sender, "SentTimestamp": strconv.FormatInt(m.Sent, 10), "ApproximateReceiveCount": strconv.FormatInt(m.Count, 10),
 		"ApproximateFirstReceiveTimestamp": strconv.FormatInt(m.First, 10), "AWSTraceHeader": m.Trace, "DeadLetterQueueSourceArn": m.Source,

@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/rpc"
 	"github.com/kura-s3/kura/internal/api/wire"
 	"github.com/kura-s3/kura/internal/api/wire/sqswire"
@@ -97,10 +98,10 @@ func on[In, Out any](e edge, w *wire.Operation, class audit.Class, access api.Ac
 	return api.Declare(api.Decl[In, Out]{
 		Wire: w, Class: class, Access: access,
 		Demands: func(c *api.Call, in *In) ([]authz.Demand, error) {
-			return e.demand(c, text(of(in)), action, func(q *sqs.Queue) authz.Demand { return e.queues.Demand(q, action) })
+			return e.demand(c, member.Text(of(in)), action, func(q *sqs.Queue) authz.Demand { return e.queues.Demand(q, action) })
 		},
 		Do: func(ctx context.Context, g authz.Grant, _ *api.Call, in *In) (*Out, error) {
-			q, err := e.addressed(text(of(in)))
+			q, err := e.addressed(member.Text(of(in)))
 			if err != nil {
 				return nil, err
 			}
@@ -170,13 +171,6 @@ func address(c *api.Call, q *sqs.Queue) *string {
 	return new(scheme + "://" + c.R.Host + "/" + q.Account + "/" + q.Name)
 }
 
-func text(s *string) string {
-	if s == nil {
-		return ""
-	}
-	return *s
-}
-
 func account(c *api.Call) string { return c.Caller.Subject.Principal.Account }
 
 func (e edge) queueOps() []*api.Op {
@@ -209,14 +203,14 @@ func (e edge) createQueue() *api.Op {
 	return api.Declare(api.Decl[sqswire.CreateQueueInput, sqswire.CreateQueueOutput]{
 		Wire: &sqswire.CreateQueue, Class: audit.Management, Access: api.Write,
 		Demands: func(c *api.Call, in *sqswire.CreateQueueInput) ([]authz.Demand, error) {
-			d := e.queues.NewDemand(account(c), text(in.QueueName), "sqs:CreateQueue", in.Tags)
+			d := e.queues.NewDemand(account(c), member.Text(in.QueueName), "sqs:CreateQueue", in.Tags)
 			if len(in.Tags) > 0 {
 				c.Need("sqs:TagQueue", d.Resource, d.Keys)
 			}
 			return c.Need(d.Action, d.Resource, d.Keys), nil
 		},
 		Do: func(ctx context.Context, g authz.Grant, c *api.Call, in *sqswire.CreateQueueInput) (*sqswire.CreateQueueOutput, error) {
-			q, err := e.queues.Create(ctx, g, account(c), text(in.QueueName), in.Attributes, in.Tags)
+			q, err := e.queues.Create(ctx, g, account(c), member.Text(in.QueueName), in.Attributes, in.Tags)
 			if err != nil {
 				return nil, err
 			}
@@ -229,12 +223,12 @@ func (e edge) tagQueue() *api.Op {
 	return api.Declare(api.Decl[sqswire.TagQueueInput, sqswire.TagQueueOutput]{
 		Wire: &sqswire.TagQueue, Class: audit.Management, Access: api.Tagging,
 		Demands: func(c *api.Call, in *sqswire.TagQueueInput) ([]authz.Demand, error) {
-			return e.demand(c, text(in.QueueUrl), "sqs:TagQueue", func(q *sqs.Queue) authz.Demand {
+			return e.demand(c, member.Text(in.QueueUrl), "sqs:TagQueue", func(q *sqs.Queue) authz.Demand {
 				return e.queues.TagDemand(q, "sqs:TagQueue", in.Tags)
 			})
 		},
 		Do: func(ctx context.Context, g authz.Grant, _ *api.Call, in *sqswire.TagQueueInput) (*sqswire.TagQueueOutput, error) {
-			q, err := e.addressed(text(in.QueueUrl))
+			q, err := e.addressed(member.Text(in.QueueUrl))
 			if err != nil {
 				return nil, err
 			}
@@ -251,12 +245,12 @@ func (e edge) untagQueue() *api.Op {
 			for _, name := range in.TagKeys {
 				names[name] = ""
 			}
-			return e.demand(c, text(in.QueueUrl), "sqs:UntagQueue", func(q *sqs.Queue) authz.Demand {
+			return e.demand(c, member.Text(in.QueueUrl), "sqs:UntagQueue", func(q *sqs.Queue) authz.Demand {
 				return e.queues.TagDemand(q, "sqs:UntagQueue", names)
 			})
 		},
 		Do: func(ctx context.Context, g authz.Grant, _ *api.Call, in *sqswire.UntagQueueInput) (*sqswire.UntagQueueOutput, error) {
-			q, err := e.addressed(text(in.QueueUrl))
+			q, err := e.addressed(member.Text(in.QueueUrl))
 			if err != nil {
 				return nil, err
 			}
@@ -275,14 +269,14 @@ func (e edge) getQueueURL() *api.Op {
 	return api.Declare(api.Decl[sqswire.GetQueueUrlInput, sqswire.GetQueueUrlOutput]{
 		Wire: &sqswire.GetQueueUrl, Class: audit.Management, Access: api.Read,
 		Demands: func(c *api.Call, in *sqswire.GetQueueUrlInput) ([]authz.Demand, error) {
-			d := e.queues.NewDemand(owner(c, in), text(in.QueueName), "sqs:GetQueueUrl", nil)
-			if q, err := e.queues.Queue(owner(c, in), text(in.QueueName)); err == nil {
+			d := e.queues.NewDemand(owner(c, in), member.Text(in.QueueName), "sqs:GetQueueUrl", nil)
+			if q, err := e.queues.Queue(owner(c, in), member.Text(in.QueueName)); err == nil {
 				d = e.queues.Demand(q, "sqs:GetQueueUrl")
 			}
 			return c.Need(d.Action, d.Resource, d.Keys), nil
 		},
 		Do: func(_ context.Context, _ authz.Grant, c *api.Call, in *sqswire.GetQueueUrlInput) (*sqswire.GetQueueUrlOutput, error) {
-			q, err := e.queues.Queue(owner(c, in), text(in.QueueName))
+			q, err := e.queues.Queue(owner(c, in), member.Text(in.QueueName))
 			if err != nil {
 				return nil, err
 			}
@@ -302,7 +296,7 @@ func page(most *int32, token *string) (int, string, error) {
 		}
 		n = int(*most)
 	}
-	after, err := base64.RawURLEncoding.DecodeString(text(token))
+	after, err := base64.RawURLEncoding.DecodeString(member.Text(token))
 	if err != nil {
 		return 0, "", fault.New(sqs.InvalidParameter, "Invalid or expired next token.")
 	}
@@ -331,7 +325,7 @@ func (e edge) listQueues() *api.Op {
 			if err != nil {
 				return nil, err
 			}
-			queues, more, err := e.queues.List(g, account(c), text(in.QueueNamePrefix), after, n)
+			queues, more, err := e.queues.List(g, account(c), member.Text(in.QueueNamePrefix), after, n)
 			if err != nil {
 				return nil, err
 			}
@@ -346,10 +340,10 @@ func (e edge) listSources() *api.Op {
 		Wire: &sqswire.ListDeadLetterSourceQueues, Class: audit.Management, Access: api.Read,
 		Demands: func(c *api.Call, in *sqswire.ListDeadLetterSourceQueuesInput) ([]authz.Demand, error) {
 			const action = "sqs:ListDeadLetterSourceQueues"
-			return e.demand(c, text(in.QueueUrl), action, func(q *sqs.Queue) authz.Demand { return e.queues.Demand(q, action) })
+			return e.demand(c, member.Text(in.QueueUrl), action, func(q *sqs.Queue) authz.Demand { return e.queues.Demand(q, action) })
 		},
 		Do: func(_ context.Context, g authz.Grant, c *api.Call, in *sqswire.ListDeadLetterSourceQueuesInput) (*sqswire.ListDeadLetterSourceQueuesOutput, error) {
-			q, err := e.addressed(text(in.QueueUrl))
+			q, err := e.addressed(member.Text(in.QueueUrl))
 			if err != nil {
 				return nil, err
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/stswire"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/fault"
@@ -12,10 +13,10 @@ import (
 
 func assumption(in *stswire.AssumeRoleInput) identity.AssumeRoleInput {
 	return identity.AssumeRoleInput{
-		RoleARN: text(in.RoleArn), RoleSessionName: text(in.RoleSessionName), ExternalID: text(in.ExternalId),
-		SourceIdentity: text(in.SourceIdentity), DurationSeconds: number(in.DurationSeconds), MFA: mfaOf(in.SerialNumber, in.TokenCode),
+		RoleARN: member.Text(in.RoleArn), RoleSessionName: member.Text(in.RoleSessionName), ExternalID: member.Text(in.ExternalId),
+		SourceIdentity: member.Text(in.SourceIdentity), DurationSeconds: member.Number(in.DurationSeconds), MFA: mfaOf(in.SerialNumber, in.TokenCode),
 		Narrowing: identity.Narrowing{
-			Policy: text(in.Policy), PolicyARNs: policyARNs(in.PolicyArns), Tags: tagsOf(in.Tags), TransitiveTagKeys: in.TransitiveTagKeys,
+			Policy: member.Text(in.Policy), PolicyARNs: policyARNs(in.PolicyArns), Tags: tagsOf(in.Tags), TransitiveTagKeys: in.TransitiveTagKeys,
 		},
 	}
 }
@@ -35,14 +36,14 @@ func (e edge) assumeRole(ctx context.Context, g authz.Grant, c *api.Call, in *st
 	}
 	return &stswire.AssumeRoleOutput{
 		Credentials: showCredentials(s), AssumedRoleUser: &stswire.AssumedRoleUser{AssumedRoleId: new(s.ID), Arn: new(s.ARN)},
-		PackedPolicySize: packed(s.PackedPolicySize), SourceIdentity: given(s.SourceIdentity),
+		PackedPolicySize: packed(s.PackedPolicySize), SourceIdentity: member.Given(s.SourceIdentity),
 	}, nil
 }
 
 func webAssumption(in *stswire.AssumeRoleWithWebIdentityInput) identity.WebIdentityInput {
 	return identity.WebIdentityInput{
-		RoleARN: text(in.RoleArn), RoleSessionName: text(in.RoleSessionName), WebIdentityToken: text(in.WebIdentityToken),
-		ProviderID: text(in.ProviderId), DurationSeconds: number(in.DurationSeconds), Policy: text(in.Policy), PolicyARNs: policyARNs(in.PolicyArns),
+		RoleARN: member.Text(in.RoleArn), RoleSessionName: member.Text(in.RoleSessionName), WebIdentityToken: member.Text(in.WebIdentityToken),
+		ProviderID: member.Text(in.ProviderId), DurationSeconds: member.Number(in.DurationSeconds), Policy: member.Text(in.Policy), PolicyARNs: policyARNs(in.PolicyArns),
 	}
 }
 
@@ -63,7 +64,7 @@ func (e edge) assumeRoleWithWebIdentity(ctx context.Context, g authz.Grant, _ *a
 	}
 	return &stswire.AssumeRoleWithWebIdentityOutput{
 		Credentials: showCredentials(&s.SessionCredentials), AssumedRoleUser: &stswire.AssumedRoleUser{AssumedRoleId: new(s.ID), Arn: new(s.ARN)},
-		PackedPolicySize: packed(s.PackedPolicySize), SourceIdentity: given(s.SourceIdentity),
+		PackedPolicySize: packed(s.PackedPolicySize), SourceIdentity: member.Given(s.SourceIdentity),
 		SubjectFromWebIdentityToken: new(s.Subject), Audience: new(s.Audience), Provider: new(s.Provider),
 	}, nil
 }

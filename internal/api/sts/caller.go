@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/stswire"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/fault"
@@ -35,7 +36,7 @@ func (e edge) getAccessKeyInfo(_ context.Context, g authz.Grant, c *api.Call, in
 	if err := g.Require("sts:GetAccessKeyInfo", "*"); err != nil {
 		return nil, err
 	}
-	id := text(in.AccessKeyId)
+	id := member.Text(in.AccessKeyId)
 	if id == c.Caller.Subject.AccessKey {
 		return &stswire.GetAccessKeyInfoOutput{Account: new(g.Principal().Account)}, nil
 	}

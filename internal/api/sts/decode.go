@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/stswire"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/fault"
@@ -19,7 +20,7 @@ func (e edge) decodeAuthorizationMessage(_ context.Context, g authz.Grant, _ *ap
 	if err := g.Require("sts:DecodeAuthorizationMessage", "*"); err != nil {
 		return nil, err
 	}
-	refusal, ok := e.guard.Why(text(in.EncodedMessage), g.Principal().Account)
+	refusal, ok := e.guard.Why(member.Text(in.EncodedMessage), g.Principal().Account)
 	if !ok {
 		return nil, fault.New(invalidMessage, "")
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/rpc"
 	"github.com/kura-s3/kura/internal/api/wire"
 	"github.com/kura-s3/kura/internal/api/wire/stswire"
@@ -100,30 +101,6 @@ var answers = map[fault.Kind]rpc.Answer{
 // invalidMessage: there is no refusal of that id that the caller's account may know of.
 const invalidMessage fault.Kind = "sts.InvalidAuthorizationMessage"
 
-// text is what a member says; "" when it was left out.
-func text(s *string) string {
-	if s == nil {
-		return ""
-	}
-	return *s
-}
-
-// number is what a member says; 0 when it was left out.
-func number(n *int32) int {
-	if n == nil {
-		return 0
-	}
-	return int(*n)
-}
-
-// given is a member of the answer that is left out when it is empty.
-func given(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
-}
-
 // packed is how full the session's policies and tags make it, left out when there are none.
 func packed(percent int) *int32 {
 	if percent == 0 {
@@ -142,7 +119,7 @@ func showCredentials(c *identity.SessionCredentials) *stswire.Credentials {
 func policyARNs(list []stswire.PolicyDescriptorType) []string {
 	arns := make([]string, 0, len(list))
 	for _, p := range list {
-		arns = append(arns, text(p.Arn))
+		arns = append(arns, member.Text(p.Arn))
 	}
 	return arns
 }
@@ -150,7 +127,7 @@ func policyARNs(list []stswire.PolicyDescriptorType) []string {
 func tagsOf(list []stswire.Tag) []identity.Tag {
 	tags := make([]identity.Tag, 0, len(list))
 	for _, t := range list {
-		tags = append(tags, identity.Tag{Key: text(t.Key), Value: text(t.Value)})
+		tags = append(tags, identity.Tag{Key: member.Text(t.Key), Value: member.Text(t.Value)})
 	}
 	return tags
 }
@@ -160,5 +137,5 @@ func mfaOf(serial, code *string) *identity.MFA {
 	if serial == nil && code == nil {
 		return nil
 	}
-	return &identity.MFA{SerialNumber: text(serial), TokenCode: text(code)}
+	return &identity.MFA{SerialNumber: member.Text(serial), TokenCode: member.Text(code)}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/stswire"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/identity"
@@ -19,7 +20,7 @@ func (e edge) sessionTokenDemands(c *api.Call, _ *stswire.GetSessionTokenInput) 
 }
 
 func (e edge) getSessionToken(ctx context.Context, g authz.Grant, c *api.Call, in *stswire.GetSessionTokenInput) (*stswire.GetSessionTokenOutput, error) {
-	s, err := e.identities.GetSessionToken(ctx, g, &c.Caller.Subject, number(in.DurationSeconds), mfaOf(in.SerialNumber, in.TokenCode))
+	s, err := e.identities.GetSessionToken(ctx, g, &c.Caller.Subject, member.Number(in.DurationSeconds), mfaOf(in.SerialNumber, in.TokenCode))
 	if err != nil {
 		return nil, err
 	}
@@ -28,8 +29,8 @@ func (e edge) getSessionToken(ctx context.Context, g authz.Grant, c *api.Call, i
 
 func federation(in *stswire.GetFederationTokenInput) identity.FederationInput {
 	return identity.FederationInput{
-		Name: text(in.Name), DurationSeconds: number(in.DurationSeconds),
-		Narrowing: identity.Narrowing{Policy: text(in.Policy), PolicyARNs: policyARNs(in.PolicyArns), Tags: tagsOf(in.Tags)},
+		Name: member.Text(in.Name), DurationSeconds: member.Number(in.DurationSeconds),
+		Narrowing: identity.Narrowing{Policy: member.Text(in.Policy), PolicyARNs: policyARNs(in.PolicyArns), Tags: tagsOf(in.Tags)},
 	}
 }
 
