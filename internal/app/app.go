@@ -186,7 +186,7 @@ func (s *server) openStores(ctx context.Context) error {
 		return err
 	}
 	s.identities, err = identity.Open(ctx, identity.Config{
-		Meta: s.engines.Meta, Secrets: ring, Feed: s.told(), Log: s.log, AccountID: s.config.AccountID, Dial: outbound(s.config), Admin: admin, Root: root,
+		Meta: s.engines.Meta, Secrets: ring, Feed: s.feed, Log: s.log, AccountID: s.config.AccountID, Dial: outbound(s.config), Admin: admin, Root: root,
 	})
 	if err != nil {
 		return err
@@ -204,7 +204,7 @@ func (s *server) openStores(ctx context.Context) error {
 	if err := s.openEvents(ctx, ring); err != nil {
 		return err
 	}
-	s.objects, err = object.Open(ctx, object.Config{Meta: s.engines.Meta, Blob: s.engines.Blob, Keys: ring, Feed: s.told(), Log: s.log})
+	s.objects, err = object.Open(ctx, object.Config{Meta: s.engines.Meta, Blob: s.engines.Blob, Keys: ring, Feed: s.feed, Log: s.log})
 	if err != nil {
 		return err
 	}
@@ -217,14 +217,6 @@ func (s *server) openStores(ctx context.Context) error {
 		return err
 	}
 	return s.openExport(ctx)
-}
-
-// told is the feed, or nil while nobody reads it.
-func (s *server) told() *feed.Feed {
-	if len(consumers) == 0 {
-		return nil
-	}
-	return s.feed
 }
 
 func rootKeyPath(c *config.Config) string {

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"net/netip"
 	"net/url"
 	"time"
 
@@ -17,6 +16,7 @@ import (
 	"github.com/kura-s3/kura/internal/job/exposure"
 	"github.com/kura-s3/kura/internal/job/notify"
 	"github.com/kura-s3/kura/internal/keys"
+	"github.com/kura-s3/kura/internal/sealer"
 )
 
 // openEvents opens what is stored of EventBridge: rules, connections, and deliveries on their way.
@@ -40,16 +40,11 @@ func (s *server) mayCall(endpoint string) error {
 		if u.Scheme == "https" {
 			return nil
 		}
-		if u.Scheme == "http" && s.config.AllowLoopbackTargets() && loopbackName(u.Hostname()) {
+		if u.Scheme == "http" && s.config.AllowLoopbackTargets() && sealer.Loopback(u.Hostname()) {
 			return nil
 		}
 	}
 	return fault.New(event.Invalid, "Parameter InvocationEndpoint is not valid. Reason: it must be an HTTPS URL.")
-}
-
-func loopbackName(host string) bool {
-	a, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && a.Unmap().IsLoopback()
 }
 
 // forgetInterval is how often archives look for what they need not keep any more.

@@ -9,7 +9,7 @@ import (
 // startInventory makes the reports that buckets ask for.
 func (s *server) startInventory(context.Context) error {
 	s.background(inventory.New(inventory.Config{
-		Objects: s.objects, Meta: s.engines.Meta, Guard: s.guard, Deliver: s.pipeline.OnBehalf, Log: s.log,
+		Objects: s.objects, Meta: s.engines.Meta, Guard: s.guard, Deliver: s.onBehalf, Log: s.log,
 	}).Run)
 	return nil
 }

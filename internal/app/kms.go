@@ -13,7 +13,7 @@ import (
 // openKMS opens the keys of the Key Management Service, whose material the ring seals.
 func (s *server) openKMS(ctx context.Context, ring *keys.Ring) (err error) {
 	s.kms, err = kms.Open(ctx, kms.Config{
-		Meta: s.engines.Meta, Secrets: ring, Principals: s.identities, Region: s.config.Region, Feed: s.told(), Log: s.log,
+		Meta: s.engines.Meta, Secrets: ring, Principals: s.identities, Region: s.config.Region, Feed: s.feed, Log: s.log,
 	})
 	if err != nil {
 		return err

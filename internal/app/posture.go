@@ -336,7 +336,7 @@ func (d configDelivery) put(ctx context.Context, as *authz.Subject, c *recorder.
 		r.Header.Set("X-Amz-Server-Side-Encryption", "aws:kms")
 		r.Header.Set("X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id", c.KMSKey)
 	}
-	answer, err := d.s.pipeline.OnBehalf(ctx, as, r)
+	answer, err := d.s.onBehalf(ctx, as, r)
 	if err != nil {
 		return err
 	}

@@ -36,7 +36,7 @@ func (t queueTargets) Check(_ context.Context, _ string, target *event.RuleTarge
 }
 
 // senders are the service principals that send because of something, by the service of its ARN.
-var senders = map[string]string{"events": eventsPrincipal, "s3": "s3.amazonaws.com", "sns": "sns.amazonaws.com"}
+var senders = map[string]string{"events": eventsPrincipal, "s3": "s3.amazonaws.com"}
 
 // queueCarrier carries to queues, by requests on behalf of the service that sends, so that the queue's policy
 // decides.

@@ -18,7 +18,7 @@ import (
 
 // startReplication begins to work off what buckets want replicated.
 func (s *server) startReplication(ctx context.Context) (err error) {
-	replicas := replicaMaker{s3.Replicas{OnBehalf: s.pipeline.OnBehalf}}
+	replicas := replicaMaker{s3.Replicas{OnBehalf: s.onBehalf}}
 	s.replicator, err = replication.New(ctx, replication.Config{
 		Meta: s.engines.Meta, Feed: s.feed, Objects: s.objects, Guard: s.guard, Log: s.log,
 		Elsewhere: s.elsewhere,

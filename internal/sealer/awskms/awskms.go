@@ -10,14 +10,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"net/netip"
-	"net/url"
 	"strings"
 	"time"
 
 	"github.com/kura-s3/kura/internal/authn"
+	"github.com/kura-s3/kura/internal/sealer"
 )
 
 // Credentials sign the calls.
@@ -61,20 +59,12 @@ func New(c Config) (*Service, error) {
 	if s.endpoint == "" {
 		s.endpoint = "https://kms." + s.region + ".amazonaws.com"
 	}
-	u, err := url.Parse(s.endpoint)
-	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-		return nil, fmt.Errorf("awskms: %q is not the URL of an endpoint", c.Endpoint)
-	}
-	if u.Scheme == "http" && !loopback(u.Hostname()) {
-		return nil, errors.New("awskms: the endpoint does not begin with https:// (http:// is taken for loopback alone): keys travel to it")
+	u, err := sealer.Address(s.endpoint)
+	if err != nil {
+		return nil, fmt.Errorf("awskms: endpoint: %w", err)
 	}
 	s.endpoint = u.Scheme + "://" + u.Host + "/"
 	return s, nil
-}
-
-func loopback(host string) bool {
-	a, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && a.IsLoopback()
 }
 
 // CredentialsFrom reads the environment as the AWS SDKs do: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
@@ -112,9 +102,6 @@ func (s *Service) Decrypt(ctx context.Context, ciphertext []byte) ([]byte, error
 	return answer.Plaintext, err
 }
 
-// maxAnswer bounds an answer.
-const maxAnswer = 64 << 10
-
 func (s *Service) call(ctx context.Context, operation string, in map[string]any, into any) error {
 	raw, err := json.Marshal(in)
 	if err != nil {
@@ -137,22 +124,17 @@ func (s *Service) call(ctx context.Context, operation string, in map[string]any,
 	}); err != nil {
 		return err
 	}
-	answer, err := s.config.Client.Do(r)
+	status, text, err := sealer.Call(s.config.Client, r)
 	if err != nil {
 		return err
 	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
-	if err != nil {
-		return err
-	}
-	if answer.StatusCode != http.StatusOK {
+	if status != http.StatusOK {
 		var said struct {
 			Type    string `json:"__type"`
 			Message string `json:"message"`
 		}
 		_ = json.Unmarshal(text, &said) // without a message the status says it
-		return fmt.Errorf("awskms: %s: %d %s %s", operation, answer.StatusCode, said.Type, said.Message)
+		return fmt.Errorf("awskms: %s: %d %s %s", operation, status, said.Type, said.Message)
 	}
 	return json.Unmarshal(text, into)
 }

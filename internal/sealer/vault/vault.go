@@ -9,12 +9,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"net/netip"
-	"net/url"
 	"os"
 	"strings"
+
+	"github.com/kura-s3/kura/internal/sealer"
 )
 
 // Config of a Service.
@@ -39,27 +38,19 @@ type Service struct {
 
 // New checks the address. It makes no call.
 func New(c Config) (*Service, error) {
-	u, err := url.Parse(c.Address)
+	// The token and the keys to wrap travel there.
+	u, err := sealer.Address(c.Address)
 	if err != nil {
 		return nil, fmt.Errorf("vault: %w", err)
 	}
 	mount, key, ok := strings.Cut(strings.TrimPrefix(u.Path, "/"), "/keys/")
-	if !ok || mount == "" || key == "" || strings.Contains(key, "/") || u.Host == "" || u.User != nil || u.RawQuery != "" {
+	if !ok || mount == "" || key == "" || strings.Contains(key, "/") || u.RawQuery != "" {
 		return nil, fmt.Errorf("vault: %q is not https://HOST/MOUNT/keys/NAME", u.Redacted())
-	}
-	// The token and the wrapped keys' plaintext travel in the body: in the clear only on this machine.
-	if u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())) {
-		return nil, errors.New("vault: the address does not begin with https:// (http:// is taken for loopback alone)")
 	}
 	if c.Token == nil || c.Client == nil {
 		return nil, errors.New("vault: a Service needs a token and a client")
 	}
 	return &Service{config: c, base: u.Scheme + "://" + u.Host + "/v1/" + mount, key: key}, nil
-}
-
-func loopback(host string) bool {
-	a, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && a.IsLoopback()
 }
 
 // TokenFrom reads the token where Vault's own tools look for it: VAULT_TOKEN or BAO_TOKEN, or the file
@@ -107,9 +98,6 @@ func (s *Service) Rotate(ctx context.Context) error {
 	return s.call(ctx, "/keys/"+s.key+"/rotate", map[string]string{}, nil)
 }
 
-// maxAnswer bounds an answer.
-const maxAnswer = 64 << 10
-
 func (s *Service) call(ctx context.Context, path string, body map[string]string, into any) error {
 	raw, err := json.Marshal(body)
 	if err != nil {
@@ -129,17 +117,12 @@ func (s *Service) call(ctx context.Context, path string, body map[string]string,
 	if s.config.Namespace != "" {
 		r.Header.Set("X-Vault-Namespace", s.config.Namespace)
 	}
-	answer, err := s.config.Client.Do(r)
+	status, text, err := sealer.Call(s.config.Client, r)
 	if err != nil {
 		return err
 	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
-	if err != nil {
-		return err
-	}
-	if answer.StatusCode >= 300 {
-		return refusal(answer.StatusCode, text)
+	if status >= 300 {
+		return refusal(status, text)
 	}
 	if into == nil {
 		return nil
