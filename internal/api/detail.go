@@ -3,6 +3,7 @@ package api
 import (
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"net/url"
 	"strings"
 	"time"
@@ -11,8 +12,8 @@ import (
 	"github.com/kura-s3/kura/internal/audit"
 )
 
-// detail fills in what only those need who keep the event.
-func detail(c *Call) {
+// detail fills in what only those need who keep the event. Its error says what of it is missing.
+func detail(c *Call) error {
 	ev := &c.Event
 	ev.HostID, ev.Referer = c.Peer.HostID, c.R.Referer()
 	if c.R.TLS != nil {
@@ -30,14 +31,16 @@ func detail(c *Call) {
 		ev.Session = sessionOf(c)
 	}
 	if c.Op == nil || c.input == nil {
-		return
+		return nil
 	}
-	ev.Parameters = parameters(c)
+	var err, other error
+	ev.Parameters, err = parameters(c)
 	if ev.Class == audit.Management && !ev.ReadOnly && ev.Service != "s3" && c.output != nil {
 		if _, own := c.output.(Responder); !own {
-			ev.Response, _ = wire.Elements(c.Op.wire, c.output)
+			ev.Response, other = wire.Elements(c.Op.wire, c.output)
 		}
 	}
+	return errors.Join(err, other)
 }
 
 var signatureVersions = map[string]string{"AWS4-HMAC-SHA256": "SigV4", "AWS": "SigV2"}
@@ -65,10 +68,9 @@ func sessionOf(c *Call) audit.Session {
 // parameters are those of the request in CloudTrail's form. Operations that decode themselves, and
 // data operations, are told by their request line and headers, which is all that CloudTrail has of
 // them too.
-func parameters(c *Call) json.RawMessage {
+func parameters(c *Call) (json.RawMessage, error) {
 	if c.Event.Service != "s3" {
-		p, _ := wire.Parameters(c.Op.wire, c.input)
-		return p
+		return wire.Parameters(c.Op.wire, c.input)
 	}
 	b := make([]byte, 0, 256)
 	b = append(append(b, '{'), `"Host":`...)
@@ -112,7 +114,7 @@ func parameters(c *Call) json.RawMessage {
 			b = append(append(audit.AppendQuoted(append(b, ','), name), ':'), body...)
 		}
 	}
-	return append(b, '}')
+	return append(b, '}'), nil
 }
 
 // maxMembers bounds the query parameters that are shown; ownMembers are names of members that a query

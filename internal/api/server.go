@@ -337,7 +337,9 @@ func (s *Server) complete(c *Call) error {
 		c.Event.SourceIP = c.Peer.IP.String()
 	}
 	c.Event.URI = auditURI(c.R, c.Event.Service)
-	detail(c)
+	if err := detail(c); err != nil {
+		s.config.Log.Error("an event is recorded in part", "requestId", c.Peer.RequestID, "operation", c.Event.Operation, "err", err)
+	}
 	ctx := context.WithoutCancel(c.R.Context())
 	return s.config.Recorder.Complete(ctx, &c.Event)
 }
