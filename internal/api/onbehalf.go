@@ -22,6 +22,7 @@ import (
 // the same decisions, rules and records; only the signature is missing, because whoever holds the
 // Server has established the subject. No request of the network comes here.
 //
+// A host of the form SERVICE.inside names the service; otherwise it is found as for any other request.
 // The caller reads and closes the response's body, as with net/http.
 func (s *Server) OnBehalf(ctx context.Context, as *authz.Subject, r *http.Request) (*http.Response, error) {
 	if as == nil {

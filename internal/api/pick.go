@@ -9,7 +9,13 @@ import (
 // service tells which AWS service a request is for: the one named in the credential scope, else
 // the one of X-Amz-Target, else the one that claims the form's Action, else S3. A name that Kura
 // does not have ends at S3 too, where the signature check refuses the foreign scope.
-func (s *Server) service(r *http.Request) Service {
+func (s *Server) service(c *Call) Service {
+	r := c.R
+	if c.subject != nil {
+		if service, ok := s.services[strings.TrimSuffix(r.Host, InsideSuffix)]; ok && strings.HasSuffix(r.Host, InsideSuffix) {
+			return service
+		}
+	}
 	if name := scopeService(r); name != "" {
 		if service, ok := s.services[name]; ok {
 			return service
@@ -23,6 +29,9 @@ func (s *Server) service(r *http.Request) Service {
 	}
 	return s.s3
 }
+
+// InsideSuffix follows a service's name in the host of a request made inside: "sts.inside".
+const InsideSuffix = ".inside"
 
 // Claimer is a service that has unsigned calls and recognises them.
 type Claimer interface {

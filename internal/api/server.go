@@ -163,7 +163,7 @@ var serverHeader = []string{"AmazonS3"}
 // descend walks stages 1 to 5.
 func (s *Server) descend(c *Call) (any, error) {
 	// 1. route
-	c.Service = s.service(c.R)
+	c.Service = s.service(c)
 	c.Event.Service = c.Service.Name()
 	op, routeErr := c.Service.Route(c)
 	c.Op = op

@@ -112,6 +112,7 @@ type server struct {
 	accessLog  *accesslog.Spool
 	exporter   *export.Exporter
 	replicator *replication.Replicator
+	sessions   sessions          // of services, as roles
 	targets    map[string]target // of replication, by name
 	front      *front.Server
 	listeners  []*bound

@@ -27,7 +27,7 @@ func (s *server) openEvents(ctx context.Context, ring *keys.Ring) (err error) {
 	}
 	s.events, err = event.Open(ctx, event.Config{
 		Meta: s.engines.Meta, Queue: s.queue, Secrets: ring, Region: s.config.Region, Endpoint: s.mayCall, Log: s.log,
-		Targets: map[string]event.Target{kindQueue: queueTargets{s.queues}},
+		Targets: ruleTargets(s.insideServices()),
 	})
 	return err
 }
@@ -91,16 +91,19 @@ func (s *server) startEvents(ctx context.Context, registry prometheus.Registerer
 
 // carriers are who carries deliveries, by kind.
 func (s *server) carriers(targets *notify.Targets) map[string]delivery.Carrier {
-	authority := eventAuthority{guard: s.guard, identities: s.identities, region: s.config.Region}
+	authority := eventAuthority{s}
 	client := delivery.NewClient(outbound(s.config))
-	queues := &queueCarrier{queues: s.queues, authority: authority, do: s.onBehalf}
-	targets.Queues = queues
-	return map[string]delivery.Carrier{
+	inside := &insideCarrier{s: s, services: s.insideServices()}
+	targets.Inside = inside
+	carriers := map[string]delivery.Carrier{
 		event.KindDestination: &delivery.Destinations{Events: s.events, Authority: authority, Client: client, Endpoint: s.mayCall},
 		notify.Kind:           targets,
 		event.KindBus:         &delivery.Buses{Events: s.events, Authority: authority},
-		kindQueue:             queues,
 	}
+	for name := range inside.services {
+		carriers[name] = inside
+	}
+	return carriers
 }
 
 // deliveryCounter registers the metrics of deliveries and gives what counts them.

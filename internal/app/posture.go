@@ -17,7 +17,6 @@ import (
 	"github.com/kura-s3/kura/internal/api/configservice"
 	"github.com/kura-s3/kura/internal/api/restjson"
 	"github.com/kura-s3/kura/internal/api/rpc"
-	"github.com/kura-s3/kura/internal/audit"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/engine"
 	"github.com/kura-s3/kura/internal/event"
@@ -309,15 +308,12 @@ func (d configDelivery) Exists(bucket string) bool {
 
 // Put implements recorder.Delivery.
 func (d configDelivery) Put(ctx context.Context, c *recorder.Channel, role, key string, body []byte) error {
-	service := &authz.Subject{
-		Principal: policy.Principal{Type: policy.Service, ARN: configPrincipal},
-		Keys:      sourceKeys{account: c.Account, arn: "arn:aws:config:" + d.s.config.Region + ":" + c.Account + ":configuration-recorder/default"},
-	}
-	refused := d.put(ctx, service, c, key, body)
+	because := cause{arn: "arn:aws:config:" + d.s.config.Region + ":" + c.Account + ":configuration-recorder/default", account: c.Account}
+	refused := d.put(ctx, servicePrincipal(configPrincipal, because), c, key, body)
 	if refused == nil || role == "" {
 		return refused
 	}
-	as, err := d.s.roleSubject(ctx, service, role, "AWSConfig-BucketConfigCheck", configPrincipal)
+	as, err := d.s.as(ctx, configPrincipal, role, "AWSConfig-BucketConfigCheck", because)
 	if err != nil {
 		return errors.Join(refused, err)
 	}
@@ -346,48 +342,4 @@ func (d configDelivery) put(ctx context.Context, as *authz.Subject, c *recorder.
 		return fmt.Errorf("s3 answered %d: %s", answer.StatusCode, text)
 	}
 	return err
-}
-
-// sourceKeys say on whose behalf a service acts.
-type sourceKeys struct{ account, arn string }
-
-// Lookup implements authz.Keys.
-func (k sourceKeys) Lookup(key string) (policy.Values, bool) {
-	switch key {
-	case "aws:sourceaccount":
-		return policy.Values{One: k.account}, true
-	case "aws:sourcearn":
-		return policy.Values{One: k.arn}, true
-	case "aws:principalservicename":
-		return policy.Values{One: configPrincipal}, true
-	case "aws:principalisawsservice":
-		return policy.Values{One: "true"}, true
-	}
-	return policy.Values{}, false
-}
-
-// roleSubject is a session of a role that a service assumes for itself, by the same decision and on the
-// same record as sts:AssumeRole.
-func (s *server) roleSubject(ctx context.Context, service *authz.Subject, role, session, name string) (*authz.Subject, error) {
-	in := identity.AssumeRoleInput{RoleARN: role, RoleSessionName: session}
-	demands, err := s.identities.AssumeRoleDemands(ctx, service, in)
-	if err != nil {
-		return nil, err
-	}
-	grant, err := s.guard.Decide(ctx, &authz.Inquiry{Subject: service, Event: &audit.Event{
-		Time: time.Now(), Service: "sts", Operation: "AssumeRole", Class: audit.Management, Principal: service.Principal, AuthType: "inside", SourceIP: name,
-		Region: s.config.Region,
-	}}, demands...)
-	if err != nil {
-		return nil, err
-	}
-	c, err := s.identities.AssumeRole(ctx, grant, service, in)
-	if err != nil {
-		return nil, err
-	}
-	found, err := s.identities.Lookup(ctx, c.AccessKeyID, c.SessionToken)
-	if err != nil {
-		return nil, err
-	}
-	return &found.Subject, nil
 }

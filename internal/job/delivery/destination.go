@@ -79,7 +79,7 @@ type token struct {
 func (s *Destinations) Carry(ctx context.Context, d *queue.Delivery) error {
 	g, err := s.Authority.Authorize(ctx, d, "events:InvokeApiDestination", authz.Resource{ARN: d.Target, Account: d.Account})
 	if err != nil {
-		return denied(err)
+		return Denied(err)
 	}
 	i, err := s.Events.Invocation(ctx, g, d.Target)
 	if err != nil {
@@ -106,8 +106,8 @@ func (s *Destinations) Carry(ctx context.Context, d *queue.Delivery) error {
 	return Judge(answer)
 }
 
-// denied makes a refusal of the Guard final.
-func denied(err error) error {
+// Denied makes a refusal of the Guard final.
+func Denied(err error) error {
 	if fault.Is(err, authz.Denied) {
 		return &Refused{err.Error()}
 	}
@@ -380,7 +380,7 @@ func (s *Buses) Carry(ctx context.Context, d *queue.Delivery) error {
 	}
 	g, err := s.Authority.Authorize(ctx, d, "events:PutEvents", s.Events.BusARNResource(d.Target))
 	if err != nil {
-		return denied(err)
+		return Denied(err)
 	}
 	err = s.Events.Forward(ctx, g, d.Target, d.Payload, hop.Hops)
 	if fault.Is(err, event.NotFound) {

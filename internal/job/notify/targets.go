@@ -24,8 +24,8 @@ import (
 // by an ARN of a topic, queue or function with that name in the bucket's own account. It implements
 // delivery.Carrier.
 type Targets struct {
-	// Queues are those of this server, for rules that name one. Optional.
-	Queues Queues
+	// Inside are queues, topics and functions of this server, for rules that name one. Optional.
+	Inside Inside
 
 	region string
 	dial   delivery.Dial
@@ -33,10 +33,10 @@ type Targets struct {
 	urls   map[string]*url.URL
 }
 
-// Queues are the queues of this server.
-type Queues interface {
+// Inside are the queues, topics and functions of this server.
+type Inside interface {
 	delivery.Carrier
-	// Has tells whether there is such a queue, MaySend whether it lets S3 send because of a bucket.
+	// Has tells whether there is such a one, MaySend whether it lets S3 send because of a bucket.
 	Has(arn string) bool
 	MaySend(ctx context.Context, account, bucketARN, arn string) error
 }
@@ -76,15 +76,22 @@ func nameOf(arn string) (account, region, name string) {
 // words are how S3 names what is missing.
 var words = map[string]string{object.NotifyTopic: "topic", object.NotifyQueue: "queue", object.NotifyFunction: "Lambda"}
 
+// refusals are how S3 says that a destination does not let it send.
+var refusals = map[string]string{
+	object.NotifyTopic:    "Permissions on the destination topic do not allow S3 to publish notifications from this bucket",
+	object.NotifyQueue:    "Permissions on the destination queue do not allow S3 to publish notifications from this bucket",
+	object.NotifyFunction: "Not authorized to invoke function",
+}
+
 func (t *Targets) check(ctx context.Context, b *object.Bucket, r *object.NotificationRule) string {
 	account := b.Owner.Account
 	owner, region, name := nameOf(r.ARN)
 	if region != t.region {
 		return "The notification destination service region is not valid for the bucket location constraint"
 	}
-	if t.isQueue(r.ARN) {
-		if err := t.Queues.MaySend(ctx, account, b.ARN(), r.ARN); err != nil {
-			return "Permissions on the destination queue do not allow S3 to publish notifications from this bucket"
+	if t.isInside(r.ARN) {
+		if err := t.Inside.MaySend(ctx, account, b.ARN(), r.ARN); err != nil {
+			return refusals[r.Kind]
 		}
 		return ""
 	}
@@ -94,16 +101,16 @@ func (t *Targets) check(ctx context.Context, b *object.Bucket, r *object.Notific
 	return ""
 }
 
-// isQueue tells whether arn is of a queue of this server. A name that the operator opened comes first.
-func (t *Targets) isQueue(arn string) bool {
+// isInside tells whether arn is of this server. A name that the operator opened comes first.
+func (t *Targets) isInside(arn string) bool {
 	_, _, name := nameOf(arn)
-	return t.Queues != nil && t.urls[name] == nil && t.Queues.Has(arn)
+	return t.Inside != nil && t.urls[name] == nil && t.Inside.Has(arn)
 }
 
 // Carry implements delivery.Carrier.
 func (t *Targets) Carry(ctx context.Context, d *queue.Delivery) error {
-	if t.isQueue(d.Target) {
-		return t.Queues.Carry(ctx, d)
+	if t.isInside(d.Target) {
+		return t.Inside.Carry(ctx, d)
 	}
 	account, _, name := nameOf(d.Target)
 	u := t.urls[name]

@@ -1,0 +1,216 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/kura-s3/kura/internal/authz"
+	"github.com/kura-s3/kura/internal/event"
+	"github.com/kura-s3/kura/internal/event/queue"
+	"github.com/kura-s3/kura/internal/fault"
+	"github.com/kura-s3/kura/internal/job/delivery"
+)
+
+// insideService is a service of this server that events and notifications can be sent to. What is sent is
+// a request on behalf of the sender, so that the receiver's own policy decides.
+type insideService struct {
+	// check says, in EventBridge's words, what is wrong with a target of a rule; "" is nothing. Whether it
+	// lets the rule send is decided at each delivery.
+	check func(t *event.RuleTarget) string
+	// demand is what S3 must be allowed before a notification is configured; an error says that there is
+	// no such receiver.
+	demand func(arn string) (authz.Demand, error)
+	// request is what sends a delivery.
+	request func(ctx context.Context, d *queue.Delivery) (*http.Request, error)
+	// again tells an answer of the client-error kind that asks to come again. Optional.
+	again func(answer []byte) bool
+}
+
+// insideServices are such services, by their name in ARNs.
+func (s *server) insideServices() map[string]insideService {
+	return map[string]insideService{
+		"sqs": s.queueTargets(),
+	}
+}
+
+// ruleTargets are the services as targets of rules.
+func ruleTargets(services map[string]insideService) map[string]event.Target {
+	targets := map[string]event.Target{}
+	for name, service := range services {
+		targets[name] = ruleTarget(service.check)
+	}
+	return targets
+}
+
+type ruleTarget func(*event.RuleTarget) string
+
+// Check implements event.Target.
+func (check ruleTarget) Check(_ context.Context, _ string, t *event.RuleTarget) error {
+	if reason := check(t); reason != "" {
+		return fault.New(event.Invalid, "Parameter "+t.ARN+" is not valid. Reason: "+reason)
+	}
+	return nil
+}
+
+const s3Principal = "s3.amazonaws.com"
+
+// senders are the service principals that send because of something, by the service of its ARN.
+var senders = map[string]string{"events": eventsPrincipal, "s3": s3Principal}
+
+// insideCarrier carries deliveries to services of this server. It implements delivery.Carrier and
+// notify.Inside.
+type insideCarrier struct {
+	s        *server
+	services map[string]insideService
+}
+
+func (c *insideCarrier) service(arn string) (insideService, bool) {
+	f := strings.SplitN(arn, ":", 4)
+	if len(f) < 4 {
+		return insideService{}, false
+	}
+	service, ok := c.services[f[2]]
+	return service, ok
+}
+
+// Has implements notify.Inside.
+func (c *insideCarrier) Has(arn string) bool {
+	service, ok := c.service(arn)
+	if !ok {
+		return false
+	}
+	_, err := service.demand(arn)
+	return err == nil
+}
+
+// MaySend implements notify.Inside: what S3 asks when a notification is configured.
+func (c *insideCarrier) MaySend(ctx context.Context, account, bucketARN, arn string) error {
+	service, ok := c.service(arn)
+	if !ok {
+		return &delivery.Refused{Reason: "nothing receives at " + arn}
+	}
+	demand, err := service.demand(arn)
+	if err != nil {
+		return err
+	}
+	because := cause{bucketARN, account}
+	as := servicePrincipal(s3Principal, because)
+	_, err = c.s.guard.Decide(ctx, &authz.Inquiry{
+		Subject: as, Keys: withoutRequest{because}, Event: eventAuthority{c.s}.record(demand.Action, as.Principal),
+	}, demand)
+	return err
+}
+
+// maxAnswer bounds what is read of a receiver's answer.
+const maxAnswer = 64 << 10
+
+// Carry implements delivery.Carrier.
+func (c *insideCarrier) Carry(ctx context.Context, d *queue.Delivery) error {
+	service, ok := c.service(d.Target)
+	if !ok {
+		return &delivery.Refused{Reason: "nothing receives at " + d.Target}
+	}
+	as, err := c.sender(ctx, d)
+	if err != nil {
+		return delivery.Denied(err)
+	}
+	r, err := service.request(ctx, d)
+	if err != nil {
+		return &delivery.Refused{Reason: err.Error()}
+	}
+	r.Header.Set("User-Agent", as.Principal.ARN)
+	answer, err := c.s.onBehalf(ctx, as, r)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
+	if err != nil {
+		return err
+	}
+	return service.judge(answer.StatusCode, text)
+}
+
+// judge says what an answer means: a refusal stays, unless it asks to come again.
+func (i *insideService) judge(status int, text []byte) error {
+	switch {
+	case status < http.StatusMultipleChoices:
+		return nil
+	case status >= http.StatusInternalServerError, status == http.StatusTooManyRequests, i.again != nil && i.again(text):
+		return errors.New(string(text))
+	}
+	return &delivery.Refused{Reason: string(text)}
+}
+
+// sender is who sends: the delivery's role, or the service that its cause belongs to.
+func (c *insideCarrier) sender(ctx context.Context, d *queue.Delivery) (*authz.Subject, error) {
+	if d.Role != "" {
+		return eventAuthority{c.s}.assume(ctx, d)
+	}
+	if f := strings.SplitN(d.Cause, ":", 4); len(f) == 4 && senders[f[2]] != "" {
+		return servicePrincipal(senders[f[2]], cause{d.Cause, d.Account}), nil
+	}
+	return nil, &delivery.Refused{Reason: "nothing sends because of " + d.Cause}
+}
+
+// queueTargets are queues as receivers.
+func (s *server) queueTargets() insideService {
+	return insideService{
+		check: func(t *event.RuleTarget) string {
+			if t.MessageGroup != "" || strings.HasSuffix(t.ARN, ".fifo") {
+				return "FIFO queues are not supported."
+			}
+			if _, err := s.queues.ByARN(t.ARN); err != nil {
+				return "The queue does not exist."
+			}
+			return ""
+		},
+		demand: func(arn string) (authz.Demand, error) {
+			q, err := s.queues.ByARN(arn)
+			if err != nil {
+				return authz.Demand{}, err
+			}
+			return s.queues.Demand(q, "sqs:SendMessage"), nil
+		},
+		request: sendMessage,
+		again:   throttled,
+	}
+}
+
+func sendMessage(ctx context.Context, d *queue.Delivery) (*http.Request, error) {
+	f := strings.Split(d.Target, ":")
+	if len(f) != 6 {
+		return nil, errors.New("not the ARN of a queue")
+	}
+	return jsonRequest(ctx, "sqs", "AmazonSQS.SendMessage", map[string]string{
+		"QueueUrl": "https://sqs.inside/" + f[4] + "/" + f[5], "MessageBody": string(d.Payload),
+	})
+}
+
+// jsonRequest is a request inside to a service of the JSON protocol.
+func jsonRequest(ctx context.Context, service, target string, input any) (*http.Request, error) {
+	body, err := json.Marshal(input)
+	if err != nil {
+		return nil, err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+service+".inside/", bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("X-Amz-Target", target)
+	r.Header.Set("Content-Type", "application/x-amz-json-1.0")
+	return r, nil
+}
+
+// throttled tells an answer of SQS that asks to come again from those that stay.
+func throttled(answer []byte) bool {
+	var told struct {
+		Type string `json:"__type"`
+	}
+	return json.Unmarshal(answer, &told) == nil && strings.HasSuffix(told.Type, "RequestThrottled")
+}
