@@ -33,7 +33,7 @@ var layers = []struct {
 	{"jobs", []string{"internal/job"}, false},
 	{"wire", []string{"internal/front", "internal/api", "internal/metrics"}, true},
 	{"face", []string{"internal/config", "internal/app", "cmd/kura"}, true},
-	{"tests", []string{"acceptance", "bench", "internal/arch"}, true},
+	{"tests", []string{"acceptance", "bench", "internal/arch", "internal/apitest"}, true},
 }
 
 // forbidden imports: in packages below from (all but the exceptions), of what begins with path.
@@ -217,7 +217,7 @@ func TestPolicyImportsTheStandardLibraryOnly(t *testing.T) {
 
 func TestOnlyTheWiringKnowsTheDrivers(t *testing.T) {
 	for _, p := range tree(t) {
-		if under(p.dir, "internal/app") || under(p.dir, "internal/engine") || under(p.dir, "bench") {
+		if under(p.dir, "internal/app") || under(p.dir, "internal/engine") || under(p.dir, "bench") || under(p.dir, "internal/apitest") {
 			continue
 		}
 		for _, name := range p.imports {
