@@ -36,6 +36,7 @@ import (
 	"github.com/kura-s3/kura/internal/kms"
 	"github.com/kura-s3/kura/internal/object"
 	"github.com/kura-s3/kura/internal/posture/analyzer"
+	"github.com/kura-s3/kura/internal/posture/generation"
 	"github.com/kura-s3/kura/internal/posture/recorder"
 	"github.com/kura-s3/kura/internal/sqs"
 )
@@ -105,6 +106,7 @@ type server struct {
 	watched    *watched
 	recorder   *recorder.Store
 	analyzer   *analyzer.Store
+	generation *generation.Store
 	authn      *authn.Authenticator
 	guard      *authz.Guard
 	record     *audit.Log

@@ -48,7 +48,10 @@ func (s *server) openPosture(ctx context.Context) error {
 		Meta: s.engines.Meta, Source: s.watched, Region: s.config.Region, Organization: s.identities.ManagingAccount, NameOf: s.identities.ARNOf,
 		Publish: s.publishPosture, Log: s.log,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	return s.openGeneration()
 }
 
 // startPosture begins to judge, once requests on behalf of others can be made.
@@ -57,6 +60,7 @@ func (s *server) startPosture(context.Context) error {
 	s.background(s.recorder.Work)
 	s.background(func(ctx context.Context) { s.analyzer.Consume(ctx, s.feed) })
 	s.background(s.analyzer.Work)
+	s.background(s.generation.Work)
 	return nil
 }
 
@@ -67,7 +71,7 @@ func (s *server) configService() *rpc.Service {
 
 // accessAnalyzer is the edge of Access Analyzer.
 func (s *server) accessAnalyzer() *restjson.Service {
-	return accessanalyzer.New(accessanalyzer.Config{Analyzer: s.analyzer, Authn: s.authn, Log: s.log})
+	return accessanalyzer.New(accessanalyzer.Config{Analyzer: s.analyzer, Generation: s.generation, PassRole: passRole, Authn: s.authn, Log: s.log})
 }
 
 // passRole is the demand that handing a role to a service makes.

@@ -22,10 +22,12 @@ type Query struct {
 	Source       string // "s3.amazonaws.com"
 	Name         string // event name
 	User         string // ARN or user name
-	UserName     string
-	KeyID        string
-	IP           string
-	Bucket, Key  string
+	// UserPrefix is how the ARN of who asked begins: all sessions of a role.
+	UserPrefix  string
+	UserName    string
+	KeyID       string
+	IP          string
+	Bucket, Key string
 	// Prefix of the key.
 	Prefix string
 	ARN    string
@@ -91,6 +93,10 @@ func (q *Query) conditions() []condition {
 	}
 	if q.ReadOnly != nil {
 		c = append(c, condition{tokens: []uint64{tokenOf(fieldRead, readText(*q.ReadOnly))}, match: func(n *Note) bool { return n.ReadOnly == *q.ReadOnly }})
+	}
+	if q.UserPrefix != "" {
+		quoted := appendQuoted([]byte(`"user":`), q.UserPrefix)
+		c = append(c, condition{text: [][]byte{quoted[:len(quoted)-1]}, match: func(n *Note) bool { return strings.HasPrefix(n.User, q.UserPrefix) }})
 	}
 	if q.Prefix != "" {
 		c = append(c, condition{match: func(n *Note) bool { return strings.HasPrefix(n.Key, q.Prefix) }})

@@ -25,6 +25,7 @@ import (
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/fault"
 	"github.com/kura-s3/kura/internal/posture/analyzer"
+	"github.com/kura-s3/kura/internal/posture/generation"
 	"github.com/kura-s3/kura/policy"
 )
 
@@ -32,6 +33,10 @@ import (
 type Config struct {
 	// Analyzer is Access Analyzer. Required.
 	Analyzer *analyzer.Store
+	// Generation writes policies from the record. Required.
+	Generation *generation.Store
+	// PassRole gives the demand iam:PassRole on a role, with the service that gets it. Required.
+	PassRole func(role, service string) authz.Demand
 	// Authn finds out who signed. Required.
 	Authn *authn.Authenticator
 	// Log is required.
@@ -39,14 +44,18 @@ type Config struct {
 }
 
 // edge is what the operations have in common.
-type edge struct{ analyzer *analyzer.Store }
+type edge struct {
+	analyzer   *analyzer.Store
+	generation *generation.Store
+	passRole   func(role, service string) authz.Demand
+}
 
 // New makes the service.
 func New(c Config) *restjson.Service {
-	e := edge{c.Analyzer}
+	e := edge{c.Analyzer, c.Generation, c.PassRole}
 	return restjson.New(restjson.Config{
 		Name: "access-analyzer", Model: accessanalyzerwire.Operations, Answers: answers, Authn: c.Authn, Log: c.Log,
-		Ops: slices.Concat(e.analyzers(), e.findings(), e.checks()),
+		Ops: slices.Concat(e.analyzers(), e.findings(), e.checks(), e.generations()),
 	})
 }
 
@@ -56,7 +65,13 @@ var answers = map[fault.Kind]rpc.Answer{
 	analyzer.Invalid:       {Code: "ValidationException", Status: http.StatusBadRequest},
 	analyzer.QuotaExceeded: {Code: "ServiceQuotaExceededException", Status: http.StatusPaymentRequired},
 	analyzer.Unprocessable: {Code: "UnprocessableEntityException", Status: http.StatusUnprocessableEntity},
-	analyzer.BadParameter:  {Code: "InvalidParameterException", Status: http.StatusBadRequest},
+
+	generation.NotFound:      {Code: "ResourceNotFoundException", Status: http.StatusNotFound},
+	generation.Conflict:      {Code: "ConflictException", Status: http.StatusConflict},
+	generation.Invalid:       {Code: "ValidationException", Status: http.StatusBadRequest},
+	generation.QuotaExceeded: {Code: "ServiceQuotaExceededException", Status: http.StatusPaymentRequired},
+
+	analyzer.BadParameter: {Code: "InvalidParameterException", Status: http.StatusBadRequest},
 }
 
 // call is one request to the service.

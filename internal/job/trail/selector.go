@@ -221,6 +221,43 @@ func concerns(ev *audit.Event, account string) bool {
 // globalSources are the services whose events a trail leaves out without IncludeGlobalServiceEvents.
 var globalSources = map[string]bool{"iam.amazonaws.com": true, "sts.amazonaws.com": true, "organizations.amazonaws.com": true}
 
+// Takes tells whether a trail wants a record of the journal.
+func (t *Trail) Takes(n *audit.Note) bool { return t.takes(n) }
+
+// Everything tells whether a trail's selectors leave nothing out.
+func (t *Trail) Everything() bool {
+	management, data := t.GlobalEvents, false
+	for _, s := range t.Effective() {
+		management = management && s.ReadWriteType == "All" && s.Management && len(s.Exclude) == 0
+		for _, d := range s.Data {
+			data = data || s.ReadWriteType == "All" && slices.ContainsFunc(d.Values, func(v string) bool { return strings.HasPrefix(objectARN, v) })
+		}
+	}
+	if len(t.Advanced) == 0 {
+		return management && data
+	}
+	all := false
+	for _, a := range t.Advanced {
+		switch category := a.only(); {
+		case category == audit.CategoryManagement && len(a.Fields) == 1:
+			all = true
+		case category == audit.CategoryData && len(a.Fields) == 2: // the other is the type, of which there is one
+			data = true
+		}
+	}
+	return t.GlobalEvents && all && data
+}
+
+// only is the category that a selector is about.
+func (a *AdvancedSelector) only() string {
+	for i := range a.Fields {
+		if f := &a.Fields[i]; f.Name == "eventCategory" && len(f.Equals) == 1 {
+			return f.Equals[0]
+		}
+	}
+	return ""
+}
+
 // takes tells whether a trail wants a record of the journal.
 func (t *Trail) takes(n *audit.Note) bool {
 	if n.Account != t.Account || !t.GlobalEvents && globalSources[n.Source] {
