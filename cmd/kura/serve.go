@@ -17,7 +17,8 @@ func serveCommand(p program) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve a data directory until SIGTERM or SIGINT",
-		Long: `Serve a data directory until SIGTERM or SIGINT. Logs go to standard error.
+		Long: `Serve a data directory until SIGTERM or SIGINT. Logs go to standard error. SIGHUP reads the rules of
+--network again.
 
 A setting is taken from its flag, else from the environment (--stop-timeout is KURA_STOP_TIMEOUT),
 else from the file that --config names (YAML or JSON; its keys are the names of the flags), else
@@ -36,10 +37,15 @@ key: KURA_ADMIN_ACCESS_KEY_ID and KURA_ADMIN_SECRET_ACCESS_KEY when both are set
 		}
 		ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGTERM, syscall.SIGINT)
 		defer stop()
+		reload := make(chan os.Signal, 1)
+		if settings.Network != "" { // else a terminal that hangs up ends the server, as it always did
+			signal.Notify(reload, syscall.SIGHUP)
+			defer signal.Stop(reload)
+		}
 		// A second signal is not ours any more: it ends the process at once.
 		context.AfterFunc(ctx, stop)
 		return app.Serve(ctx, app.Options{
-			Config: settings, Environ: p.environ, Notices: p.stdout, Log: p.stderr, Terminal: terminal(p.stdout), Build: build(),
+			Config: settings, Environ: p.environ, Notices: p.stdout, Log: p.stderr, Terminal: terminal(p.stdout), Build: build(), Reload: reload,
 		})
 	}
 	return c

@@ -15,6 +15,7 @@ import (
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/fault"
 	"github.com/kura-s3/kura/internal/front"
+	"github.com/kura-s3/kura/policy"
 )
 
 // Failures of the pipeline itself.
@@ -41,8 +42,10 @@ type Peer struct {
 	Listener   string
 	// Endpoint and VPC name the listener where it is a named one ("VPC endpoint"), else "".
 	Endpoint, VPC string
-	RequestID     string
-	HostID        string
+	// Policy caps what requests through the listener can be allowed ("VPC endpoint policy"); nil does not.
+	Policy    *policy.Document
+	RequestID string
+	HostID    string
 }
 
 // Call is one request on its way down the staircase.

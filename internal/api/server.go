@@ -72,6 +72,8 @@ type Config struct {
 	Recorder audit.Recorder
 	// Peer tells what the front knows of a request. Required.
 	Peer func(*http.Request) Peer
+	// Serves tells whether a service answers requests from that peer. Nil: all do.
+	Serves func(p *Peer, service string) bool
 	// Introduced is told of every caller whose signature was good. Optional.
 	Introduced func(*Call)
 	// Meter is optional.
@@ -171,6 +173,9 @@ func (s *Server) descend(c *Call) (any, error) {
 		c.Event.Operation, c.Event.Class, c.Event.ReadOnly = op.Name(), op.class, op.access.ReadOnly()
 		c.Event.API = op.wire.Service
 	}
+	if !s.serves(c) {
+		return nil, fault.New(authz.Denied, "This endpoint does not serve "+c.Service.Name()+" here.")
+	}
 	// 2. authenticate
 	caller, err := s.authenticate(c)
 	if err != nil {
@@ -211,6 +216,11 @@ func (s *Server) descend(c *Call) (any, error) {
 	return op.do(ctx, grant, c, in)
 }
 
+// serves tells whether the service is reachable from where the request came: before anybody is known.
+func (s *Server) serves(c *Call) bool {
+	return s.config.Serves == nil || c.subject != nil || s.config.Serves(&c.Peer, c.Service.Name())
+}
+
 // authenticate finds out who asks: who signed, or on whose behalf Kura itself does.
 func (s *Server) authenticate(c *Call) (*authn.Caller, error) {
 	if c.subject != nil {
@@ -242,7 +252,7 @@ func (s *Server) introduce(c *Call, caller *authn.Caller) {
 	c.Event.Principal = caller.Subject.Principal
 	c.Event.AccessKey = caller.Subject.AccessKey
 	c.Event.AuthType = caller.AuthType.String()
-	c.inquiry = authz.Inquiry{Subject: &caller.Subject, Keys: c.Service.Keys(c), Event: &c.Event}
+	c.inquiry = authz.Inquiry{Subject: &caller.Subject, Keys: c.Service.Keys(c), Endpoint: c.Peer.Policy, Event: &c.Event}
 	if s.config.Introduced != nil && caller.AuthType != authn.Anonymous && c.subject == nil {
 		s.config.Introduced(c)
 	}

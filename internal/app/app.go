@@ -12,6 +12,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -34,6 +35,7 @@ import (
 	"github.com/kura-s3/kura/internal/job/trail"
 	"github.com/kura-s3/kura/internal/keys"
 	"github.com/kura-s3/kura/internal/kms"
+	"github.com/kura-s3/kura/internal/network"
 	"github.com/kura-s3/kura/internal/object"
 	"github.com/kura-s3/kura/internal/posture/analyzer"
 	"github.com/kura-s3/kura/internal/posture/generation"
@@ -64,6 +66,8 @@ type Options struct {
 	Log io.Writer
 	// Build says which program this is.
 	Build Build
+	// Reload asks to read the network rules again. Optional.
+	Reload <-chan os.Signal
 }
 
 // Serve opens the data directory, serves until ctx is done, and stops cleanly.
@@ -117,6 +121,7 @@ type server struct {
 	sessions   sessions          // of services, as roles
 	targets    map[string]target // of replication, by name
 	front      *front.Server
+	network    *network.Guardrails
 	listeners  []*bound
 }
 
@@ -152,8 +157,8 @@ func (s *server) close() error {
 func (s *server) open(ctx context.Context) error {
 	started := time.Now()
 	steps := []func(context.Context) error{
-		s.openEngines, s.openListeners, s.openStores, s.openServices, s.startReplication, s.startScrub, s.startKeyTimes, s.startSweep,
-		s.startInventory, s.startTrails, s.startPosture, s.startExposure, s.startCalls, s.startExport,
+		s.openEngines, s.openNetwork, s.openListeners, s.openStores, s.openServices, s.startReplication, s.startScrub, s.startKeyTimes, s.startSweep,
+		s.startInventory, s.startTrails, s.startPosture, s.startExposure, s.startCalls, s.startExport, s.startNetwork,
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {

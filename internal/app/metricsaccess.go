@@ -33,7 +33,7 @@ func (s *server) mayReadMetrics(r *http.Request) error {
 		AuthType: caller.AuthType.String(), SourceIP: p.IP.String(), TLS: p.TLSVersion, UserAgent: r.UserAgent(),
 		Region: s.config.Region, Method: r.Method, URI: r.URL.Path, Host: r.Host,
 	}
-	_, err = s.guard.Decide(r.Context(), &authz.Inquiry{Subject: &caller.Subject, Keys: metricsKeys{p}, Event: event},
+	_, err = s.guard.Decide(r.Context(), &authz.Inquiry{Subject: &caller.Subject, Keys: metricsKeys{p}, Endpoint: s.network.Policy(p.Listener), Event: event},
 		authz.Demand{Action: readMetrics, Resource: authz.Resource{ARN: "*"}})
 	return err
 }

@@ -21,6 +21,9 @@ import (
 	"github.com/kura-s3/kura/internal/metrics"
 )
 
+// signingNames are the services, by the names that signatures have.
+var signingNames = []string{"s3", "iam", "sts", "organizations", "events", "kms", "cloudtrail", "config", "access-analyzer", "sqs"}
+
 // openServices puts the staircase on top of the stores, and the front before it.
 func (s *server) openServices(ctx context.Context) error {
 	registry := prometheus.NewRegistry()
@@ -34,7 +37,7 @@ func (s *server) openServices(ctx context.Context) error {
 	}
 	s.authn = authn.New(authn.Config{
 		Credentials: s.identities, Anonymous: identity.Anonymous(), Region: s.config.Region,
-		Services: []string{"s3", "iam", "sts", "organizations", "events", "kms", "cloudtrail", "config", "access-analyzer", "sqs"},
+		Services: signingNames,
 	})
 
 	var err error
@@ -62,6 +65,7 @@ func (s *server) openServices(ctx context.Context) error {
 		Guard:      s.guard,
 		Recorder:   s.record,
 		Peer:       s.peers(),
+		Serves:     s.serves,
 		Introduced: s.introduced,
 		Meter:      counters,
 		Log:        s.log,
@@ -81,6 +85,8 @@ func (s *server) openServices(ctx context.Context) error {
 		Handler:        s.pipeline,
 		Log:            s.log,
 		TrustedProxies: s.config.TrustedProxies,
+		Admit:          s.network.Admit,
+		Reaches:        s.reaches,
 		Domains:        s.config.Domains,
 		Metrics:        metrics.Handler(registry),
 		Authorize:      s.mayReadMetrics,
@@ -112,7 +118,7 @@ func (s *server) peers() func(*http.Request) api.Peer {
 		p := front.PeerOf(r.Context())
 		peer := api.Peer{
 			IP: p.IP, Secure: p.Secure, TLSVersion: p.TLSVersion, Listener: p.Listener,
-			RequestID: p.RequestID, HostID: p.HostID,
+			RequestID: p.RequestID, HostID: p.HostID, Policy: s.network.Policy(p.Listener),
 		}
 		if vpc, ok := vpcs[p.Listener]; ok {
 			peer.Endpoint, peer.VPC = p.Listener, vpc
@@ -133,7 +139,7 @@ func (s *server) gauges() metrics.Gauges {
 		Connections:     func() float64 { return float64(s.front.Stats().Connections) },
 		Unauthenticated: func() float64 { return float64(s.front.Stats().Unauthenticated) },
 		Uploads:         func() float64 { return float64(s.front.Stats().Uploads) },
-		Refused:         func() map[string]int64 { return s.front.Stats().Refused },
+		Refused:         s.refusedConnections,
 		Version:         s.options.Build.Version, Commit: s.options.Build.Commit,
 		StorageUsed: func() float64 {
 			return float64(s.engines.Meta.Usage().BytesUsed + s.engines.Blob.Usage().BytesUsed)

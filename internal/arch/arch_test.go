@@ -31,7 +31,7 @@ var layers = []struct {
 	{"judgement", []string{"internal/authn", "internal/authz", "internal/audit", "internal/feed"}, true},
 	{"domain", []string{"internal/object", "internal/identity", "internal/keys", "internal/sealer", "internal/kms", "internal/sqs", "internal/sns", "internal/event", "internal/posture", "internal/function"}, false},
 	{"jobs", []string{"internal/job"}, false},
-	{"wire", []string{"internal/front", "internal/api", "internal/metrics"}, true},
+	{"wire", []string{"internal/front", "internal/network", "internal/api", "internal/metrics"}, true},
 	{"face", []string{"internal/config", "internal/app", "cmd/kura"}, true},
 	{"tests", []string{"acceptance", "bench", "internal/arch", "internal/apitest"}, true},
 }

@@ -18,6 +18,9 @@ type Demand struct {
 	// Unconditional marks the few calls that AWS lets every authenticated caller make and no policy
 	// deny (sts:GetCallerIdentity). They are recorded like all others.
 	Unconditional bool
+	// Forwarded marks what one service asks of another in the caller's name (S3 of KMS). It did not come
+	// through the caller's listener, whose policy does not bind it.
+	Forwarded bool
 }
 
 // Keys gives condition keys by lower-case name. Nil has none.

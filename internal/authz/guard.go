@@ -59,8 +59,10 @@ func New(c Config) *Guard {
 type Inquiry struct {
 	Subject *Subject
 	// Keys are the condition keys of the request itself (aws:SourceIp, s3:authType, …).
-	Keys  Keys
-	Event *audit.Event
+	Keys Keys
+	// Endpoint is the policy of the listener that the request came through, nil for none.
+	Endpoint *policy.Document
+	Event    *audit.Event
 }
 
 // Grant is permission to do what was demanded. The zero Grant permits nothing. Only a Guard makes one.
@@ -157,6 +159,9 @@ func (s *sheet) evaluate(d *Demand) (policy.Decision, policy.Request, policy.Inp
 		return policy.Decision{Effect: policy.Allow}, policy.Request{}, policy.Inputs{}
 	}
 	inputs := subject.Policies
+	if !d.Forwarded {
+		inputs.Endpoint = s.inquiry.Endpoint
+	}
 	inputs.Resource = d.Resource.Policy
 	inputs.ResourceMustAllow = d.Resource.MustAllow
 	inputs.Granted = d.Resource.Granted

@@ -93,6 +93,25 @@ func TestOneRefusedDemandRefusesAll(t *testing.T) {
 	}
 }
 
+func TestEndpointPolicyCaps(t *testing.T) {
+	guard := authz.New(authz.Config{Recorder: authztest.Forget{}})
+	in := inquiry(t, mayGet)
+	doc, err := policy.Parse([]byte(`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":"*","Action":"s3:PutObject","Resource":"*"}}`), policy.Resource)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.Endpoint = doc
+	_, err = guard.Decide(context.Background(), in, demand("s3:GetObject", object))
+	if !fault.Is(err, authz.Denied) || !strings.HasSuffix(err.Error(), "because no VPC endpoint policy allows the s3:GetObject action") {
+		t.Errorf("%v", err)
+	}
+	forwarded := demand("s3:GetObject", object)
+	forwarded.Forwarded = true
+	if _, err := guard.Decide(context.Background(), in, forwarded); err != nil {
+		t.Errorf("what a service asks in the caller's name: %v", err)
+	}
+}
+
 func TestDecideEach(t *testing.T) {
 	guard := authz.New(authz.Config{Recorder: authztest.Forget{}})
 	g, refused, err := guard.DecideEach(context.Background(), inquiry(t, mayGet), demand("s3:PutObject", object), demand("s3:GetObject", object))

@@ -29,6 +29,8 @@ type Config struct {
 	ListenTLS string
 	// Endpoints are further listeners, by which policies can tell where a request came in.
 	Endpoints []Endpoint
+	// Network names the file of the network rules, "" for none.
+	Network string
 	// TLSCert and TLSKey name PEM files of a certificate chain and its key. Both or neither; with
 	// neither a local CA signs one.
 	TLSCert, TLSKey string

@@ -65,6 +65,10 @@ var settings = []Setting{
 	{"endpoint", List, "", "further listener vpce-ID[/vpc-ID]=ADDR, named in aws:SourceVpce and aws:SourceVpc (repeatable)", func(c *Config, v string) error {
 		return endpoint(&c.Endpoints, v)
 	}},
+	{"network", Text, "", "file of the network rules: who may connect where (docs/network.md); read again when it changes", func(c *Config, v string) error {
+		c.Network = v
+		return nil
+	}},
 	{"tls-cert", Text, "", "PEM file of the certificate chain; without one a local CA in DATA/tls signs one", func(c *Config, v string) error {
 		c.TLSCert = v
 		return nil

@@ -36,11 +36,50 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if k := l.server.conns.admit(c, l.name); k != nil {
-			return k, nil
+		if !l.server.admits(l.name, addressOf(c)) {
+			drop(c)
+			continue
 		}
-		c.Close()
+		k := l.server.conns.admit(c, l.name)
+		if k == nil {
+			c.Close()
+			continue
+		}
+		if !l.server.admits(l.name, k.addr) { // the rules changed meanwhile, and Readmit did not see it
+			k.Close()
+			continue
+		}
+		return k, nil
 	}
+}
+
+// admits asks whether a connection from addr is let in.
+func (s *Server) admits(name string, addr netip.Addr) bool {
+	return s.config.Admit == nil || s.config.Admit(name, addr, trusted(s.config.TrustedProxies, addr))
+}
+
+// drop closes a connection without a farewell: nothing of it stays in the kernel.
+func drop(c net.Conn) {
+	if t, ok := c.(*net.TCPConn); ok {
+		_ = t.SetLinger(0) // else it closes the slow way
+	}
+	c.Close()
+}
+
+// Readmit ends the connections that would not be let in now, requests on them included.
+func (s *Server) Readmit() {
+	for _, k := range s.conns.all(nil) {
+		if !s.admits(k.listener, k.addr) {
+			k.Close()
+		}
+	}
+}
+
+func addressOf(c net.Conn) netip.Addr {
+	if t, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+		return t.AddrPort().Addr().Unmap().WithZone("")
+	}
+	return netip.Addr{}
 }
 
 // conn is one connection and what the watcher must know of it.
@@ -157,11 +196,7 @@ func origin(a netip.Addr) netip.Prefix {
 
 // admit makes a conn of c, or returns nil when there is no room for it.
 func (r *registry) admit(c net.Conn, name string) *conn {
-	var addr netip.Addr
-	if t, ok := c.RemoteAddr().(*net.TCPAddr); ok {
-		addr = t.AddrPort().Addr().Unmap().WithZone("")
-	}
-	k := &conn{Conn: c, registry: r, addr: addr, listener: name, opened: time.Now()}
+	k := &conn{Conn: c, registry: r, addr: addressOf(c), listener: name, opened: time.Now()}
 	victim, ok := r.enter(k)
 	if victim != nil {
 		victim.Close()

@@ -164,6 +164,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.inFlight.Add(1)
 	defer s.end(x, r)
 
+	if !s.admitsClient(&x.peer, c.addr) {
+		x.refuse(http.StatusForbidden, "AccessDenied", "Access Denied")
+		return
+	}
 	if s.own(r) {
 		s.serveOwn(x, r.WithContext(x))
 		return

@@ -38,6 +38,13 @@ type Config struct {
 	Log *slog.Logger
 	// TrustedProxies are the networks whose X-Forwarded-For and X-Forwarded-Proto count.
 	TrustedProxies []netip.Prefix
+	// Admit tells whether a client at from may use a listener. It is asked when a connection is accepted,
+	// before anything is read, and again of a client whose address a trusted proxy tells. Proxy: from is
+	// that of a trusted proxy. Nil: everybody may.
+	Admit func(listener string, from netip.Addr, proxy bool) bool
+	// Reaches tells whether a client at from may see a surface, "metrics" or "console". Nil: clients on
+	// this machine.
+	Reaches func(surface string, from netip.Addr) bool
 	// Domains are the names under which BUCKET.DOMAIN is a bucket: there, /-/… is an object's key.
 	Domains []string
 	// Metrics answers /-/metrics. Nil: 404.

@@ -44,6 +44,10 @@ func (s *Server) serveOwn(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cache-Control", "no-store")
 	path := strings.TrimPrefix(r.URL.Path, ownPrefix)
 	if s.config.Console != nil && (path == "console" || strings.HasPrefix(path, "console/")) {
+		if !s.reaches("console", r) {
+			say(w, http.StatusForbidden, "the console is not for this address")
+			return
+		}
 		s.config.Console.ServeHTTP(w, r)
 		return
 	}
@@ -79,17 +83,37 @@ func (s *Server) serveReady(w http.ResponseWriter) {
 	say(w, http.StatusOK, "ok")
 }
 
-// serveMetrics answers this machine, and whoever Authorize lets in.
+// serveMetrics answers whom they are open to, and whoever Authorize lets in.
 func (s *Server) serveMetrics(w http.ResponseWriter, r *http.Request) {
 	if s.config.Metrics == nil {
 		say(w, http.StatusNotFound, "not found")
 		return
 	}
-	if !local(r) && (s.config.Authorize == nil || s.config.Authorize(r) != nil) {
+	if !s.scrapes(r) && (s.config.Authorize == nil || s.config.Authorize(r) != nil) {
 		say(w, http.StatusForbidden, "metrics are for this machine and for authorised principals")
 		return
 	}
 	s.config.Metrics.ServeHTTP(w, r)
+}
+
+// scrapes tells whether a monitoring system reads the metrics from where it may. No web page is one: its
+// name could have been made to resolve to this server.
+func (s *Server) scrapes(r *http.Request) bool {
+	h := r.Header
+	return s.reaches("metrics", r) && (local(r) || h["Sec-Fetch-Site"] == nil && h["Origin"] == nil && h["Referer"] == nil)
+}
+
+// reaches tells whether r comes from where a surface may be seen. A proxy that is not trusted vouches for
+// nobody, and this machine counts only while nobody stands in between.
+func (s *Server) reaches(surface string, r *http.Request) bool {
+	p := PeerOf(r.Context())
+	if p.Unvouched || p.IP.IsLoopback() && !local(r) {
+		return false
+	}
+	if s.config.Reaches == nil {
+		return local(r)
+	}
+	return s.config.Reaches(surface, p.IP)
 }
 
 // local tells whether r comes from this machine and nobody stands in between: no proxy, and no

@@ -19,6 +19,8 @@ type Peer struct {
 	Listener string
 	// Forwarded: the request came through a proxy, trusted or not.
 	Forwarded bool
+	// Unvouched: it came through one that is not trusted, so IP is the proxy's.
+	Unvouched bool
 	// RequestID is 16 upper-case hex digits, HostID 76 characters of base64.
 	RequestID, HostID string
 }
@@ -44,13 +46,21 @@ func (s *Server) identify(p *Peer, addr netip.Addr, r *http.Request) {
 	p.IP, p.Secure = addr, r.TLS != nil
 	h := r.Header
 	p.Forwarded = h["X-Forwarded-For"] != nil || h["X-Forwarded-Proto"] != nil || h["Forwarded"] != nil || h["Via"] != nil || h["X-Real-Ip"] != nil
-	if !p.Forwarded || !trusted(s.config.TrustedProxies, addr) {
+	if !p.Forwarded {
+		return
+	}
+	if p.Unvouched = !trusted(s.config.TrustedProxies, addr); p.Unvouched {
 		return
 	}
 	p.IP = clientOf(h["X-Forwarded-For"], addr, s.config.TrustedProxies)
 	if proto := h["X-Forwarded-Proto"]; proto != nil {
 		p.Secure = allHTTPS(proto)
 	}
+}
+
+// admitsClient judges who is behind a trusted proxy as if the connection were its own.
+func (s *Server) admitsClient(p *Peer, addr netip.Addr) bool {
+	return s.config.Admit == nil || !trusted(s.config.TrustedProxies, addr) || s.config.Admit(p.Listener, p.IP, false)
 }
 
 func trusted(networks []netip.Prefix, a netip.Addr) bool {

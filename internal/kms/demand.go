@@ -40,7 +40,7 @@ func (s *Store) Demand(k *Key, action string, context map[string]string, viaServ
 
 // DemandUse is Demand with all that can decide.
 func (s *Store) DemandUse(u Use) authz.Demand {
-	return authz.Demand{Action: u.Action, Resource: s.resource(&u), Keys: &useKeys{s, u}}
+	return authz.Demand{Action: u.Action, Resource: s.resource(&u), Keys: &useKeys{s, u}, Forwarded: u.Via != ""}
 }
 
 // resource is the key with what decides on its side: its policy alone, or a grant.
