@@ -26,6 +26,8 @@ test: lint units acceptance
 # Seeds of the fuzzers and the conformance suites of the engines are among the unit tests.
 units: clients
 	go test -race -timeout 15m $(UNITS)
+	go vet -tags kafka ./internal/job/notify && go build -tags kafka -o /dev/null ./cmd/kura
+	go test -race -tags kafka ./internal/job/notify
 	set -o pipefail; go test -tags pkcs11 -v ./internal/sealer/pkcs11 | grep -E 'SKIPPED|^(ok|FAIL|---)'
 
 # Stories that pass are one line each; one that fails is told whole.

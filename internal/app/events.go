@@ -70,7 +70,10 @@ func (s *server) startEvents(ctx context.Context, registry prometheus.Registerer
 	courier := delivery.New(delivery.Config{
 		Queue: s.queue, Carriers: s.carriers(targets), Log: s.log, Count: deliveryCounter(registry, s.queue),
 	})
-	s.background(courier.Run)
+	s.background(func(ctx context.Context) {
+		courier.Run(ctx)
+		targets.Close()
+	})
 	s.background(s.events.RunSchedules)
 	s.background(s.events.RunReplays)
 	s.background(func(ctx context.Context) {

@@ -108,7 +108,7 @@ var settings = []Setting{
 	{"allow-sse-c", Switch, "false", "new buckets take SSE-C; otherwise, as at AWS, each must be told to (BlockedEncryptionTypes)", func(c *Config, v string) error {
 		return truth(&c.AllowSSEC, v)
 	}},
-	{"notify-target", List, "", "NAME=URL of a place for event notifications of buckets: https, http, nats, redis (repeatable)", func(c *Config, v string) error {
+	{"notify-target", List, "", "NAME=URL of a place for event notifications of buckets: https, http, nats, redis, amqp, kafka (repeatable)", func(c *Config, v string) error {
 		return named(&c.NotifyTargets, v)
 	}},
 	{"log-format", Text, "text", "text or json", func(c *Config, v string) error {

@@ -220,7 +220,7 @@ func TestWhoMaySendWhere(t *testing.T) {
 	if !errors.As(err, &refused) {
 		t.Errorf("another account's delivery: %v", err)
 	}
-	for _, bad := range []string{"ftp://x", "hook", "https://", "kafka://x"} {
+	for _, bad := range []string{"ftp://x", "hook", "https://", "kafka://x", "amqp://x"} {
 		if _, err := NewTargets("us-east-1", nil, map[string]string{"x": bad}); err == nil {
 			t.Errorf("%s is accepted", bad)
 		}

@@ -31,6 +31,8 @@ type Targets struct {
 	dial   delivery.Dial
 	client *http.Client
 	urls   map[string]*url.URL
+	// brokers of those URLs that lead to one, by name.
+	brokers map[string]broker
 }
 
 // Inside are the queues, topics and functions of this server.
@@ -50,14 +52,18 @@ var senders = map[string]func(*Targets, context.Context, *url.URL, []byte) error
 
 // NewTargets checks the URLs of targets by name.
 func NewTargets(region string, dial delivery.Dial, named map[string]string) (*Targets, error) {
-	t := &Targets{region: region, dial: dial, client: delivery.NewClient(dial), urls: map[string]*url.URL{}}
+	t := &Targets{region: region, dial: dial, client: delivery.NewClient(dial), urls: map[string]*url.URL{}, brokers: map[string]broker{}}
 	for name, raw := range named {
 		u, err := url.Parse(raw)
 		if err != nil || u.Hostname() == "" {
 			return nil, fmt.Errorf("notification target %s: not a URL", name)
 		}
-		if senders[u.Scheme] == nil {
-			return nil, fmt.Errorf("notification target %s: %s is not one of https, http, nats, tls+nats, redis, rediss", name, u.Scheme)
+		if open := brokers[u.Scheme]; open != nil {
+			if t.brokers[name], err = open(dial, u); err != nil {
+				return nil, fmt.Errorf("notification target %s: %w", name, err)
+			}
+		} else if senders[u.Scheme] == nil {
+			return nil, fmt.Errorf("notification target %s: %s is not one of https, http, nats, tls+nats, redis, rediss, kafka, tls+kafka, amqp, amqps", name, u.Scheme)
 		}
 		t.urls[name] = u
 	}
@@ -116,6 +122,9 @@ func (t *Targets) Carry(ctx context.Context, d *queue.Delivery) error {
 	u := t.urls[name]
 	if u == nil || account != d.Account {
 		return &delivery.Refused{Reason: errNoTarget.Error()}
+	}
+	if b := t.brokers[name]; b != nil {
+		return b.send(ctx, d)
 	}
 	return senders[u.Scheme](t, ctx, u, d.Payload)
 }
