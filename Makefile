@@ -1,6 +1,7 @@
 # make run      serve ./kura-data on loopback
 # make test     everything that CI checks
-# make bench    the measured comparison with fsync, bare net/http and other servers that are installed, and how soon an
+# make bench    the measured comparison with fsync, bare net/http, a Kura that records everything, one that is busy with
+#               background jobs, and other servers that are named; and how soon an
 #               alarm is told (BENCH='--only alarm --references=false --restarts=false' for that alone)
 # make torture  what takes too long for every day: large transfers, every fuzzer for a while
 
@@ -49,7 +50,7 @@ clients:
 	@.ci/clients
 
 bench: build
-	go run ./bench --kura bin/kura $(BENCH)
+	go run ./bench --kura bin/kura --recorded bin/kura --busy bin/kura $(BENCH)
 
 torture: clients
 	TF_PLUGIN_DIR="$${TF_PLUGIN_DIR:-$$(.ci/terraform-mirror)}" KURA_TEST_LARGE=1 go test -count=1 -timeout 60m -v ./acceptance

@@ -76,7 +76,7 @@ func (b *bench) alarms(ctx context.Context) (results []AlarmResult, err error) {
 		return nil, nil
 	}
 	for i, t := range b.targets {
-		if t.process == nil || t.kms {
+		if t.process == nil || t.manner.flag != manners()[0].flag {
 			continue
 		}
 		r, err := b.alarm(ctx, t.process.binary, filepath.Join(b.dir, "alarm-"+strconv.Itoa(i)))
@@ -288,26 +288,11 @@ func putPolicy(ctx context.Context, w *worker, bucket, principal, action string)
 }
 
 func (a *alarm) config(ctx context.Context, operation, input string) ([]byte, error) {
-	return a.call(ctx, "config", "StarlingDoveService."+operation, input)
+	return a.process.json(ctx, "config", "StarlingDoveService."+operation, input)
 }
 
 func (a *alarm) events(ctx context.Context, operation, input string) ([]byte, error) {
-	return a.call(ctx, "events", "AWSEvents."+operation, input)
-}
-
-// call is a request of a service that speaks JSON 1.1.
-func (a *alarm) call(ctx context.Context, service, operation, input string) ([]byte, error) {
-	cred := a.process.cred
-	cred.Service = service
-	conn := s3conn.NewEndpoint(a.process.addr, cred).Conn()
-	defer conn.Close()
-	resp, err := conn.Do(ctx, &s3conn.Request{Method: "POST", Path: "/", Body: []byte(input), PayloadHash: hashOf([]byte(input)), Header: []s3conn.Header{
-		{Name: "content-type", Value: "application/x-amz-json-1.1"}, {Name: "x-amz-target", Value: operation},
-	}})
-	if err == nil && resp.Err() != nil {
-		err = fmt.Errorf("%s: %s", operation, resp.Body)
-	}
-	return resp.Body, err
+	return a.process.json(ctx, "events", "AWSEvents."+operation, input)
 }
 
 // textOf is a member of an answer.

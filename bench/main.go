@@ -2,12 +2,14 @@
 // processor time that the server took per operation. It starts Kura itself, drives any number of
 // other endpoints beside it, and alternates between them (A-B-A-B) within each workload, so that
 // what the machine does meanwhile falls on all alike. Two references say what the machine can do
-// at best: a bare net/http server, and append + fdatasync on the same disk.
+// at best: a bare net/http server, and append + fdatasync on the same disk. A server that the bench
+// started stands still while another one is measured.
 // At the end it times the alarm: on a store with 10,000 buckets, from the answer to the call that makes
 // one public to the message that EventBridge sends about it.
 //
 //	go run ./bench --kura bin/kura
 //	go run ./bench --kura bin/kura --kms bin/kura --only put-4k,get-4k
+//	go run ./bench --kura bin/kura --recorded bin/kura --busy bin/kura --only put-4k,get-4k
 //	go run ./bench --kura bin/kura --only alarm --references=false --restarts=false
 //	go run ./bench --kura new=bin/kura --kura old=/elsewhere/kura --only put-4k,get-4k
 //	go run ./bench --kura bin/kura --target other=127.0.0.1:9100,ACCESSKEY,SECRETKEY,PID
@@ -32,10 +34,8 @@ import (
 
 // Config is what the command line says.
 type Config struct {
-	// Kura lists binaries to start, each "PATH" or "NAME=PATH".
-	Kura []string
-	// KMS lists binaries to start whose buckets encrypt with SSE-KMS under a bucket key, in the same form.
-	KMS []string
+	// Kura lists binaries to start by their manner's flag, each "PATH" or "NAME=PATH".
+	Kura map[string][]string
 	// Targets lists running servers, each "NAME=HOST:PORT,ACCESSKEY,SECRETKEY[,PID]". Without a PID
 	// neither processor time nor memory is known.
 	Targets []string
@@ -61,6 +61,19 @@ type Config struct {
 	JSON string
 }
 
+// mannerFlag adds to the binaries of a manner.
+type mannerFlag struct {
+	to   map[string][]string
+	flag string
+}
+
+func (f mannerFlag) String() string { return "" }
+
+func (f mannerFlag) Set(v string) error {
+	f.to[f.flag] = append(f.to[f.flag], v)
+	return nil
+}
+
 type listFlag struct{ values *[]string }
 
 func (f listFlag) String() string { return "" }
@@ -71,12 +84,17 @@ func (f listFlag) Set(v string) error {
 }
 
 func parseFlags(args []string, errOut io.Writer) (Config, error) {
-	var c Config
+	c := Config{Kura: map[string][]string{}}
 	var only string
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.SetOutput(errOut)
-	fs.Var(listFlag{&c.Kura}, "kura", "start this Kura binary, `[NAME=]PATH` (repeatable)")
-	fs.Var(listFlag{&c.KMS}, "kms", "start this Kura binary with buckets that encrypt with SSE-KMS under a bucket key, `[NAME=]PATH` (repeatable)")
+	for i, m := range manners() {
+		help := m.help
+		if i > 0 {
+			help = manners()[0].help + " " + help
+		}
+		fs.Var(mannerFlag{c.Kura, m.flag}, m.flag, help+", `[NAME=]PATH` (repeatable)")
+	}
 	fs.Var(listFlag{&c.Targets}, "target", "measure a running server, `NAME=HOST:PORT,ACCESSKEY,SECRETKEY[,PID]` (repeatable)")
 	fs.StringVar(&c.Region, "region", "us-east-1", "region to sign for")
 	fs.StringVar(&only, "only", "", "run only these workloads, comma separated; of "+strings.Join(measurable(), ", "))
@@ -101,8 +119,8 @@ func (c *Config) check(extra int) error {
 	switch {
 	case extra > 0:
 		return errors.New("bench takes flags only")
-	case len(c.Kura)+len(c.KMS)+len(c.Targets) == 0:
-		return errors.New("nothing to measure: give --kura, --kms or --target")
+	case len(c.Kura)+len(c.Targets) == 0:
+		return errors.New("nothing to measure: give --kura or --target")
 	case c.Duration < 10*time.Millisecond || c.Duration > time.Minute:
 		return errors.New("--duration must be between 10ms and 1m")
 	case c.Rounds < 1 || c.Rounds > 100:

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/md5"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -37,11 +35,11 @@ type target struct {
 	process *server
 	// bare marks the net/http reference.
 	bare bool
-	// kms: the buckets encrypt with SSE-KMS under a bucket key.
-	kms   bool
-	stop  func()
-	dir   string
-	stats TargetResult
+	// manner is what a server that the bench runs does beside serving.
+	manner manner
+	stop   func()
+	dir    string
+	stats  TargetResult
 }
 
 // bench is one run.
@@ -107,14 +105,11 @@ func measure(ctx context.Context, cfg Config, out io.Writer) (result *Result, er
 
 // open starts or names all targets and makes their buckets.
 func (b *bench) open(ctx context.Context) error {
-	for _, spec := range b.cfg.Kura {
-		if err := b.openKura(ctx, spec, false); err != nil {
-			return err
-		}
-	}
-	for _, spec := range b.cfg.KMS {
-		if err := b.openKura(ctx, spec, true); err != nil {
-			return err
+	for _, m := range manners() {
+		for _, spec := range b.cfg.Kura[m.flag] {
+			if err := b.openKura(ctx, spec, m); err != nil {
+				return err
+			}
 		}
 	}
 	for _, spec := range b.cfg.Targets {
@@ -146,15 +141,12 @@ func (b *bench) add(t *target) {
 	b.targets = append(b.targets, t)
 }
 
-// openKura starts a Kura binary; with kms its buckets encrypt with SSE-KMS, which wants TLS. Where that is
-// measured, the bench says to all that it is a proxy that ended it: they are compared over the same line.
-func (b *bench) openKura(ctx context.Context, spec string, kms bool) error {
+// openKura starts a Kura binary. SSE-KMS wants TLS: where that is measured, the bench says to all that it is a
+// proxy that ended it, so that they are compared over the same line.
+func (b *bench) openKura(ctx context.Context, spec string, m manner) error {
 	name, binary, ok := strings.Cut(spec, "=")
 	if !ok {
-		name, binary = "kura", spec
-		if kms {
-			name = "kura SSE-KMS"
-		}
+		name, binary = m.name, spec
 	}
 	info, err := os.Stat(binary)
 	if err != nil {
@@ -165,17 +157,18 @@ func (b *bench) openKura(ctx context.Context, spec string, kms bool) error {
 	if err != nil {
 		return err
 	}
-	proxied := len(b.cfg.KMS) > 0
+	process.flags = m.flags
+	proxied := len(b.cfg.Kura["kms"]) > 0
 	if proxied {
-		process.flags = []string{"--trusted-proxy", "127.0.0.0/8"}
+		process.flags = append(slices.Clip(m.flags), "--trusted-proxy", "127.0.0.0/8")
 	}
 	first, err := process.start(ctx)
 	if err != nil {
 		return err
 	}
-	t := &target{name: name, process: process, pid: process.cmd.Process.Pid, dir: dir,
+	t := &target{name: name, manner: m, process: process, pid: process.cmd.Process.Pid, dir: dir,
 		site: site{endpoint: s3conn.NewEndpoint(process.addr, process.cred)}}
-	if t.kms = kms; proxied {
+	if proxied {
 		t.endpoint.Say(s3conn.Header{Name: "x-forwarded-proto", Value: "https"})
 	}
 	t.stats.BinarySize = info.Size()
@@ -221,28 +214,11 @@ func (b *bench) prepareTarget(ctx context.Context, t *target) error {
 		if err := resp.Err(); err != nil {
 			return fmt.Errorf("create bucket %s (the bench wants an empty server): %w", bucket, err)
 		}
-		if t.kms {
-			if err := encryptBucket(ctx, conn, bucket); err != nil {
-				return err
-			}
-		}
 	}
-	return nil
-}
-
-// encryptBucket makes SSE-KMS under a bucket key the bucket's default.
-func encryptBucket(ctx context.Context, conn *s3conn.Conn, bucket string) error {
-	body := []byte(`<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>aws:kms</SSEAlgorithm></ApplyServerSideEncryptionByDefault><BucketKeyEnabled>true</BucketKeyEnabled></Rule></ServerSideEncryptionConfiguration>`)
-	sum := md5.Sum(body)
-	resp, err := conn.Do(ctx, &s3conn.Request{Method: "PUT", Path: "/" + bucket, Query: "encryption=", Body: body, PayloadHash: hashOf(body),
-		Header: []s3conn.Header{{Name: "content-md5", Value: base64.StdEncoding.EncodeToString(sum[:])}}})
-	if err == nil {
-		err = resp.Err()
+	if t.process == nil {
+		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("encryption of bucket %s: %w", bucket, err)
-	}
-	return nil
+	return t.manner.prepare(ctx, t)
 }
 
 // runWorkload plays one workload on all targets, a round each in turn.
@@ -254,6 +230,7 @@ func (b *bench) runWorkload(ctx context.Context, w workload) Row {
 			continue
 		}
 		tallies[i] = new(tally)
+		b.wake(t)
 		if w.prepare != nil && !t.bare {
 			tallies[i].err = w.prepare(ctx, &t.site)
 		}
@@ -263,15 +240,26 @@ func (b *bench) runWorkload(ctx context.Context, w workload) Row {
 			if tallies[i] == nil || tallies[i].err != nil || ctx.Err() != nil {
 				continue
 			}
+			b.wake(t)
 			tallies[i].err = tallies[i].round(ctx, w, t, b.cfg.Duration, round == 0)
 		}
 	}
+	b.wake(b.targets...)
 	for i, t := range b.targets {
 		if tallies[i] != nil {
 			row.Cells = append(row.Cells, tallies[i].cell(t.name, w))
 		}
 	}
 	return row
+}
+
+// wake lets these servers run, and those that the bench started and are not among them stand still.
+func (b *bench) wake(these ...*target) {
+	for _, t := range b.targets {
+		if t.process != nil {
+			t.process.pause(!slices.Contains(these, t))
+		}
+	}
 }
 
 // tally sums the rounds of one workload on one target.
@@ -293,6 +281,11 @@ func (t *tally) round(ctx context.Context, w workload, on *target, d time.Durati
 		}
 	} else if first {
 		if _, err := on.drive(ctx, w, warmUp); err != nil {
+			return err
+		}
+	}
+	if on.manner.beforeRound != nil {
+		if err := on.manner.beforeRound(ctx, on); err != nil {
 			return err
 		}
 	}

@@ -78,7 +78,7 @@ func restartConfig(t *testing.T, how string) Config {
 		t.Fatal(err)
 	}
 	t.Setenv(fakeServer, how)
-	return Config{Kura: []string{"fake=" + self}, Region: "us-east-1", Only: []string{"put-4k"},
+	return Config{Kura: map[string][]string{"kura": {"fake=" + self}}, Region: "us-east-1", Only: []string{"put-4k"},
 		Duration: 20 * time.Millisecond, Rounds: 1, Objects: 1000, Dir: t.TempDir(), Restarts: true}
 }
 

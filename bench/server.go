@@ -130,6 +130,19 @@ func (s *server) stop() (time.Duration, error) {
 	}
 }
 
+// pause lets the process stand still, or go on.
+func (s *server) pause(still bool) {
+	if s.cmd == nil {
+		return
+	}
+	sig := syscall.SIGCONT
+	if still {
+		sig = syscall.SIGSTOP
+	}
+	// It fails only if the process is gone already, which the next request tells.
+	_ = s.cmd.Process.Signal(sig)
+}
+
 // kill ends the process without warning, and returns when it is gone.
 func (s *server) kill() {
 	if s.cmd == nil {
