@@ -48,6 +48,9 @@ func startCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Setenv("ENDPOINT", s.plain)
 	ts.Setenv("ENDPOINT_TLS", s.secure)
+	for id, url := range s.named {
+		ts.Setenv("ENDPOINT_"+strings.ReplaceAll(id, "-", "_"), url)
+	}
 	ts.Setenv("PID", strconv.Itoa(s.cmd.Process.Pid))
 	fmt.Fprint(ts.Stdout(), s.notices())
 }

@@ -29,6 +29,7 @@ type server struct {
 	client map[string]string // what client.env says
 	plain  string            // endpoint without TLS
 	secure string
+	named  map[string]string // by the id of an --endpoint
 	exited chan error
 
 	mu     sync.Mutex
@@ -38,7 +39,7 @@ type server struct {
 // start runs kura on data and waits until it is ready. Logs are appended to logPath.
 func start(data, logPath string, env []string, flags ...string) (*server, error) {
 	args := append([]string{"serve", "--data", data, "--listen", "127.0.0.1:0", "--listen-tls", "127.0.0.1:0"}, flags...)
-	s := &server{cmd: exec.Command(binary, args...), data: data, exited: make(chan error, 1)}
+	s := &server{cmd: exec.Command(binary, args...), data: data, named: map[string]string{}, exited: make(chan error, 1)}
 	log, err := os.OpenFile(logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
@@ -80,6 +81,8 @@ func (s *server) listen(out io.Reader, told chan struct{}) {
 		switch {
 		case len(f) == 2 && f[0] == "endpoint" && strings.HasPrefix(f[1], "https:"):
 			s.secure = f[1]
+		case len(f) == 3 && f[0] == "endpoint":
+			s.named[f[2]] = f[1]
 		case len(f) == 2 && f[0] == "endpoint":
 			s.plain = f[1]
 		case len(f) > 0 && f[0] == "Stop:":
