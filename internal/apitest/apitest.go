@@ -94,7 +94,7 @@ func (p People) add(t testing.TB, name string, who policy.Principal, document st
 
 // Recorder keeps what is completed, hands it on, and can break.
 type Recorder struct {
-	// Next gets everything too. Default: nobody.
+	// Next gets everything too. Required; authztest.Forget is nobody.
 	Next audit.Recorder
 	// Broken lets nothing be recorded any more.
 	Broken bool
@@ -119,16 +119,28 @@ func (r *Recorder) Complete(ctx context.Context, ev *audit.Event) error {
 	return r.Next.Complete(ctx, ev)
 }
 
-// Meta counts commits.
+// Last is the newest event.
+func (r *Recorder) Last() audit.Event { return r.Events[len(r.Events)-1] }
+
+// Meta counts what requests, not background jobs, commit.
 type Meta struct {
 	engine.Meta
 	Commits int
 }
 
+type byRequest struct{}
+
 // Commit implements engine.Meta.
 func (m *Meta) Commit(ctx context.Context, b *engine.Batch) error {
-	m.Commits++
+	if ctx.Value(byRequest{}) != nil {
+		m.Commits++
+	}
 	return m.Meta.Commit(ctx, b)
+}
+
+// Marked is a request whose commits Meta counts.
+func Marked(r *http.Request) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), byRequest{}, true))
 }
 
 // Harness is a server with one service beside an empty S3.
@@ -233,7 +245,7 @@ func (h *Harness) Send(who string, r *http.Request, body []byte) *Answer {
 		}
 	}
 	w := httptest.NewRecorder()
-	h.Server.ServeHTTP(w, r)
+	h.Server.ServeHTTP(w, Marked(r))
 	a := &Answer{Status: w.Code, Header: w.Header(), Body: w.Body.Bytes()}
 	_ = json.Unmarshal(a.Body, &a.JSON) // other bodies have no members
 	return a

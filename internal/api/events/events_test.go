@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -19,11 +18,10 @@ import (
 	"github.com/kura-s3/kura/internal/api/events"
 	"github.com/kura-s3/kura/internal/api/rpc"
 	"github.com/kura-s3/kura/internal/api/wire"
-	"github.com/kura-s3/kura/internal/audit"
+	"github.com/kura-s3/kura/internal/apitest"
 	"github.com/kura-s3/kura/internal/authn"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/authz/authztest"
-	"github.com/kura-s3/kura/internal/engine"
 	"github.com/kura-s3/kura/internal/engine/memory"
 	"github.com/kura-s3/kura/internal/event"
 	"github.com/kura-s3/kura/internal/event/queue"
@@ -38,39 +36,13 @@ const (
 
 type m = map[string]any
 
-// recorder can be broken.
-type recorder struct {
-	authztest.Forget
-	broken bool
-}
-
-func (r *recorder) Wants(*audit.Event) bool { return true }
-
-func (r *recorder) Begin(context.Context, *audit.Event) error {
-	if r.broken {
-		return errors.New("the record cannot be written")
-	}
-	return nil
-}
-
-// counting counts commits.
-type counting struct {
-	engine.Meta
-	commits int
-}
-
-func (c *counting) Commit(ctx context.Context, b *engine.Batch) error {
-	c.commits++
-	return c.Meta.Commit(ctx, b)
-}
-
 type harness struct {
 	t          *testing.T
 	server     *api.Server
 	service    *rpc.Service
 	identities *identity.Store
-	meta       *counting
-	recorder   *recorder
+	meta       *apitest.Meta
+	recorder   *apitest.Recorder
 	admin      identity.AccessKeyPair
 	now        time.Time
 }
@@ -78,7 +50,7 @@ type harness struct {
 func newHarness(t *testing.T) *harness {
 	ctx, log := context.Background(), slog.New(slog.DiscardHandler)
 	h := &harness{
-		t: t, meta: &counting{Meta: memory.NewMeta()}, recorder: &recorder{}, now: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC),
+		t: t, meta: &apitest.Meta{Meta: memory.NewMeta()}, recorder: &apitest.Recorder{Next: authztest.Forget{}}, now: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC),
 		admin: identity.AccessKeyPair{ID: "AKIAADMINADMINADMIN1", Secret: "admin-secret-admin-secret-admin-secret-1"},
 	}
 	clock := func() time.Time { return h.now }
@@ -150,7 +122,7 @@ func (h *harness) call(u identity.AccessKeyPair, operation string, in m) (status
 		}
 	}
 	w := httptest.NewRecorder()
-	h.server.ServeHTTP(w, r)
+	h.server.ServeHTTP(w, apitest.Marked(r))
 	_ = json.Unmarshal(w.Body.Bytes(), &out)
 	code, _ = out["__type"].(string)
 	return w.Code, code[strings.LastIndex(code, "#")+1:], out
@@ -193,19 +165,19 @@ func TestEveryOperationRefusesWhomItMust(t *testing.T) {
 			t.Errorf("%s is not tried", op.Name())
 			continue
 		}
-		before := h.meta.commits
+		before := h.meta.Commits
 		if status, code, _ := h.call(identity.AccessKeyPair{}, op.Name(), in); status != 400 || code != "MissingAuthenticationTokenException" {
 			t.Errorf("%s without a signature: %d %s", op.Name(), status, code)
 		}
 		if status, code, _ := h.call(nobody, op.Name(), in); status != 400 || code != "AccessDeniedException" {
 			t.Errorf("%s without a permission: %d %s", op.Name(), status, code)
 		}
-		h.recorder.broken = true
+		h.recorder.Broken = true
 		if status, _, _ := h.call(h.admin, op.Name(), in); status != 503 {
 			t.Errorf("%s off the record: %d", op.Name(), status)
 		}
-		h.recorder.broken = false
-		if h.meta.commits != before {
+		h.recorder.Broken = false
+		if h.meta.Commits != before {
 			t.Errorf("%s changed something that it refused", op.Name())
 		}
 	}

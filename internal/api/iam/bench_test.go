@@ -16,7 +16,7 @@ func BenchmarkCalls(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				h.must(h.admin, c[0], c[1], c[2:]...)
-				h.recorder.events = h.recorder.events[:0]
+				h.recorder.Events = h.recorder.Events[:0]
 			}
 		})
 	}

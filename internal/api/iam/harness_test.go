@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"encoding/xml"
-	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -25,11 +24,10 @@ import (
 	"github.com/kura-s3/kura/internal/api/rpc"
 	"github.com/kura-s3/kura/internal/api/sts"
 	"github.com/kura-s3/kura/internal/api/wire"
-	"github.com/kura-s3/kura/internal/audit"
+	"github.com/kura-s3/kura/internal/apitest"
 	"github.com/kura-s3/kura/internal/authn"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/authz/authztest"
-	"github.com/kura-s3/kura/internal/engine"
 	"github.com/kura-s3/kura/internal/engine/memory"
 	"github.com/kura-s3/kura/internal/identity"
 	"github.com/kura-s3/kura/internal/keys"
@@ -42,8 +40,8 @@ type harness struct {
 	server     *api.Server
 	identities *identity.Store
 	guard      *authz.Guard
-	meta       *countingMeta
-	recorder   *testRecorder
+	meta       *apitest.Meta
+	recorder   *apitest.Recorder
 	clock      *clock
 	admin      user
 	root       user
@@ -75,53 +73,13 @@ func (c *clock) forward(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// testRecorder keeps events and can be broken.
-type testRecorder struct {
-	authztest.Forget
-	broken bool
-	events []audit.Event
-}
-
-var errBroken = errors.New("the record cannot be written")
-
-func (r *testRecorder) Wants(*audit.Event) bool { return true }
-
-func (r *testRecorder) Begin(context.Context, *audit.Event) error {
-	if r.broken {
-		return errBroken
-	}
-	return nil
-}
-
-func (r *testRecorder) Complete(_ context.Context, ev *audit.Event) error {
-	r.events = append(r.events, *ev)
-	return nil
-}
-
-func (r *testRecorder) last() audit.Event { return r.events[len(r.events)-1] }
-
-// countingMeta counts what requests, not background jobs, do to storage.
-type countingMeta struct {
-	engine.Meta
-	commits int
-}
-
-type byRequest struct{}
-
-func (m *countingMeta) Commit(ctx context.Context, b *engine.Batch) error {
-	if ctx.Value(byRequest{}) != nil {
-		m.commits++
-	}
-	return m.Meta.Commit(ctx, b)
-}
-
 // newHarness takes the transport to OIDC issuers, where a test has one.
 func newHarness(t testing.TB, issuers ...http.RoundTripper) *harness {
 	t.Helper()
 	ctx := context.Background()
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	h := &harness{
-		t: t, meta: &countingMeta{Meta: memory.NewMeta()}, recorder: &testRecorder{},
+		t: t, meta: &apitest.Meta{Meta: memory.NewMeta()}, recorder: &apitest.Recorder{Next: authztest.Forget{}},
 		clock: &clock{now: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)},
 		admin: user{key: "AKIAADMINADMINADMIN1", secret: "admin-secret-admin-secret-admin-secret-1"},
 		root:  user{key: "AKIAROOTROOTROOTROO1", secret: "root-secret-root-secret-root-secret-root"},
@@ -272,7 +230,7 @@ func (h *harness) send(u user, service string, r *http.Request, body string) ans
 		}
 	}
 	w := httptest.NewRecorder()
-	h.server.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), byRequest{}, true)))
+	h.server.ServeHTTP(w, apitest.Marked(r))
 	return answer{w.Code, w.Body.String()}
 }
 

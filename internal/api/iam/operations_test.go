@@ -104,18 +104,18 @@ func TestEveryOperationIsGuarded(t *testing.T) {
 			if code, ok := unsigned[op.Name()]; ok {
 				wants = map[user]string{{}: code, stranger: code}
 			}
-			before := h.meta.commits
+			before := h.meta.Commits
 			for u, want := range wants {
 				if a := h.call(u, service, op.Name(), pairs...); a.code() != want {
 					t.Errorf("%+v: %d %s, want %s", u, a.status, a.body, want)
 				}
 			}
-			h.recorder.broken = true
+			h.recorder.Broken = true
 			if a := h.call(h.admin, service, op.Name(), pairs...); a.status == 200 || (a.status != 503 && unsigned[op.Name()] == "") {
 				t.Errorf("unrecorded: %d %s", a.status, a.body)
 			}
-			h.recorder.broken = false
-			if h.meta.commits != before {
+			h.recorder.Broken = false
+			if h.meta.Commits != before {
 				t.Error("storage was touched")
 			}
 		})
@@ -128,7 +128,7 @@ func TestSamplesReachTheirOperation(t *testing.T) {
 	h := populated(t)
 	for _, op := range h.server.Ops() {
 		a := h.call(h.admin, op.Wire().Service, op.Name(), sample(op)...)
-		ev := h.recorder.last()
+		ev := h.recorder.Last()
 		if ev.Operation != op.Name() || (len(ev.Decisions) == 0 && unsigned[op.Name()] == "") {
 			t.Errorf("%s: recorded as %s with %d decisions: %s", op.Name(), ev.Operation, len(ev.Decisions), a.body)
 		}
@@ -190,7 +190,7 @@ func TestDemandsAreThoseOfAWS(t *testing.T) {
 		if op.Access() != levels[action.Level] {
 			t.Errorf("%s: level %d, want %s", op.Name(), op.Access(), action.Level)
 		}
-		decisions := h.recorder.last().Decisions
+		decisions := h.recorder.Last().Decisions
 		if len(decisions) == 0 || decisions[0].Action != service+":"+op.Name() {
 			t.Errorf("%s: demands %+v", op.Name(), decisions)
 			continue

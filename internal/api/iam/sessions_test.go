@@ -148,7 +148,7 @@ func TestKeys(t *testing.T) {
 		t.Error(got)
 	}
 	h.refused("DeleteConflict", h.admin, "iam", "DeleteUser", "UserName", "alice")
-	for _, ev := range h.recorder.events {
+	for _, ev := range h.recorder.Events {
 		if strings.Contains(ev.URI+ev.ErrorText, second.text("SecretAccessKey")) {
 			t.Error("a record holds a secret")
 		}

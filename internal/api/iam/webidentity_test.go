@@ -90,7 +90,7 @@ func TestWebIdentity(t *testing.T) {
 	if a.text("SubjectFromWebIdentityToken") != "repo:kura:main" || a.text("Audience") != "kura" || a.text("Provider") != provider {
 		t.Error(a.body)
 	}
-	ev := h.recorder.last()
+	ev := h.recorder.Last()
 	if ev.Principal.ARN != provider || !strings.Contains(ev.Principal.UserID, "repo:kura:main") || len(ev.Decisions) != 1 || !ev.Decisions[0].Allowed {
 		t.Errorf("recorded as %+v %+v", ev.Principal, ev.Decisions)
 	}
@@ -109,19 +109,19 @@ func TestWebIdentity(t *testing.T) {
 		"another's key":     {"deployer", newIssuer(t).token(now), "InvalidIdentityToken"},
 		"alg none":          {"deployer", "eyJhbGciOiJub25lIn0.e30.", "InvalidIdentityToken"},
 	} {
-		before := h.meta.commits
+		before := h.meta.Commits
 		if a := h.call(user{}, "sts", "AssumeRoleWithWebIdentity", ask(c.role, c.token)...); a.code() != c.code || a.text("SecretAccessKey") != "" {
 			t.Errorf("%s: %d %s, want %s", name, a.status, a.body, c.code)
 		}
-		if h.meta.commits != before {
+		if h.meta.Commits != before {
 			t.Errorf("%s: storage was touched", name)
 		}
 	}
-	h.recorder.broken = true
+	h.recorder.Broken = true
 	if a := h.call(user{}, "sts", "AssumeRoleWithWebIdentity", ask("deployer", ci.token(now))...); a.status != 503 {
 		t.Errorf("unrecorded: %d %s", a.status, a.body)
 	}
-	h.recorder.broken = false
+	h.recorder.Broken = false
 
 	// A stranger who signs as well is still only whom the token proves, and other unsigned calls stay closed.
 	h.must(h.newUser("stranger", ""), "sts", "AssumeRoleWithWebIdentity", ask("deployer", ci.token(now))...)

@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -24,11 +23,10 @@ import (
 	"github.com/kura-s3/kura/internal/api/rpc"
 	"github.com/kura-s3/kura/internal/api/sts"
 	"github.com/kura-s3/kura/internal/api/wire"
-	"github.com/kura-s3/kura/internal/audit"
+	"github.com/kura-s3/kura/internal/apitest"
 	"github.com/kura-s3/kura/internal/authn"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/authz/authztest"
-	"github.com/kura-s3/kura/internal/engine"
 	"github.com/kura-s3/kura/internal/engine/memory"
 	"github.com/kura-s3/kura/internal/identity"
 	"github.com/kura-s3/kura/internal/keys"
@@ -46,51 +44,13 @@ type m = map[string]any
 // user is a key, long-term or of a session.
 type user struct{ key, secret, token string }
 
-// recorder keeps events and can be broken.
-type recorder struct {
-	authztest.Forget
-	broken bool
-	events []audit.Event
-}
-
-func (r *recorder) Wants(*audit.Event) bool { return true }
-
-func (r *recorder) Begin(context.Context, *audit.Event) error {
-	if r.broken {
-		return errors.New("the record cannot be written")
-	}
-	return nil
-}
-
-func (r *recorder) Complete(_ context.Context, ev *audit.Event) error {
-	r.events = append(r.events, *ev)
-	return nil
-}
-
-func (r *recorder) last() audit.Event { return r.events[len(r.events)-1] }
-
-// counting counts what requests do to storage.
-type counting struct {
-	engine.Meta
-	commits int
-}
-
-type byRequest struct{}
-
-func (c *counting) Commit(ctx context.Context, b *engine.Batch) error {
-	if ctx.Value(byRequest{}) != nil {
-		c.commits++
-	}
-	return c.Meta.Commit(ctx, b)
-}
-
 // harness is KMS, and IAM, STS and Organizations to make its callers with, behind the whole staircase.
 type harness struct {
 	t        testing.TB
 	server   *api.Server
 	keys     *kms.Store
-	meta     *counting
-	recorder *recorder
+	meta     *apitest.Meta
+	recorder *apitest.Recorder
 	now      time.Time
 	admin    user
 	root     user
@@ -101,7 +61,7 @@ func newHarness(t testing.TB) *harness {
 	ctx := context.Background()
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	h := &harness{
-		t: t, meta: &counting{Meta: memory.NewMeta()}, recorder: &recorder{}, now: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC),
+		t: t, meta: &apitest.Meta{Meta: memory.NewMeta()}, recorder: &apitest.Recorder{Next: authztest.Forget{}}, now: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC),
 		admin: user{key: "AKIAADMINADMINADMIN1", secret: "admin-secret-admin-secret-admin-secret-1"},
 		root:  user{key: "AKIAROOTROOTROOTROO1", secret: "root-secret-root-secret-root-secret-root"},
 	}
@@ -219,7 +179,7 @@ func (h *harness) send(u user, service string, r *http.Request, body string) ans
 		}
 	}
 	w := httptest.NewRecorder()
-	h.server.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), byRequest{}, true)))
+	h.server.ServeHTTP(w, apitest.Marked(r))
 	return answer{w.Code, w.Body.String()}
 }
 

@@ -89,7 +89,7 @@ func TestEveryOperationIsGuarded(t *testing.T) {
 				// A foreign key is named by its ARN; an alias's name alone is the caller's own.
 				wants[foreign] = "AccessDeniedException"
 			}
-			before := h.meta.commits
+			before := h.meta.Commits
 			for u, want := range wants {
 				send := in
 				if u == foreign {
@@ -99,12 +99,12 @@ func TestEveryOperationIsGuarded(t *testing.T) {
 					t.Errorf("%s: %d %s, want %s", u.key, a.status, a.body, want)
 				}
 			}
-			h.recorder.broken = true
+			h.recorder.Broken = true
 			if a := h.call(h.admin, op.Name(), in); a.status != 503 {
 				t.Errorf("unrecorded: %d %s", a.status, a.body)
 			}
-			h.recorder.broken = false
-			if h.meta.commits != before {
+			h.recorder.Broken = false
+			if h.meta.Commits != before {
 				t.Error("storage was touched")
 			}
 		})
@@ -128,7 +128,7 @@ func TestSamplesReachTheirOperation(t *testing.T) {
 	for _, op := range ours(newHarness(t)) {
 		h := newHarness(t)
 		a := h.call(h.admin, op.Name(), samples(h)[op.Name()])
-		ev := h.recorder.last()
+		ev := h.recorder.Last()
 		if ev.Operation != op.Name() || len(ev.Decisions) == 0 || !ev.Decisions[0].Allowed {
 			t.Errorf("%s: recorded as %s with %+v: %s", op.Name(), ev.Operation, ev.Decisions, a.body)
 		}
@@ -180,7 +180,7 @@ func TestDemandsAreThoseOfAWS(t *testing.T) {
 	}
 	for _, op := range ours(h) {
 		h.call(h.admin, op.Name(), requests[op.Name()])
-		decisions := h.recorder.last().Decisions
+		decisions := h.recorder.Last().Decisions
 		actions := []string{op.Name()}
 		if op.Name() == "ReEncrypt" {
 			actions = []string{"ReEncryptFrom", "ReEncryptTo"}
