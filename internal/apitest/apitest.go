@@ -306,6 +306,12 @@ func (h *Harness) call(who string, s *Sample) *Answer {
 	return h.Send(who, r, body)
 }
 
+// Do sends a sample as who.
+func (h *Harness) Do(who string, s Sample) *Answer {
+	h.t.Helper()
+	return h.call(who, &s)
+}
+
 // Guarded ranges over all operations: each refuses who may nothing, who is denied, who is of another account or
 // nobody, and everybody when the decision cannot be recorded, without touching storage; and serves who may. The
 // samples are served in their order.

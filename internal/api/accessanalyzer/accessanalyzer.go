@@ -7,15 +7,12 @@ package accessanalyzer
 
 import (
 	"context"
-	"encoding/base64"
 	"log/slog"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/kura-s3/kura/internal/api"
-	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/restjson"
 	"github.com/kura-s3/kura/internal/api/rpc"
 	"github.com/kura-s3/kura/internal/api/wire"
@@ -129,27 +126,15 @@ func (k keys) Lookup(key string) (policy.Values, bool) {
 
 // page cuts the part out of a list that a request asks for.
 func page[T any](all []T, token *string, limit *int32) ([]T, *string, error) {
-	from, n := 0, 100
+	size := 100
 	if limit != nil {
-		if *limit < 1 || *limit > 1000 {
+		if size = int(*limit); size < 1 || size > 1000 {
 			return nil, nil, fault.New(analyzer.Invalid, "maxResults must be from 1 to 1000.")
 		}
-		n = int(*limit)
 	}
-	if t := member.Text(token); t != "" {
-		raw, err := base64.RawURLEncoding.DecodeString(t)
-		if err == nil {
-			from, err = strconv.Atoi(string(raw))
-		}
-		if err != nil || from < 0 {
-			return nil, nil, fault.New(analyzer.Invalid, "The next token is not valid.")
-		}
+	part, next, ok := rpc.Page(all, token, size)
+	if !ok {
+		return nil, nil, fault.New(analyzer.Invalid, "The next token is not valid.")
 	}
-	from = min(from, len(all))
-	to := min(from+n, len(all))
-	if to == len(all) {
-		return all[from:to], nil, nil
-	}
-	next := base64.RawURLEncoding.EncodeToString([]byte(strconv.Itoa(to)))
-	return all[from:to], &next, nil
+	return part, next, nil
 }

@@ -7,7 +7,6 @@ package configservice
 
 import (
 	"context"
-	"encoding/base64"
 	"log/slog"
 	"slices"
 	"strconv"
@@ -59,7 +58,7 @@ var answers = func() map[fault.Kind]rpc.Answer {
 	for _, kind := range []fault.Kind{
 		recorder.NoSuchRecorder, recorder.NoRecorder, recorder.MaxRecorders, recorder.InvalidRecorderName, recorder.InvalidGroup,
 		recorder.InvalidRole, recorder.NoSuchChannel, recorder.NoChannel, recorder.MaxChannels, recorder.LastChannel,
-		recorder.InvalidChannelName, recorder.InvalidPrefix, recorder.InvalidTopic, recorder.NoSuchBucket, recorder.InsufficientDelivery,
+		recorder.InvalidChannelName, recorder.InvalidPrefix, recorder.InvalidTopic, recorder.NoSuchBucket, recorder.InsufficientDelivery, recorder.InsufficientPermissions,
 		recorder.NotRunning, recorder.NoSuchRule, recorder.MaxRules, recorder.InvalidParameter, recorder.ResourceInUse,
 		recorder.LimitExceeded, recorder.NotDiscovered, recorder.InvalidTimeRange, recorder.InvalidToken, recorder.NoSuchPack,
 		recorder.InvalidTemplate, recorder.MaxPacks, recorder.NoSuchRuleInPack, recorder.ResourceNotFound, recorder.TooManyTags,
@@ -143,27 +142,15 @@ func isTrue(b *bool) bool { return b != nil && *b }
 
 // page cuts the part out of a list that a request asks for: from the token's place on, at most limit.
 func page[T any](all []T, token *string, limit *int32, usual, most int) ([]T, *string, error) {
-	from, n := 0, usual
-	if limit != nil && *limit != 0 {
-		n = int(*limit)
-		if n < 0 || n > most {
+	size := usual
+	if n := member.Number(limit); n != 0 {
+		if size = n; n < 0 || n > most {
 			return nil, nil, fault.New(recorder.ValidationError, "The limit must be from 0 to "+strconv.Itoa(most)+".")
 		}
 	}
-	if t := member.Text(token); t != "" {
-		raw, err := base64.RawURLEncoding.DecodeString(t)
-		if err == nil {
-			from, err = strconv.Atoi(string(raw))
-		}
-		if err != nil || from < 0 {
-			return nil, nil, fault.New(recorder.InvalidToken, "The specified next token is not valid.")
-		}
+	part, next, ok := rpc.Page(all, token, size)
+	if !ok {
+		return nil, nil, fault.New(recorder.InvalidToken, "The specified next token is not valid.")
 	}
-	from = min(from, len(all))
-	to := min(from+n, len(all))
-	if to == len(all) {
-		return all[from:to], nil, nil
-	}
-	next := base64.RawURLEncoding.EncodeToString([]byte(strconv.Itoa(to)))
-	return all[from:to], &next, nil
+	return part, next, nil
 }

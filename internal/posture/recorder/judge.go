@@ -21,6 +21,8 @@ type work struct {
 	then    []func() // under mu, after the commit
 	after   []func() // after that
 	poke    bool
+	// part says that a pass goes on after it: its answers are no end of an evaluation.
+	part bool
 }
 
 func (s *Store) begin() *work {
@@ -37,7 +39,7 @@ func (s *Store) apply(w *work) {
 				continue
 			}
 			r.results[at] = v
-			if v.Recorded.After(r.Status.Last) {
+			if !w.part && v.Recorded.After(r.Status.Last) {
 				r.Status.Last = v.Recorded
 			}
 		}
@@ -304,6 +306,7 @@ func (s *Store) passChunk(ctx context.Context, account, typ string, ids []string
 	s.judging.Lock()
 	defer s.judging.Unlock()
 	w := s.begin()
+	w.part = true
 	for _, id := range ids {
 		r, err := s.current(ctx, account, typ, id)
 		if err != nil {
@@ -376,9 +379,11 @@ func (s *Store) passed(ctx context.Context, account string, rules []*Rule, start
 			continue
 		}
 		status := ru.Status
-		status.Format, status.LastPass, status.Last, status.ErrorText = format, started, s.now().UTC(), ""
+		status.Format, status.LastPass, status.ErrorText = format, started, ""
 		if failed != nil {
-			status.Failed, status.ErrorText = status.Last, failed.Error()
+			status.Failed, status.ErrorText = s.now().UTC(), failed.Error()
+		} else {
+			status.Last = s.now().UTC()
 		}
 		raw, err := encode(&status)
 		if err != nil {

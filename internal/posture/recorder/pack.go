@@ -68,6 +68,9 @@ func (s *Store) PutPack(ctx context.Context, g authz.Grant, account string, in P
 	if err != nil {
 		return "", err
 	}
+	if err := s.deliverTemplate(ctx, g, account, &in); err != nil {
+		return "", err
+	}
 	s.judging.Lock()
 	defer s.judging.Unlock()
 	a := s.accounts[account]
@@ -100,6 +103,30 @@ func (s *Store) PutPack(ctx context.Context, g authz.Grant, account string, in P
 	w.batch.Set([]byte(packPrefix+account+"/"+next.Name), raw)
 	w.then = append(w.then, func() { a.packs[next.Name] = &next })
 	return next.ARN, s.commit(ctx, w)
+}
+
+// deliverTemplate writes a pack's template into the bucket that it names, if it names one.
+func (s *Store) deliverTemplate(ctx context.Context, g authz.Grant, account string, in *Pack) error {
+	if in.Bucket == "" {
+		if in.Prefix != "" {
+			return invalid("A DeliveryS3KeyPrefix needs a DeliveryS3Bucket.")
+		}
+		return nil
+	}
+	if err := g.Require("config:PutConformancePack", s.PackARN(account, in.Name)); err != nil {
+		return err
+	}
+	if s.deliver == nil || !s.deliver.Exists(in.Bucket) {
+		return invalid("There is no bucket '%s'.", in.Bucket)
+	}
+	to := &Channel{Account: account, Bucket: in.Bucket, Prefix: in.Prefix}
+	err := s.deliver.Put(ctx, to, s.roleOf(account), to.folder(account)+"ConformancePackTemplates/"+in.Name+".yaml", []byte(in.Template))
+	if err != nil {
+		f := fault.New(InsufficientPermissions, "The template of the conformance pack cannot be written to the bucket '"+in.Bucket+"'.")
+		f.Cause = err
+		return f
+	}
+	return nil
 }
 
 // requiredARN is what the Grant must be for: the ARN of a new pack is not known before it is made.
