@@ -12,11 +12,26 @@
 package runner
 
 import (
+	"archive/zip"
+	"bytes"
+	"cmp"
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 )
 
@@ -38,7 +53,6 @@ var (
 const (
 	MaxResponse = 6*1024*1024 + 100 // bytes of a synchronous response
 	MaxUnzipped = 250 << 20         // bytes of a function's code, unpacked
-	MaxZipped   = 50 << 20          // bytes of a zip archive
 )
 
 // Network says what a function reaches.
@@ -60,7 +74,7 @@ type Config struct {
 	Endpoint      string        // this Kura's URL, given as AWS_ENDPOINT_URL; empty = none
 	CABundle      string        // path of the certificates that sign Endpoint's; empty = the system's
 	Network       Network       // zero = NetworkHost
-	MaxConcurrent int           // processes at work at a time, and warm ones together with them; zero = 50
+	MaxConcurrent int           // processes at a time, warm ones among them; zero = 50
 	IdleTimeout   time.Duration // a warm process without work ends; zero = 5 minutes
 	Log           *slog.Logger
 	// Output takes each line that a function writes, and the START, END and REPORT lines. It must not block long.
@@ -80,10 +94,20 @@ type Spec struct {
 	EphemeralMB               int // size of /tmp; zero = 512
 	LogGroup, LogStreamPrefix string
 	Reserved                  int // reserved concurrency of Name; below zero: none
-	// Code opens the zip archive.
-	Code func(ctx context.Context) (io.ReaderAt, int64, error)
+	// Code opens the zip archive. What it returns is closed when it can be.
+	Code func(ctx context.Context) (io.ReaderAt, int64, error) `json:"-"`
 	// Credentials is a session of the execution role; nil = none.
-	Credentials func(ctx context.Context) (Credentials, error)
+	Credentials func(ctx context.Context) (Credentials, error) `json:"-"`
+}
+
+// fingerprint tells processes of one Spec from those of another.
+func (s *Spec) fingerprint() (string, error) {
+	b, err := json.Marshal(s) // maps in the order of their keys
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:]), nil
 }
 
 // Credentials of an execution role's session.
@@ -113,30 +137,322 @@ type Result struct {
 
 // Runner runs functions. Its methods may be called concurrently.
 type Runner struct {
-	config Config
+	config   Config
+	endpoint *url.URL
+	hide     []string
+	exposed  bool // Unsafe, and this host cannot isolate
+	address  string
+	server   *http.Server
+	starter  starter
+	programs interpreters
+	all      sync.WaitGroup // invocations under way
+
+	mu      sync.Mutex
+	closed  bool
+	byToken map[string]*process // every process
+	warm    []*process          // those without work, the longest idle first
+	running map[string]int      // invocations by function name
+	total   int                 // invocations
 }
 
 // New makes a runner, having tried whether this host can isolate processes.
 func New(c Config) (*Runner, error) {
-	return &Runner{config: c}, nil
+	c.Network = cmp.Or(c.Network, NetworkHost)
+	c.MaxConcurrent = cmp.Or(c.MaxConcurrent, 50)
+	c.IdleTimeout = cmp.Or(c.IdleTimeout, 5*time.Minute)
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	r := &Runner{config: c, byToken: map[string]*process{}, running: map[string]int{}}
+	if err := r.checkNetwork(); err != nil {
+		return nil, err
+	}
+	for _, p := range append(slices.Clone(secretEtc), c.Hide...) {
+		if real, err := filepath.EvalSymlinks(p); err == nil {
+			r.hide = append(r.hide, real)
+		}
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	r.address = l.Addr().String()
+	r.server = &http.Server{Handler: r, MaxHeaderBytes: 64 << 10, ReadHeaderTimeout: 30 * time.Second}
+	go func() { _ = r.server.Serve(l) }() // until Close
+	r.starter = newStarter()
+	if err := r.tryIsolation(); err != nil {
+		if !c.Unsafe {
+			r.Close()
+			return nil, err
+		}
+		r.exposed = true
+		c.Log.Warn("functions run without isolation, as any program of this user does", "why", err)
+		if err := r.emptyScratch(); err != nil {
+			r.Close()
+			return nil, err
+		}
+	}
+	return r, nil
 }
+
+func (r *Runner) checkNetwork() error {
+	switch r.config.Network {
+	case NetworkHost, NetworkNone:
+	default:
+		return fmt.Errorf("runner: the network %q is neither host nor none", r.config.Network)
+	}
+	if r.config.Endpoint == "" {
+		return nil
+	}
+	u, err := url.Parse(r.config.Endpoint)
+	if err != nil {
+		return err
+	}
+	r.endpoint = u
+	if ip := net.ParseIP(u.Hostname()); r.config.Network == NetworkNone && ip != nil && !ip.Equal(net.IPv4(127, 0, 0, 1)) {
+		return fmt.Errorf("runner: without a network, functions reach this server by a name or at 127.0.0.1, not at %s", ip)
+	}
+	return nil
+}
+
+// Isolated tells whether functions are isolated, which is so unless Config.Unsafe had to be used.
+func (r *Runner) Isolated() bool { return !r.exposed }
+
+// tryIsolation builds a sandbox and has a program run in it.
+func (r *Runner) tryIsolation() error {
+	ctx, cancel := context.WithTimeout(context.Background(), buildTime)
+	defer cancel()
+	var b bytes.Buffer
+	if err := zip.NewWriter(&b).Close(); err != nil {
+		return err
+	}
+	code, size, err := memoryFile(&b)
+	if err != nil {
+		return err
+	}
+	defer code.Close()
+	o, err := r.order(&launch{spec: &Spec{Name: "probe", Runtime: "provided.al2023", MemoryMB: 128, EphemeralMB: 1}, it: &interpreter{}})
+	if err != nil {
+		return err
+	}
+	o.CodeSize = size
+	o.Program.Argv = []string{"/bin/true"}
+	said := newOutput(nil)
+	box, err := startSandbox(ctx, r.starter, o, code, said)
+	if err != nil {
+		return err
+	}
+	defer box.kill()
+	select {
+	case <-box.dead:
+	case <-ctx.Done():
+		return fmt.Errorf("%w: the trial did not end", ErrUnavailable)
+	}
+	if box.ending != (ending{}) {
+		return fmt.Errorf("%w: the trial failed: %s", ErrUnavailable, bytes.TrimSpace(said.lastLines()))
+	}
+	return nil
+}
+
+// emptyScratch removes what an earlier server left.
+func (r *Runner) emptyScratch() error {
+	if r.config.Dir == "" {
+		return errors.New("runner: no scratch directory was given")
+	}
+	if err := os.RemoveAll(r.config.Dir); err != nil {
+		return err
+	}
+	return os.MkdirAll(r.config.Dir, 0o700)
+}
+
+func token() string { return rand.Text() }
 
 // Invoke runs one event to its end. A failure of the function's code is a Result; an error is one of the
 // sentinels above, or wraps what Code or Credentials said. When ctx ends first, the function goes on.
 func (r *Runner) Invoke(ctx context.Context, spec *Spec, in *Invocation) (*Result, error) {
-	return nil, ErrUnavailable
+	key, err := spec.fingerprint()
+	if err != nil {
+		return nil, err
+	}
+	p, old, err := r.enter(spec, key)
+	for _, o := range old {
+		o.box.kill()
+	}
+	if err != nil {
+		return nil, err
+	}
+	type ran struct {
+		res *Result
+		err error
+	}
+	done := make(chan ran, 1)
+	go func() {
+		defer r.all.Done()
+		r.invoke(context.WithoutCancel(ctx), spec, key, p, in, func(res *Result, err error) { done <- ran{res, err} })
+	}()
+	select {
+	case d := <-done:
+		return d.res, d.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (r *Runner) invoke(ctx context.Context, spec *Spec, key string, p *process, in *Invocation, told func(*Result, error)) {
+	first := p == nil
+	if first {
+		var err error
+		if p, err = r.start(ctx, spec, key); err != nil {
+			r.leave(spec, nil)
+			told(nil, err)
+			return
+		}
+	}
+	res := p.run(in, first)
+	if p.settled {
+		r.leave(spec, p) // before it is told: the next invocation shall find the process
+		told(res, nil)
+		return
+	}
+	told(res, nil) // and not held back for what the runtime still does
+	p.comesBack()
+	r.leave(spec, p)
+}
+
+// enter counts an invocation in, and gives it a warm process where there is one. Processes to be
+// ended for it are returned.
+func (r *Runner) enter(spec *Spec, key string) (p *process, old []*process, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.closed:
+		return nil, nil, ErrClosed
+	case r.total >= r.config.MaxConcurrent, spec.Reserved >= 0 && r.running[spec.Name] >= spec.Reserved:
+		return nil, nil, ErrThrottled
+	}
+	r.all.Add(1)
+	r.total++
+	r.running[spec.Name]++
+	margin := time.Now().Add(max(initTime, spec.Timeout) + 5*time.Second)
+	for i := len(r.warm) - 1; i >= 0; i-- {
+		w := r.warm[i]
+		if w.spec.ARN != spec.ARN {
+			continue
+		}
+		stale := w.key != key || !w.expiry.IsZero() && w.expiry.Before(margin)
+		if !stale && p != nil {
+			continue
+		}
+		r.cool(i)
+		if stale {
+			old = append(old, w)
+		} else {
+			p = w
+		}
+	}
+	// Room for a new process is made at the cost of the longest idle.
+	for p == nil && len(r.warm) > 0 && r.total+len(r.warm) > r.config.MaxConcurrent {
+		old = append(old, r.warm[0])
+		r.cool(0)
+	}
+	return p, old, nil
+}
+
+// cool takes a process off the warm ones. Called with mu held.
+func (r *Runner) cool(i int) {
+	r.warm[i].idle.Stop()
+	r.warm = slices.Delete(r.warm, i, i+1)
+}
+
+// leave counts an invocation out, and keeps its process when it can serve again.
+func (r *Runner) leave(spec *Spec, p *process) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.total--
+	if r.running[spec.Name]--; r.running[spec.Name] <= 0 {
+		delete(r.running, spec.Name)
+	}
+	if p == nil {
+		return
+	}
+	if !p.settled || p.retired || r.closed || r.total+len(r.warm) >= r.config.MaxConcurrent {
+		p.box.kill()
+		return
+	}
+	p.idle = time.AfterFunc(r.config.IdleTimeout, func() { r.expire(p) })
+	r.warm = append(r.warm, p)
+}
+
+func (r *Runner) expire(p *process) {
+	r.mu.Lock()
+	i := slices.Index(r.warm, p)
+	if i >= 0 {
+		r.cool(i)
+	}
+	r.mu.Unlock()
+	if i >= 0 {
+		p.box.kill()
+	}
+}
+
+// forget: a process has ended, or did not begin.
+func (r *Runner) forget(p *process, o *order) {
+	if o.Scratch != "" {
+		if err := os.RemoveAll(o.Scratch); err != nil {
+			r.config.Log.Warn("a function's scratch directory stays", "why", err)
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.byToken, p.token)
+	if i := slices.Index(r.warm, p); i >= 0 {
+		r.cool(i)
+	}
 }
 
 // Retire ends the warm processes of a changed or deleted function: of arn, and of its versions and aliases.
 // Invocations under way go on to their end.
-func (r *Runner) Retire(arn string) {}
+func (r *Runner) Retire(arn string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range r.byToken {
+		if p.spec.ARN == arn || strings.HasPrefix(p.spec.ARN, arn+":") {
+			p.retired = true
+		}
+	}
+	for i := len(r.warm) - 1; i >= 0; i-- {
+		if w := r.warm[i]; w.retired {
+			r.cool(i)
+			w.box.kill()
+		}
+	}
+}
 
 // Close kills every process and waits for them.
-func (r *Runner) Close() {}
-
-// SandboxArg is the first argument of the program when it was started by a Runner as a function's init
-// process. The program must then call SandboxMain before anything else.
-const SandboxArg = "function-sandbox"
-
-// SandboxMain is the whole of such a process; it does not return.
-func SandboxMain() { os.Exit(1) }
+func (r *Runner) Close() {
+	r.mu.Lock()
+	if r.closed {
+		r.mu.Unlock()
+		return
+	}
+	r.closed = true
+	var boxes []*sandbox
+	for len(r.warm) > 0 {
+		r.cool(0)
+	}
+	for _, p := range r.byToken {
+		if p.box != nil {
+			boxes = append(boxes, p.box)
+		}
+	}
+	r.mu.Unlock()
+	for _, b := range boxes {
+		b.kill()
+	}
+	for _, b := range boxes {
+		<-b.dead
+	}
+	r.all.Wait()
+	_ = r.server.Close()
+	close(r.starter)
+}
