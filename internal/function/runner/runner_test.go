@@ -206,4 +206,3 @@ def handler(event, context):
 	}
 	t.Logf("%s\n%s\n%v", first.Payload, f.logs, second.Duration)
 }
-
