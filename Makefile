@@ -3,7 +3,8 @@
 # make bench    the measured comparison with fsync, bare net/http, a Kura that records everything, one that is busy with
 #               background jobs, and other servers that are named; and how soon an
 #               alarm is told (BENCH='--only alarm --references=false --restarts=false' for that alone)
-# make torture  what takes too long for every day: large transfers, every fuzzer for a while
+# make torture  what takes too long for every day: large transfers, a million objects that expire, replication beside a writer,
+#               crashes over and over, every fuzzer for a while
 
 SHELL    := /bin/bash
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
@@ -54,6 +55,7 @@ bench: build
 
 torture: clients
 	TF_PLUGIN_DIR="$${TF_PLUGIN_DIR:-$$(.ci/terraform-mirror)}" KURA_TEST_LARGE=1 go test -count=1 -timeout 60m -v ./acceptance
+	KURA_MEASURE=1 go test -count=1 -timeout 90m -v -run 'Million|KeepsUp' ./internal/job/...
 	go test -count=20 -timeout 60m -run 'Crash|Linear|Kill|Fault' ./internal/...
 	@for p in $$(go list ./...); do \
 		for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
