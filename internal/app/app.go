@@ -25,6 +25,7 @@ import (
 	"github.com/kura-s3/kura/internal/event"
 	"github.com/kura-s3/kura/internal/event/queue"
 	"github.com/kura-s3/kura/internal/feed"
+	"github.com/kura-s3/kura/internal/finding"
 	"github.com/kura-s3/kura/internal/front"
 	"github.com/kura-s3/kura/internal/identity"
 	"github.com/kura-s3/kura/internal/job/accesslog"
@@ -111,6 +112,7 @@ type server struct {
 	recorder   *recorder.Store
 	analyzer   *analyzer.Store
 	generation *generation.Store
+	findings   *finding.Store
 	authn      *authn.Authenticator
 	guard      *authz.Guard
 	record     *audit.Log
@@ -158,7 +160,7 @@ func (s *server) open(ctx context.Context) error {
 	started := time.Now()
 	steps := []func(context.Context) error{
 		s.openEngines, s.openNetwork, s.openListeners, s.openStores, s.openServices, s.startReplication, s.startScrub, s.startKeyTimes, s.startSweep,
-		s.startInventory, s.startTrails, s.startPosture, s.startExposure, s.startCalls, s.startExport, s.startNetwork,
+		s.startInventory, s.startTrails, s.startPosture, s.startFindings, s.startExposure, s.startCalls, s.startExport, s.startNetwork,
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {

@@ -24,8 +24,8 @@ const formatFile = "format"
 // maxReported bounds the problems that a doctor names; all are counted.
 const maxReported = 1000
 
-// finding is what the doctor says of a directory, and the form of its JSON.
-type finding struct {
+// diagnosis is what the doctor says of a directory, and the form of its JSON.
+type diagnosis struct {
 	Sound    bool      `json:"sound"`
 	Buckets  int64     `json:"buckets"`
 	Objects  int64     `json:"objects"`
@@ -63,8 +63,8 @@ func Doctor(ctx context.Context, c *config.Config, w io.Writer, asJSON bool) (so
 
 // examine opens the stores and has each look at what is its own. A store that does not even open
 // is a finding like any other.
-func (s *server) examine(ctx context.Context) (*finding, error) {
-	f := &finding{Problems: []problem{}}
+func (s *server) examine(ctx context.Context) (*diagnosis, error) {
+	f := &diagnosis{Problems: []problem{}}
 	if err := s.openEngines(ctx); errors.Is(err, engine.ErrLocked) {
 		return nil, err
 	} else if err != nil {
@@ -115,19 +115,19 @@ func (s *server) examine(ctx context.Context) (*finding, error) {
 	return f, nil
 }
 
-func (f *finding) add(where, what string) {
+func (f *diagnosis) add(where, what string) {
 	f.Count++
 	if len(f.Problems) < maxReported {
 		f.Problems = append(f.Problems, problem{where, what})
 	}
 }
 
-func (f *finding) wrong(where string, err error) *finding {
+func (f *diagnosis) wrong(where string, err error) *diagnosis {
 	f.add(where, err.Error())
 	return f
 }
 
-func (f *finding) tell(w io.Writer, asJSON bool) error {
+func (f *diagnosis) tell(w io.Writer, asJSON bool) error {
 	if asJSON {
 		return json.NewEncoder(w).Encode(f)
 	}

@@ -22,7 +22,7 @@ import (
 )
 
 // signingNames are the services, by the names that signatures have.
-var signingNames = []string{"s3", "iam", "sts", "organizations", "events", "kms", "cloudtrail", "config", "access-analyzer", "sqs"}
+var signingNames = []string{"s3", "iam", "sts", "organizations", "events", "kms", "cloudtrail", "config", "access-analyzer", "sqs", "guardduty"}
 
 // openServices puts the staircase on top of the stores, and the front before it.
 func (s *server) openServices(ctx context.Context) error {
@@ -33,6 +33,9 @@ func (s *server) openServices(ctx context.Context) error {
 		return err
 	}
 	if err := s.openPosture(ctx); err != nil {
+		return err
+	}
+	if err := s.openFindings(ctx); err != nil {
 		return err
 	}
 	s.authn = authn.New(authn.Config{
@@ -60,6 +63,7 @@ func (s *server) openServices(ctx context.Context) error {
 			s.cloudtrail(),
 			s.configService(),
 			s.accessAnalyzer(),
+			s.guardDuty(),
 			sts.New(sts.Config{Identities: s.identities, Guard: s.guard, Authn: s.authn, Log: s.log}),
 		},
 		Guard:      s.guard,
