@@ -124,6 +124,9 @@ func (o *Op) Class() audit.Class { return o.class }
 // Access is the operation's access level.
 func (o *Op) Access() Access { return o.access }
 
+// MaxBody bounds the body of a request that does not stream.
+func (o *Op) MaxBody() int64 { return o.maxBody }
+
 // Each tells whether the demands are decided one by one.
 func (o *Op) Each() bool { return o.each }
 

@@ -27,6 +27,8 @@ import (
 	"github.com/kura-s3/kura/internal/feed"
 	"github.com/kura-s3/kura/internal/finding"
 	"github.com/kura-s3/kura/internal/front"
+	"github.com/kura-s3/kura/internal/function"
+	"github.com/kura-s3/kura/internal/function/runner"
 	"github.com/kura-s3/kura/internal/identity"
 	"github.com/kura-s3/kura/internal/job/accesslog"
 	"github.com/kura-s3/kura/internal/job/export"
@@ -103,6 +105,8 @@ type server struct {
 	identities *identity.Store
 	kms        *kms.Store
 	queues     *sqs.Store
+	functions  *function.Store
+	runner     *runner.Runner
 	queue      *queue.Queue
 	events     *event.Store
 	bus        event.Bus // of Kura's own services
@@ -159,7 +163,7 @@ func (s *server) close() error {
 func (s *server) open(ctx context.Context) error {
 	started := time.Now()
 	steps := []func(context.Context) error{
-		s.openEngines, s.openNetwork, s.openListeners, s.openStores, s.openServices, s.startReplication, s.startScrub, s.startKeyTimes, s.startSweep,
+		s.openEngines, s.openNetwork, s.openListeners, s.openStores, s.openServices, s.startFunctions, s.startReplication, s.startScrub, s.startKeyTimes, s.startSweep,
 		s.startInventory, s.startTrails, s.startPosture, s.startFindings, s.startExposure, s.startCalls, s.startExport, s.startNetwork,
 	}
 	for _, step := range steps {
@@ -212,6 +216,9 @@ func (s *server) openStores(ctx context.Context) error {
 		return err
 	}
 	if err := s.openEvents(ctx, ring); err != nil {
+		return err
+	}
+	if err := s.openFunctions(ctx, ring); err != nil {
 		return err
 	}
 	s.objects, err = object.Open(ctx, object.Config{Meta: s.engines.Meta, Blob: s.engines.Blob, Keys: ring, Feed: s.feed, Log: s.log})

@@ -14,6 +14,7 @@ import (
 	"github.com/kura-s3/kura/internal/job/calls"
 	"github.com/kura-s3/kura/internal/job/delivery"
 	"github.com/kura-s3/kura/internal/job/exposure"
+	"github.com/kura-s3/kura/internal/job/invoke"
 	"github.com/kura-s3/kura/internal/job/notify"
 	"github.com/kura-s3/kura/internal/keys"
 	"github.com/kura-s3/kura/internal/sealer"
@@ -102,6 +103,7 @@ func (s *server) carriers(targets *notify.Targets) map[string]delivery.Carrier {
 		event.KindDestination: &delivery.Destinations{Events: s.events, Authority: authority, Client: client, Endpoint: s.mayCall},
 		notify.Kind:           targets,
 		event.KindBus:         &delivery.Buses{Events: s.events, Authority: authority},
+		invoke.Kind:           &invoke.Carrier{Functions: s.functions, Deliveries: s.queue, Guard: s.guard},
 	}
 	for name := range inside.services {
 		carriers[name] = inside

@@ -34,7 +34,9 @@ type insideService struct {
 // insideServices are such services, by their name in ARNs.
 func (s *server) insideServices() map[string]insideService {
 	return map[string]insideService{
-		"sqs": s.queueTargets(),
+		"sqs":    s.queueTargets(),
+		"lambda": s.functionTargets(),
+		"events": busDestinations(),
 	}
 }
 
@@ -150,6 +152,9 @@ func (i *insideService) judge(status int, text []byte) error {
 // sender is who sends: the delivery's role, or the service that its cause belongs to.
 func (c *insideCarrier) sender(ctx context.Context, d *queue.Delivery) (*authz.Subject, error) {
 	if d.Role != "" {
+		if strings.HasPrefix(d.Cause, "arn:aws:lambda:") {
+			return c.s.as(ctx, lambdaPrincipal, d.Role, functionSession(d.Cause), cause{d.Cause, d.Account})
+		}
 		return eventAuthority{c.s}.assume(ctx, d)
 	}
 	if f := strings.SplitN(d.Cause, ":", 4); len(f) == 4 && senders[f[2]] != "" {

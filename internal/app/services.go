@@ -22,7 +22,12 @@ import (
 )
 
 // signingNames are the services, by the names that signatures have.
-var signingNames = []string{"s3", "iam", "sts", "organizations", "events", "kms", "cloudtrail", "config", "access-analyzer", "sqs", "guardduty"}
+var signingNames = []string{
+	"s3", "iam", "sts", "organizations", "events", "kms", "cloudtrail", "config", "access-analyzer",
+	"sqs",
+	"guardduty",
+	"lambda",
+}
 
 // openServices puts the staircase on top of the stores, and the front before it.
 func (s *server) openServices(ctx context.Context) error {
@@ -64,6 +69,7 @@ func (s *server) openServices(ctx context.Context) error {
 			s.configService(),
 			s.accessAnalyzer(),
 			s.guardDuty(),
+			s.lambda(),
 			sts.New(sts.Config{Identities: s.identities, Guard: s.guard, Authn: s.authn, Log: s.log}),
 		},
 		Guard:      s.guard,

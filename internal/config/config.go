@@ -80,6 +80,12 @@ type Config struct {
 	LogInterval, DigestInterval time.Duration
 	// LifecycleDay is how long a day of lifecycle rules is.
 	LifecycleDay time.Duration
+	// Functions lets functions run as processes of this machine; FunctionsUnsafe also where they cannot be
+	// isolated. FunctionsNetwork is what they reach: "host" or "none". FunctionsRetry is the pause before the
+	// first retry of an asynchronous invocation.
+	Functions, FunctionsUnsafe bool
+	FunctionsNetwork           string
+	FunctionsRetry             time.Duration
 	// File is the configuration file that was read, "" for none.
 	File string
 	// UnknownVariables are KURA_ variables that mean nothing, to be warned of at start.

@@ -111,6 +111,19 @@ var settings = []Setting{
 	{"notify-target", List, "", "NAME=URL of a place for event notifications of buckets: https, http, nats, redis, amqp, kafka (repeatable)", func(c *Config, v string) error {
 		return named(&c.NotifyTargets, v)
 	}},
+	{"functions", Switch, "false", "run functions (AWS Lambda) as isolated processes of this machine (docs/functions.md)", func(c *Config, v string) error {
+		return truth(&c.Functions, v)
+	}},
+	{"functions-unsafe", Switch, "false", "run functions also where the host cannot isolate them: they may do what this server may", func(c *Config, v string) error {
+		return truth(&c.FunctionsUnsafe, v)
+	}},
+	{"functions-network", Text, "host", "what functions reach: host (whatever this machine reaches) or none (this server alone)", func(c *Config, v string) error {
+		c.FunctionsNetwork = v
+		return match(functionsNetwork, v, "host or none")
+	}},
+	{"functions-retry", Text, "1m", "pause before the first retry of an asynchronous invocation, the second is twice as long; for tests", func(c *Config, v string) error {
+		return interval(&c.FunctionsRetry, v)
+	}},
 	{"log-format", Text, "text", "text or json", func(c *Config, v string) error {
 		c.LogJSON = v == "json"
 		return match(logFormat, v, "text or json")
@@ -174,6 +187,8 @@ var (
 	auditMode     = regexp.MustCompile(`^(on|strict)$`)
 	targetName    = regexp.MustCompile(`^[A-Za-z0-9_-]{1,80}$`)
 	logFormat     = regexp.MustCompile(`^(text|json)$`)
+
+	functionsNetwork = regexp.MustCompile(`^(host|none)$`)
 )
 
 // named adds NAME=VALUE.

@@ -7,6 +7,7 @@
 package restjson
 
 import (
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -31,6 +32,8 @@ type Config struct {
 	Ops []*api.Op
 	// Answers tell the service's own failures, before the common ones.
 	Answers map[fault.Kind]rpc.Answer
+	// Errors are those of the model. Optional.
+	Errors map[string]wire.ErrorShape
 	// Authn finds out who signed. Required.
 	Authn *authn.Authenticator
 	Log   *slog.Logger
@@ -43,6 +46,7 @@ type Service struct {
 	routes []route
 	// failures writes refusals as the other JSON services do.
 	failures *rpc.Service
+	large    room
 }
 
 // New makes a Service.
@@ -56,7 +60,7 @@ func New(c Config) *Service {
 	}
 	slices.SortFunc(s.routes, byPrecision)
 	s.failures = rpc.New(rpc.Config{
-		Name: c.Name, Protocol: wire.RestJSON, Model: c.Model, Answers: answersOf(c.Answers), Authn: c.Authn, Log: c.Log,
+		Name: c.Name, Protocol: wire.RestJSON, Model: c.Model, Answers: answersOf(c.Answers), Errors: c.Errors, Authn: c.Authn, Log: c.Log,
 	})
 	return s
 }
@@ -72,6 +76,7 @@ type target struct {
 	labels map[string]string
 	query  url.Values
 	unread error // why the body could not be read
+	taken  int64 // bytes of room
 }
 
 func at(c *api.Call) *target { return c.Target.(*target) }
@@ -80,23 +85,61 @@ func at(c *api.Call) *target { return c.Target.(*target) }
 func (s *Service) Route(c *api.Call) (*api.Op, error) {
 	t := &target{}
 	c.Target = t
-	if t.unread = rpc.ReadPayload(c); t.unread != nil {
-		return nil, t.unread
+	query, err := url.ParseQuery(c.R.URL.RawQuery)
+	t.query = query
+	var w *wire.Operation
+	if err == nil {
+		w, t.labels = s.find(c.R.Method, c.R.URL.EscapedPath(), t.query)
 	}
-	var err error
-	if t.query, err = url.ParseQuery(c.R.URL.RawQuery); err != nil {
+	var op *api.Op
+	if w != nil {
+		op = s.ops[w.Name]
+	}
+	if t.unread = s.read(c, t, op); t.unread != nil {
+		return op, t.unread
+	}
+	switch {
+	case err != nil:
 		return nil, fault.New(rpc.Malformed, "The query string contains a syntax error.")
-	}
-	w, labels := s.find(c.R.Method, c.R.URL.EscapedPath(), t.query)
-	if w == nil {
+	case w == nil:
 		return nil, fault.New(api.UnknownOperation, "Unable to determine service/operation name to be authorized")
+	case op == nil:
+		c.Event.Operation = w.Name
+		return nil, fault.New(api.NotImplemented, "")
 	}
-	t.labels = labels
-	if op := s.ops[w.Name]; op != nil {
-		return op, nil
+	return op, nil
+}
+
+// usualBody is what every operation may be sent. A larger body is taken only by operations that declare
+// it, from callers whose access key there is, and while there is room for it.
+const usualBody = 1 << 20
+
+func (s *Service) read(c *api.Call, t *target, op *api.Op) error {
+	if op == nil || op.MaxBody() <= usualBody {
+		return rpc.ReadPayload(c)
 	}
-	c.Event.Operation = w.Name
-	return nil, fault.New(api.NotImplemented, "")
+	size := c.R.ContentLength
+	if size < 0 {
+		size = op.MaxBody()
+	}
+	if size > op.MaxBody() {
+		return fault.New(api.BodyTooLarge, fmt.Sprintf("Request must be smaller than %d bytes for the %s operation", op.MaxBody(), op.Name()))
+	}
+	if size <= usualBody || !c.Inside() && !s.config.Authn.Known(c.R) {
+		return rpc.ReadPayload(c)
+	}
+	if !s.large.take(c.R.Context(), size) {
+		return fault.New(api.TooManyUploads, "")
+	}
+	t.taken = size
+	return rpc.ReadPayloadUpTo(c, op.MaxBody())
+}
+
+// Finished gives back the room that the request's body took.
+func (s *Service) Finished(c *api.Call) {
+	if t, ok := c.Target.(*target); ok && t.taken > 0 {
+		s.large.give(t.taken)
+	}
 }
 
 func (s *Service) find(method, path string, query url.Values) (*wire.Operation, map[string]string) {
@@ -223,7 +266,11 @@ func (s *Service) Succeed(c *api.Call, out any) error {
 	if err != nil {
 		return err
 	}
-	return c.W.Send(wire.StatusOf(w, out), h.Get("Content-Type"), body)
+	status := wire.StatusOf(w, out)
+	if status == http.StatusNoContent {
+		body = nil
+	}
+	return c.W.Send(status, h.Get("Content-Type"), body)
 }
 
 // Fail writes err.

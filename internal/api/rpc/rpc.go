@@ -4,6 +4,7 @@
 package rpc
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"log/slog"
@@ -49,6 +50,8 @@ type Config struct {
 	Ops []*api.Op
 	// Answers tell the service's own failures, before the common ones.
 	Answers map[fault.Kind]Answer
+	// Errors are those of the model, which say how the message of an error is spelt. Optional.
+	Errors map[string]wire.ErrorShape
 	// QueryCodes are the codes by which the service's former query protocol told what Code tells now, for
 	// clients that still look for them (smithy.io, "awsQueryCompatible"). Nil: there was no such protocol.
 	QueryCodes func(code string) string
@@ -148,16 +151,23 @@ func (s *Service) Route(c *api.Call) (*api.Op, error) {
 }
 
 // ReadPayload takes the whole body: its signature covers it, so it is read before the caller is known.
-func ReadPayload(c *api.Call) error {
+func ReadPayload(c *api.Call) error { return ReadPayloadUpTo(c, maxPayload) }
+
+// ReadPayloadUpTo is ReadPayload with another bound for signed requests.
+func ReadPayloadUpTo(c *api.Call, limit int64) error {
 	c.SetBody(nil)
-	limit := int64(maxPayload)
-	if c.R.Header.Get("Authorization") == "" && !strings.Contains(c.R.URL.RawQuery, "X-Amz-") {
-		limit = maxUnsigned
+	if !c.Inside() && c.R.Header.Get("Authorization") == "" && !strings.Contains(c.R.URL.RawQuery, "X-Amz-") {
+		limit = min(limit, maxUnsigned)
 	}
 	if c.R.ContentLength > limit {
 		return fault.New(api.BodyTooLarge, "")
 	}
-	body, err := io.ReadAll(io.LimitReader(c.R.Body, limit+1))
+	var read bytes.Buffer
+	if c.R.ContentLength > 0 {
+		read.Grow(int(c.R.ContentLength) + bytes.MinRead)
+	}
+	_, err := read.ReadFrom(io.LimitReader(c.R.Body, limit+1))
+	body := read.Bytes()
 	switch {
 	case errors.Is(err, front.ErrTooManyUploads):
 		return &fault.Error{Kind: api.TooManyUploads, Cause: err}
@@ -256,7 +266,7 @@ func (s *Service) Fail(c *api.Call, err error) (int, string) {
 	h.Set("X-Amzn-Requestid", c.Peer.RequestID)
 	doc := wire.ErrorBody{
 		Protocol: s.config.Protocol, Namespace: namespace, Receiver: a.Status >= 500, Code: a.Code, Message: message,
-		Fields: f.Fields, RequestID: c.Peer.RequestID,
+		Fields: f.Fields, RequestID: c.Peer.RequestID, MessageMember: s.config.Errors[a.Code].MessageMember,
 	}
 	if s.config.QueryCodes != nil {
 		whose := "Sender"

@@ -19,7 +19,8 @@ var neverShown = map[string]bool{
 	"ClientSecret": true, "ApiKeyValue": true, "PrivateKey": true, "PrivateKeyPlaintext": true, "SecretString": true,
 	"GrantToken": true, "GrantTokens": true, "ImportToken": true, "ServicePassword": true, "ServiceCredentialSecret": true,
 	"MessageBody": true, "MessageAttributes": true, "MessageSystemAttributes": true,
-	"Detail": true, // of an event
+	"Detail":        true,                           // of an event
+	"ClientContext": true, "EventSourceToken": true, // of an invocation; what lets Alexa invoke
 	// Of an API destination: the address of an incoming webhook is its secret.
 	"InvocationEndpoint": true,
 }

@@ -25,6 +25,9 @@ type Carrier interface {
 	Carry(ctx context.Context, d *queue.Delivery) error
 }
 
+// Patient is a Carrier whose tries take as long as it says.
+type Patient interface{ TryTimeout() time.Duration }
+
 // Refused is a failure that trying again does not mend.
 type Refused struct{ Reason string }
 
@@ -213,13 +216,18 @@ func (c *Courier) carry(ctx context.Context, lane queue.Lane, due []*queue.Deliv
 }
 
 func (c *Courier) try(ctx context.Context, d *queue.Delivery) queue.Result {
-	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
+	carrier, ok := c.config.Carriers[d.Kind]
+	timeout := tryTimeout
+	if patient, is := carrier.(Patient); is {
+		timeout = patient.TryTimeout()
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	started := c.config.Now()
 	var err error
 	if started.After(d.Expires) {
 		err = &Refused{"it was not delivered in time"}
-	} else if carrier, ok := c.config.Carriers[d.Kind]; ok {
+	} else if ok {
 		err = carrier.Carry(ctx, d)
 	} else {
 		err = &Refused{"this server has no targets of the kind " + d.Kind}

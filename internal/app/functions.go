@@ -1,0 +1,209 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/kura-s3/kura/internal/api/lambda"
+	"github.com/kura-s3/kura/internal/api/restjson"
+	"github.com/kura-s3/kura/internal/authz"
+	"github.com/kura-s3/kura/internal/event"
+	"github.com/kura-s3/kura/internal/event/queue"
+	"github.com/kura-s3/kura/internal/fault"
+	"github.com/kura-s3/kura/internal/function"
+	"github.com/kura-s3/kura/internal/function/runner"
+	"github.com/kura-s3/kura/internal/job/invoke"
+	"github.com/kura-s3/kura/internal/keys"
+)
+
+// lambdaPrincipal is the service that execution roles have to trust.
+const lambdaPrincipal = lambda.Principal
+
+// openFunctions opens the functions of AWS Lambda, whose code and environment the ring seals. They run only
+// with --functions.
+func (s *server) openFunctions(ctx context.Context, ring *keys.Ring) (err error) {
+	c := function.Config{
+		Meta: s.engines.Meta, Secrets: ring, Principals: s.identities, Region: s.config.Region, Roles: executionRoles{s}, Keys: functionKeys{s},
+		Queue: invoke.Queue{Deliveries: s.queue}, Retry: s.config.FunctionsRetry, Log: s.log,
+	}
+	if s.config.Functions {
+		b := preferred(s.listeners)
+		r := runner.Config{
+			Dir: filepath.Join(s.config.Data, "functions"), Hide: []string{absolute(s.config.Data), absolute(rootKeyPath(s.config))},
+			Region: s.config.Region, Account: s.config.AccountID, Endpoint: b.endpoint(),
+			Network: runner.Network(s.config.FunctionsNetwork), Log: s.log, Output: s.functionOutput, Unsafe: s.config.FunctionsUnsafe,
+		}
+		if b.ca != "" {
+			r.CABundle = absolute(b.ca)
+		}
+		if s.runner, err = runner.New(r); err != nil {
+			return fmt.Errorf("--functions: %w", err)
+		}
+		c.Runner = s.runner
+	}
+	s.functions, err = function.Open(ctx, c)
+	return err
+}
+
+// startFunctions sees to it that a stop ends the running functions before it waits for who waits for them.
+func (s *server) startFunctions(context.Context) error {
+	if s.runner != nil {
+		s.onClose(func() error { s.runner.Close(); return nil })
+	}
+	return nil
+}
+
+// functionOutput takes what functions write.
+func (s *server) functionOutput(spec *runner.Spec, stream string, _ time.Time, line string) {
+	s.log.Debug("function", "function", spec.ARN, "stream", stream, "line", line)
+}
+
+// lambda is the edge of AWS Lambda.
+func (s *server) lambda() *restjson.Service {
+	return lambda.New(lambda.Config{Functions: s.functions, PassRole: passRole, ReadObject: s.readCode, Authn: s.authn, Log: s.log})
+}
+
+// readCode reads a zip from a bucket as who wants it for a function.
+func (s *server) readCode(ctx context.Context, as *authz.Subject, o lambda.Object, most int64) ([]byte, error) {
+	u := url.URL{Scheme: "https", Host: "s3.inside", Path: "/" + o.Bucket + "/" + o.Key}
+	if o.Version != "" {
+		u.RawQuery = url.Values{"versionId": {o.Version}}.Encode()
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("User-Agent", lambdaPrincipal)
+	answer, err := s.onBehalf(ctx, as, r)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		var told struct{ Code, Message string }
+		text, _ := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
+		_ = xml.Unmarshal(text, &told) // what is no error of S3 is told as one without a code
+		return nil, fault.New(function.InvalidParameter, "Error occurred while GetObject. S3 Error Code: "+told.Code+". S3 Error Message: "+told.Message)
+	}
+	raw, err := io.ReadAll(io.LimitReader(answer.Body, most+1))
+	if err == nil && int64(len(raw)) > most {
+		err = fault.New(function.InvalidParameter, fmt.Sprintf("Zipped code must be smaller than %d bytes", most))
+	}
+	return raw, err
+}
+
+// executionRoles assumes roles as Lambda does. It implements function.Roles.
+type executionRoles struct{ s *server }
+
+// functionSession is what Lambda calls the sessions of a function's role: by the function's name.
+func functionSession(functionARN string) string {
+	f := strings.SplitN(functionARN, ":", 8)
+	if len(f) < 7 || len(f[6]) < 2 {
+		return "lambda"
+	}
+	return f[6]
+}
+
+func (x executionRoles) session(ctx context.Context, role, functionARN string) (runner.Credentials, error) {
+	account := ""
+	if f := strings.SplitN(functionARN, ":", 6); len(f) == 6 {
+		account = f[4]
+	}
+	c, err := x.s.assume(ctx, servicePrincipal(lambdaPrincipal, cause{functionARN, account}), role, functionSession(functionARN), 0)
+	if err != nil {
+		return runner.Credentials{}, err
+	}
+	return runner.Credentials{AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey, SessionToken: c.SessionToken, Expiration: c.Expiration}, nil
+}
+
+// Check implements function.Roles.
+func (x executionRoles) Check(ctx context.Context, role, functionARN string) error {
+	_, err := x.session(ctx, role, functionARN)
+	if fault.Is(err, authz.Denied) {
+		return function.ErrRole()
+	}
+	return err
+}
+
+// Assume implements function.Roles. STS's usual hour is longer than any function runs.
+func (x executionRoles) Assume(ctx context.Context, role, functionARN string, _ time.Duration) (runner.Credentials, error) {
+	c, err := x.session(ctx, role, functionARN)
+	if fault.Is(err, authz.Denied) {
+		err = &fault.Error{Kind: function.InvalidParameter, Message: "The role defined for the function cannot be assumed by Lambda.", Cause: err}
+	}
+	return c, err
+}
+
+// functionTargets are functions as receivers: they are invoked asynchronously.
+func (s *server) functionTargets() insideService {
+	ref := func(arn string) (function.Ref, error) {
+		if !strings.HasPrefix(arn, "arn:aws:lambda:") {
+			return function.Ref{}, errors.New("not the ARN of a function")
+		}
+		r, err := s.functions.Parse("", arn, "")
+		if err == nil {
+			_, _, err = s.functions.Configuration(r)
+		}
+		return r, err
+	}
+	return insideService{
+		check: func(t *event.RuleTarget) string {
+			if !s.config.Functions {
+				return "This server runs no functions: start it with --functions."
+			}
+			if r, err := s.functions.Parse("", t.ARN, ""); err != nil || r.Account == "" {
+				return "Provided Arn is not in correct format."
+			}
+			return ""
+		},
+		demand: func(arn string) (authz.Demand, error) {
+			r, err := ref(arn)
+			if err != nil {
+				return authz.Demand{}, err
+			}
+			return s.functions.Demand("lambda:InvokeFunction", r), nil
+		},
+		request: invokeRequest,
+	}
+}
+
+// invokeRequest sends a delivery to a function.
+func invokeRequest(ctx context.Context, d *queue.Delivery) (*http.Request, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost,
+		"https://lambda.inside/2015-03-31/functions/"+url.PathEscape(d.Target)+"/invocations", bytes.NewReader(d.Payload))
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("X-Amz-Invocation-Type", "Event")
+	r.Header.Set("Content-Type", "application/json")
+	return r, nil
+}
+
+// busDestinations are event buses as destinations of functions. Rules have buses as targets in their own way,
+// and S3 notifies none.
+func busDestinations() insideService {
+	return insideService{
+		check:  func(*event.RuleTarget) string { return "Provided Arn is not in correct format." },
+		demand: func(string) (authz.Demand, error) { return authz.Demand{}, errors.New("S3 notifies no bus by its ARN") },
+		request: func(ctx context.Context, d *queue.Delivery) (*http.Request, error) {
+			var o invoke.Options
+			if err := json.Unmarshal(d.Options, &o); err != nil {
+				return nil, err
+			}
+			return jsonRequest(ctx, "events", "AWSEvents.PutEvents", map[string]any{"Entries": []any{map[string]any{
+				"Source": "lambda", "DetailType": o.DetailType, "Resources": o.Resources, "Detail": string(d.Payload), "EventBusName": d.Target,
+			}}})
+		},
+		again: func([]byte) bool { return false },
+	}
+}
