@@ -49,7 +49,7 @@ func run(p program) int {
 	root.SetOut(p.stdout)
 	root.SetErr(p.stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return errUsage{err} })
-	root.AddCommand(serveCommand(p), alertCommand(p), versionCommand(p), doctorCommand(p), whyCommand(p), policyCommand(p), restoreCommand(p), auditCommand(p), sealCommand(p))
+	root.AddCommand(serveCommand(p), demoCommand(p), alertCommand(p), versionCommand(p), doctorCommand(p), whyCommand(p), policyCommand(p), restoreCommand(p), auditCommand(p), sealCommand(p))
 	err := root.Execute()
 	var usage errUsage
 	switch {

@@ -32,7 +32,7 @@ var layers = []struct {
 	{"domain", []string{"internal/object", "internal/identity", "internal/keys", "internal/sealer", "internal/kms", "internal/sqs", "internal/sns", "internal/event", "internal/posture", "internal/function", "internal/finding"}, false},
 	{"jobs", []string{"internal/job"}, false},
 	{"wire", []string{"internal/front", "internal/network", "internal/api", "internal/metrics"}, true},
-	{"face", []string{"internal/config", "internal/app", "cmd/kura"}, true},
+	{"face", []string{"internal/config", "internal/app", "internal/demo", "cmd/kura"}, true},
 	{"tests", []string{"acceptance", "bench", "internal/arch", "internal/apitest"}, true},
 }
 
