@@ -38,6 +38,7 @@ import (
 	"github.com/kura-s3/kura/internal/job/trail"
 	"github.com/kura-s3/kura/internal/keys"
 	"github.com/kura-s3/kura/internal/kms"
+	"github.com/kura-s3/kura/internal/logs"
 	"github.com/kura-s3/kura/internal/network"
 	"github.com/kura-s3/kura/internal/object"
 	"github.com/kura-s3/kura/internal/posture/analyzer"
@@ -107,6 +108,7 @@ type server struct {
 	queues     *sqs.Store
 	functions  *function.Store
 	runner     *runner.Runner
+	logs       *logs.Store
 	queue      *queue.Queue
 	events     *event.Store
 	bus        event.Bus // of Kura's own services
@@ -165,6 +167,7 @@ func (s *server) open(ctx context.Context) error {
 	steps := []func(context.Context) error{
 		s.openEngines, s.openNetwork, s.openListeners, s.openStores, s.openServices, s.startFunctions, s.startReplication, s.startScrub, s.startKeyTimes, s.startSweep,
 		s.startInventory, s.startTrails, s.startPosture, s.startFindings, s.startExposure, s.startCalls, s.startExport, s.startNetwork,
+		s.startLogSweep,
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
@@ -210,6 +213,9 @@ func (s *server) openStores(ctx context.Context) error {
 		return err
 	}
 	if err := s.openQueues(ctx, ring); err != nil {
+		return err
+	}
+	if err := s.openLogs(ctx, ring); err != nil {
 		return err
 	}
 	if err := s.openTargets(ctx, ring); err != nil {

@@ -29,12 +29,16 @@ type insideService struct {
 	request func(ctx context.Context, d *queue.Delivery) (*http.Request, error)
 	// again tells an answer of the client-error kind that asks to come again. Optional.
 	again func(answer []byte) bool
+	// before is what has to be requested first, and the delivery then once more, because of an answer; nil:
+	// nothing. Optional.
+	before func(ctx context.Context, d *queue.Delivery, answer []byte) (*http.Request, error)
 }
 
 // insideServices are such services, by their name in ARNs.
 func (s *server) insideServices() map[string]insideService {
 	return map[string]insideService{
 		"sqs":    s.queueTargets(),
+		"logs":   s.logTargets(),
 		"lambda": s.functionTargets(),
 		"events": busDestinations(),
 	}
@@ -121,21 +125,42 @@ func (c *insideCarrier) Carry(ctx context.Context, d *queue.Delivery) error {
 	if err != nil {
 		return delivery.Denied(err)
 	}
-	r, err := service.request(ctx, d)
+	status, text, err := c.send(ctx, as, d, service.request)
 	if err != nil {
-		return &delivery.Refused{Reason: err.Error()}
+		return err
+	}
+	if service.before != nil && status >= http.StatusBadRequest {
+		first, err := service.before(ctx, d, text)
+		if err != nil || first == nil {
+			return errors.Join(err, service.judge(status, text))
+		}
+		given := func(context.Context, *queue.Delivery) (*http.Request, error) { return first, nil }
+		if status, text, err = c.send(ctx, as, d, given); err != nil {
+			return err
+		}
+		if status < http.StatusMultipleChoices || failedWith(text, "ResourceAlreadyExistsException") {
+			if status, text, err = c.send(ctx, as, d, service.request); err != nil {
+				return err
+			}
+		}
+	}
+	return service.judge(status, text)
+}
+
+// send makes a request on behalf of as and reads its answer.
+func (c *insideCarrier) send(ctx context.Context, as *authz.Subject, d *queue.Delivery, request func(context.Context, *queue.Delivery) (*http.Request, error)) (int, []byte, error) {
+	r, err := request(ctx, d)
+	if err != nil {
+		return 0, nil, &delivery.Refused{Reason: err.Error()}
 	}
 	r.Header.Set("User-Agent", as.Principal.ARN)
 	answer, err := c.s.onBehalf(ctx, as, r)
 	if err != nil {
-		return err
+		return 0, nil, err
 	}
 	defer answer.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
-	if err != nil {
-		return err
-	}
-	return service.judge(answer.StatusCode, text)
+	return answer.StatusCode, text, err
 }
 
 // judge says what an answer means: a refusal stays, unless it asks to come again.

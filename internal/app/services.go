@@ -27,6 +27,7 @@ var signingNames = []string{
 	"sqs",
 	"guardduty",
 	"lambda",
+	"logs",
 }
 
 // openServices puts the staircase on top of the stores, and the front before it.
@@ -68,6 +69,7 @@ func (s *server) openServices(ctx context.Context) error {
 			s.cloudtrail(),
 			s.configService(),
 			s.accessAnalyzer(),
+			s.logsService(),
 			s.guardDuty(),
 			s.lambda(),
 			sts.New(sts.Config{Identities: s.identities, Guard: s.guard, Authn: s.authn, Log: s.log}),

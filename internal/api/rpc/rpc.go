@@ -55,6 +55,8 @@ type Config struct {
 	// QueryCodes are the codes by which the service's former query protocol told what Code tells now, for
 	// clients that still look for them (smithy.io, "awsQueryCompatible"). Nil: there was no such protocol.
 	QueryCodes func(code string) string
+	// MaxPayload bounds a signed body. Default 1 MiB.
+	MaxPayload int64
 	// Authn finds out who signed. Required.
 	Authn *authn.Authenticator
 	Log   *slog.Logger
@@ -134,7 +136,7 @@ func isForm(r *http.Request) bool {
 func (s *Service) Route(c *api.Call) (*api.Op, error) {
 	t := &call{}
 	c.Target = t
-	if t.unread = ReadPayload(c); t.unread != nil {
+	if t.unread = ReadPayloadUpTo(c, max(s.config.MaxPayload, maxPayload)); t.unread != nil {
 		return nil, t.unread
 	}
 	if err := s.readAction(c, t); err != nil {

@@ -18,6 +18,7 @@ var neverShown = map[string]bool{
 	"Base32StringSeed": true, "QRCodePNG": true, "SSECustomerKey": true, "CopySourceSSECustomerKey": true, "MFA": true,
 	"ClientSecret": true, "ApiKeyValue": true, "PrivateKey": true, "PrivateKeyPlaintext": true, "SecretString": true,
 	"GrantToken": true, "GrantTokens": true, "ImportToken": true, "ServicePassword": true, "ServiceCredentialSecret": true,
+	"logEvents": true, "logEventMessages": true,
 	"MessageBody": true, "MessageAttributes": true, "MessageSystemAttributes": true,
 	"Detail":        true,                           // of an event
 	"ClientContext": true, "EventSourceToken": true, // of an invocation; what lets Alexa invoke
