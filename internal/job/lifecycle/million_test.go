@@ -24,7 +24,7 @@ const (
 	million = 1_000_000
 	// mostHeap is what the heap may hold at any time while they expire, in bytes: the engine's caches. A
 	// list of the objects would not fit.
-	mostHeap = 128 << 20
+	mostHeap = 32 << 20
 )
 
 // TestAMillionObjectsExpire on the embedded engines, in bounded memory: KURA_MEASURE=1 go test -run Million -v
