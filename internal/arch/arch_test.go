@@ -59,7 +59,7 @@ var forbidden = []struct {
 	{"internal/keys", module + "/internal/engine/", nil, "the domain knows the engine's contract, never a driver"},
 	{"internal/kms", module + "/internal/engine/", nil, "the domain knows the engine's contract, never a driver"},
 	{"", "math/rand", []string{"internal/front", "internal/object", "internal/engine", "internal/job", "acceptance", "bench"}, "secrets come from crypto/rand; the exceptions number and spread things, and make none"},
-	{"", "unsafe", []string{"internal/engine"}, "only an engine may need it, for its system calls"},
+	{"", "unsafe", []string{"internal/engine", "internal/function/runner"}, "only an engine and the functions' sandbox may need it, for their system calls"},
 	{"", "plugin", nil, "one binary"},
 	{"", "C", nil, "no cgo"},
 	{"", "net/http/pprof", nil, "its init puts handlers on the default mux"},

@@ -88,8 +88,7 @@ func (r *Runner) order(l *launch) (*order, error) {
 			Files:     maxFiles,
 			FileSize:  uint64(cmp.Or(l.spec.EphemeralMB, 512)) << 20,
 			// The watch holds all processes to the memory; this holds each to what it takes between two looks.
-			Data:     uint64(l.spec.MemoryMB)<<21 + 512<<20,
-			Confined: true,
+			Data: uint64(l.spec.MemoryMB)<<21 + 512<<20,
 		},
 	}
 	task, dir := taskRoot, runtimeDir

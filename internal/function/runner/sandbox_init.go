@@ -347,6 +347,10 @@ func becomeProgram() error {
 	if err := os.Chdir(l.Dir); err != nil {
 		return err
 	}
+	// Whatever the server inherited and did not know of ends here.
+	if err := unix.CloseRange(controlFD, 1<<31-1, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return fmt.Errorf("closing files: %w", err)
+	}
 	if err := l.impose(); err != nil {
 		return err
 	}
@@ -388,7 +392,7 @@ func (l *limits) impose() error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return err
 	}
-	return nil
+	return confine()
 }
 
 // lower sets a limit, never above the one that holds already.

@@ -33,7 +33,6 @@ type limits struct {
 	Files     uint64
 	FileSize  uint64
 	Data      uint64
-	Confined  bool // forbid system calls that no function needs
 }
 
 // command is a line from the server to the init process after the order.
