@@ -109,6 +109,7 @@ type server struct {
 	functions  *function.Store
 	runner     *runner.Runner
 	logs       *logs.Store
+	topics     topics
 	queue      *queue.Queue
 	events     *event.Store
 	bus        event.Bus // of Kura's own services
@@ -165,7 +166,7 @@ func (s *server) close() error {
 func (s *server) open(ctx context.Context) error {
 	started := time.Now()
 	steps := []func(context.Context) error{
-		s.openEngines, s.openNetwork, s.openListeners, s.openStores, s.openServices, s.startFunctions, s.startReplication, s.startScrub, s.startKeyTimes, s.startSweep,
+		s.openEngines, s.openNetwork, s.openListeners, s.openStores, s.openServices, s.startFunctions, s.startReplication, s.startScrub, s.startKeyTimes, s.startSweep, s.startTopics,
 		s.startInventory, s.startTrails, s.startPosture, s.startFindings, s.startExposure, s.startCalls, s.startExport, s.startNetwork,
 		s.startLogSweep,
 	}
@@ -216,6 +217,9 @@ func (s *server) openStores(ctx context.Context) error {
 		return err
 	}
 	if err := s.openLogs(ctx, ring); err != nil {
+		return err
+	}
+	if err := s.openTopics(ctx, ring); err != nil {
 		return err
 	}
 	if err := s.openTargets(ctx, ring); err != nil {

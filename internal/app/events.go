@@ -16,13 +16,14 @@ import (
 	"github.com/kura-s3/kura/internal/job/exposure"
 	"github.com/kura-s3/kura/internal/job/invoke"
 	"github.com/kura-s3/kura/internal/job/notify"
+	"github.com/kura-s3/kura/internal/job/topic"
 	"github.com/kura-s3/kura/internal/keys"
 	"github.com/kura-s3/kura/internal/sealer"
 )
 
 // openEvents opens what is stored of EventBridge: rules, connections, and deliveries on their way.
 func (s *server) openEvents(ctx context.Context, ring *keys.Ring) (err error) {
-	s.queue, err = queue.Open(ctx, queue.Config{Meta: s.engines.Meta})
+	s.queue, err = queue.Open(ctx, queue.Config{Meta: s.engines.Meta, Secrets: ring})
 	if err != nil {
 		return err
 	}
@@ -108,6 +109,7 @@ func (s *server) carriers(targets *notify.Targets) map[string]delivery.Carrier {
 	for name := range inside.services {
 		carriers[name] = inside
 	}
+	carriers[topic.Kind] = s.topicCarrier(inside)
 	return carriers
 }
 

@@ -41,6 +41,7 @@ func (s *server) insideServices() map[string]insideService {
 		"logs":   s.logTargets(),
 		"lambda": s.functionTargets(),
 		"events": busDestinations(),
+		"sns":    s.topicTargets(),
 	}
 }
 
@@ -66,7 +67,7 @@ func (check ruleTarget) Check(_ context.Context, _ string, t *event.RuleTarget) 
 const s3Principal = "s3.amazonaws.com"
 
 // senders are the service principals that send because of something, by the service of its ARN.
-var senders = map[string]string{"events": eventsPrincipal, "s3": s3Principal}
+var senders = map[string]string{"events": eventsPrincipal, "s3": s3Principal, "sns": snsPrincipal}
 
 // insideCarrier carries deliveries to services of this server. It implements delivery.Carrier and
 // notify.Inside.
@@ -217,9 +218,12 @@ func sendMessage(ctx context.Context, d *queue.Delivery) (*http.Request, error) 
 	if len(f) != 6 {
 		return nil, errors.New("not the ARN of a queue")
 	}
-	return jsonRequest(ctx, "sqs", "AmazonSQS.SendMessage", map[string]string{
-		"QueueUrl": "https://sqs.inside/" + f[4] + "/" + f[5], "MessageBody": string(d.Payload),
-	})
+	input := map[string]any{"QueueUrl": "https://sqs.inside/" + f[4] + "/" + f[5], "MessageBody": string(d.Payload)}
+	var with struct{ MessageAttributes json.RawMessage } // of topics
+	if len(d.Options) > 0 && json.Unmarshal(d.Options, &with) == nil && with.MessageAttributes != nil {
+		input["MessageAttributes"] = with.MessageAttributes
+	}
+	return jsonRequest(ctx, "sqs", "AmazonSQS.SendMessage", input)
 }
 
 // jsonRequest is a request inside to a service of the JSON protocol.

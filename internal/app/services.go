@@ -25,6 +25,7 @@ import (
 var signingNames = []string{
 	"s3", "iam", "sts", "organizations", "events", "kms", "cloudtrail", "config", "access-analyzer",
 	"sqs",
+	"sns",
 	"guardduty",
 	"lambda",
 	"logs",
@@ -63,6 +64,7 @@ func (s *server) openServices(ctx context.Context) error {
 			}),
 			iam.New(iam.Config{Identities: s.identities, Authn: s.authn, Log: s.log}),
 			sqs.New(sqs.Config{Queues: s.queues, Authn: s.authn, Log: s.log}),
+			s.sns(),
 			organizations.New(organizations.Config{Identities: s.identities, Authn: s.authn, Log: s.log}),
 			events.New(events.Config{Events: s.events, Authn: s.authn, Log: s.log}),
 			kms.New(kms.Config{Keys: s.kms, Authn: s.authn, Log: s.log}),
@@ -101,6 +103,7 @@ func (s *server) openServices(ctx context.Context) error {
 		Reaches:        s.reaches,
 		Domains:        s.config.Domains,
 		Metrics:        metrics.Handler(registry),
+		Public:         s.certificate,
 		Authorize:      s.mayReadMetrics,
 		Limits:         limits,
 	})
@@ -111,6 +114,7 @@ func (s *server) openServices(ctx context.Context) error {
 	s.onClose(func() error { return s.front.Shutdown(context.Background()) })
 	s.gauges().Register(registry)
 	s.recordMetrics(registry)
+	s.topicMetrics(registry)
 	return s.introduce()
 }
 

@@ -255,6 +255,7 @@ var dependencies = map[string]struct {
 	"github.com/spf13/cobra":              {"Apache-2.0", true, "the command line"},
 	"github.com/spf13/pflag":              {"BSD-3-Clause", true, "the command line's flags"},
 	"github.com/twmb/franz-go":            {"BSD-3-Clause", true, "Kafka, for notifications, behind a build tag"},
+	"github.com/wneessen/go-mail":         {"MIT", true, "e-mail"},
 	"go.uber.org/goleak":                  {"MIT", false, "goroutines that tests leave"},
 	"go.yaml.in/yaml/v3":                  {"MIT", true, "configuration files"},
 	"golang.org/x/crypto":                 {"BSD-3-Clause", true, "cryptography beside the standard library"},

@@ -50,6 +50,10 @@ type Config struct {
 	ReplicationTargets []ReplicationTarget
 	// NotifyTargets are URLs for event notifications of buckets, by name.
 	NotifyTargets map[string]string
+	// PublicURL is that by which others reach this server, without a slash at its end; "" for a listener's.
+	PublicURL string
+	// SMTP is what sends e-mail.
+	SMTP SMTP
 	// LogJSON selects JSON lines over text.
 	LogJSON bool
 	// LogLevel is the least severe level that is logged.
@@ -101,6 +105,16 @@ type ReplicationTarget struct {
 	Region string
 	// Accounts whose buckets may replicate to it; none: the first account's.
 	Accounts []string
+}
+
+// SMTP is a server that takes e-mail.
+type SMTP struct {
+	// Server is HOST:PORT, "" for none. From is the address in whose name is sent.
+	Server, From string
+	// User, "" for none, and the file of the password.
+	User, PasswordFile string
+	// TLS is "starttls", "tls" or "none"; CA a file of authorities, "" for the system's.
+	TLS, CA string
 }
 
 // Endpoint is a named listener, the counterpart of a VPC endpoint: requests through it have

@@ -176,6 +176,10 @@ func (c *Config) check() error {
 		return fmt.Errorf("--listen %s: others can reach this address and plain HTTP does not protect them: use --listen-tls, or say --insecure-http", c.Listen)
 	case (c.TLSCert == "") != (c.TLSKey == ""):
 		return errors.New("--tls-cert and --tls-key go together: give both or neither")
+	case (c.SMTP.Server == "") != (c.SMTP.From == ""):
+		return errors.New("--smtp-server and --smtp-from go together: give both or neither")
+	case (c.SMTP.User == "") != (c.SMTP.PasswordFile == ""):
+		return errors.New("--smtp-user and --smtp-password-file go together: give both or neither")
 	case c.TLSCert != "" && c.ListenTLS == "":
 		return errors.New("--tls-cert: there is no HTTPS listener (--listen-tls is empty)")
 	}

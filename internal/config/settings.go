@@ -124,6 +124,34 @@ var settings = []Setting{
 	{"functions-retry", Text, "1m", "pause before the first retry of an asynchronous invocation, the second is twice as long; for tests", func(c *Config, v string) error {
 		return interval(&c.FunctionsRetry, v)
 	}},
+	{"public-url", Text, "", "URL by which others reach this server, for links in messages and e-mail; empty: that of the HTTPS listener, else of the plain one", func(c *Config, v string) error {
+		c.PublicURL = strings.TrimSuffix(v, "/")
+		return webURL(v)
+	}},
+	{"smtp-server", Text, "", "HOST:PORT of the server that takes e-mail, for subscriptions of topics by e-mail; empty: there are none (docs/topics.md)", func(c *Config, v string) error {
+		c.SMTP.Server = v
+		return hostPort(v)
+	}},
+	{"smtp-from", Text, "", "address in whose name e-mail is sent", func(c *Config, v string) error {
+		c.SMTP.From = v
+		return nil
+	}},
+	{"smtp-user", Text, "", "user of the SMTP server", func(c *Config, v string) error {
+		c.SMTP.User = v
+		return nil
+	}},
+	{"smtp-password-file", Text, "", "file of that user's password", func(c *Config, v string) error {
+		c.SMTP.PasswordFile = v
+		return nil
+	}},
+	{"smtp-tls", Text, "starttls", "starttls, tls (before anything is said), or none, which takes no password", func(c *Config, v string) error {
+		c.SMTP.TLS = v
+		return match(smtpTLS, v, "starttls, tls or none")
+	}},
+	{"smtp-ca", Text, "", "PEM file of the authorities that sign the SMTP server's certificate; empty: the system's", func(c *Config, v string) error {
+		c.SMTP.CA = v
+		return nil
+	}},
 	{"log-format", Text, "text", "text or json", func(c *Config, v string) error {
 		c.LogJSON = v == "json"
 		return match(logFormat, v, "text or json")
@@ -189,6 +217,7 @@ var (
 	logFormat     = regexp.MustCompile(`^(text|json)$`)
 
 	functionsNetwork = regexp.MustCompile(`^(host|none)$`)
+	smtpTLS          = regexp.MustCompile(`^(starttls|tls|none)$`)
 )
 
 // named adds NAME=VALUE.
@@ -201,6 +230,24 @@ func named(to *map[string]string, v string) error {
 		*to = map[string]string{}
 	}
 	(*to)[name] = value
+	return nil
+}
+
+// webURL accepts nothing, or http:// or https:// and a host.
+func webURL(v string) error {
+	u, err := url.Parse(v)
+	if v != "" && (err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "") {
+		return fmt.Errorf("%q is not https://HOST[:PORT]", v)
+	}
+	return nil
+}
+
+// hostPort accepts nothing, or HOST:PORT.
+func hostPort(v string) error {
+	host, port, err := net.SplitHostPort(v)
+	if n, wrong := strconv.ParseUint(port, 10, 16); v != "" && (err != nil || host == "" || wrong != nil || n == 0) {
+		return fmt.Errorf("%q is not HOST:PORT", v)
+	}
 	return nil
 }
 

@@ -51,6 +51,8 @@ type Config struct {
 	Metrics http.Handler
 	// Authorize lets a caller who is not on this machine read the metrics. Nil: nobody.
 	Authorize func(*http.Request) error
+	// Public has further documents below /-/ that anybody may read, by their whole path. Nil: none.
+	Public func(path string) (contentType string, body []byte, ok bool)
 	// Console answers /-/console/. Nil: 404.
 	Console http.Handler
 	// Ready tells whether requests can be served, for /-/ready. Nil: always.

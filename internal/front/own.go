@@ -64,8 +64,23 @@ func (s *Server) serveOwn(w http.ResponseWriter, r *http.Request) {
 	case "metrics":
 		s.serveMetrics(w, r)
 	default:
-		say(w, http.StatusNotFound, "not found")
+		s.servePublic(w, r)
 	}
+}
+
+// servePublic answers with a document that anybody may read.
+func (s *Server) servePublic(w http.ResponseWriter, r *http.Request) {
+	if s.config.Public != nil {
+		if contentType, body, ok := s.config.Public(r.URL.Path); ok {
+			h := w.Header()
+			h.Set("Content-Type", contentType)
+			h.Set("Content-Length", strconv.Itoa(len(body)))
+			w.WriteHeader(http.StatusOK)
+			_, _ = w.Write(body) // a client that is gone needs no answer
+			return
+		}
+	}
+	say(w, http.StatusNotFound, "not found")
 }
 
 func (s *Server) serveReady(w http.ResponseWriter) {

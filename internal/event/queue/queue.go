@@ -60,7 +60,9 @@ type Attempt struct {
 const (
 	itemPrefix = "ev/q/"
 	deadPrefix = "ev/d/"
-	format     = 1
+	// The formats of a record: JSON, and the same sealed.
+	formatPlain  = 1
+	formatSealed = 2
 	// keptAttempts bounds the attempts in a record, keptDead the dead letters.
 	keptAttempts = 10
 	keptDead     = 10_000
@@ -73,9 +75,10 @@ var errRecord = errors.New("queue: a record does not decode")
 
 // Queue is safe for concurrent use.
 type Queue struct {
-	meta engine.Meta
-	now  func() time.Time
-	last atomic.Uint64
+	meta    engine.Meta
+	secrets Secrets
+	now     func() time.Time
+	last    atomic.Uint64
 
 	mu    sync.Mutex
 	woken map[Lane]struct{}
@@ -93,17 +96,25 @@ func (l Lane) Ordered() bool { return l&orderedBit != 0 }
 
 func (l Lane) String() string { return fmt.Sprintf("%016x", uint64(l)) }
 
+// Secrets seals what is stored.
+type Secrets interface {
+	SealSecret(about, plain []byte) []byte
+	OpenSecret(ctx context.Context, about, sealed []byte) ([]byte, error)
+}
+
 // Config of a Queue.
 type Config struct {
 	// Meta keeps the records. Required.
 	Meta engine.Meta
+	// Secrets seals deliveries: they carry what queues and topics keep sealed. Nil: nothing is sealed.
+	Secrets Secrets
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
 }
 
 // Open continues the queue that meta holds.
 func Open(ctx context.Context, c Config) (*Queue, error) {
-	q := &Queue{meta: c.Meta, now: c.Now, woken: map[Lane]struct{}{}, wake: make(chan struct{}, 1)}
+	q := &Queue{meta: c.Meta, secrets: c.Secrets, now: c.Now, woken: map[Lane]struct{}{}, wake: make(chan struct{}, 1)}
 	if q.now == nil {
 		q.now = time.Now
 	}
@@ -188,7 +199,7 @@ func (q *Queue) Add(b *engine.Batch, deliveries ...*Delivery) (added func(), err
 		if d.Created.IsZero() {
 			d.Created = q.now().UTC()
 		}
-		raw, err := encode(d)
+		raw, err := q.encode(d)
 		if err != nil {
 			return nil, err
 		}
@@ -220,20 +231,37 @@ func (q *Queue) Put(ctx context.Context, deliveries ...*Delivery) error {
 	return nil
 }
 
-func encode(d *Delivery) ([]byte, error) {
+// sealContext says what is sealed.
+const sealContext = "kura delivery\x00"
+
+func (q *Queue) encode(d *Delivery) ([]byte, error) {
 	raw, err := json.Marshal(d)
 	if err != nil {
 		return nil, fmt.Errorf("queue: %w", err)
 	}
-	return append([]byte{format}, raw...), nil
+	if q.secrets == nil {
+		return append([]byte{formatPlain}, raw...), nil
+	}
+	return append([]byte{formatSealed}, q.secrets.SealSecret([]byte(sealContext), raw)...), nil
 }
 
-func decode(key, value []byte) (*Delivery, error) {
-	if len(value) < 1 || value[0] != format {
+func (q *Queue) decode(ctx context.Context, key, value []byte) (*Delivery, error) {
+	if len(value) < 1 {
+		return nil, fmt.Errorf("%w: format", errRecord)
+	}
+	raw := value[1:]
+	switch {
+	case value[0] == formatPlain:
+	case value[0] == formatSealed && q.secrets != nil:
+		var err error
+		if raw, err = q.secrets.OpenSecret(ctx, []byte(sealContext), raw); err != nil {
+			return nil, fmt.Errorf("%w: %w", errRecord, err)
+		}
+	default:
 		return nil, fmt.Errorf("%w: format", errRecord)
 	}
 	d := &Delivery{key: append([]byte(nil), key...)}
-	if err := json.Unmarshal(value[1:], d); err != nil {
+	if err := json.Unmarshal(raw, d); err != nil {
 		return nil, fmt.Errorf("%w: %w", errRecord, err)
 	}
 	return d, nil
@@ -286,7 +314,7 @@ func (q *Queue) Due(ctx context.Context, lane Lane, most int) (due []*Delivery, 
 			next = at
 			break
 		}
-		d, err := decode(it.Key(), it.Value())
+		d, err := q.decode(ctx, it.Key(), it.Value())
 		if err != nil {
 			return nil, next, err
 		}
@@ -317,7 +345,7 @@ func (q *Queue) Done(ctx context.Context, results ...Result) error {
 			continue
 		}
 		d.failed(q.now().UTC(), r.Err)
-		raw, err := encode(d)
+		raw, err := q.encode(d)
 		if err != nil {
 			return err
 		}
@@ -404,7 +432,7 @@ func (q *Queue) eachDead(ctx context.Context, fn func(key []byte, d *Delivery) b
 	}
 	defer it.Close()
 	for it.Next() {
-		d, err := decode(it.Key(), it.Value())
+		d, err := q.decode(ctx, it.Key(), it.Value())
 		if err != nil {
 			return err
 		}

@@ -37,6 +37,8 @@ func (r *Refused) Error() string { return r.Reason }
 type Later struct {
 	Reason string
 	Wait   time.Duration
+	// Exact says that this is the pause, however short: the target has a way of its own.
+	Exact bool
 }
 
 func (l *Later) Error() string { return l.Reason }
@@ -232,7 +234,7 @@ func (c *Courier) try(ctx context.Context, d *queue.Delivery) queue.Result {
 	} else {
 		err = &Refused{"this server has no targets of the kind " + d.Kind}
 	}
-	r := queue.Result{Delivery: d, Err: unnamed(err)}
+	r := queue.Result{Delivery: d, Err: Unnamed(err)}
 	log := c.config.Log.With("target", d.Target, "cause", d.Cause, "account", d.Account, "event", d.EventID, "try", d.Tries+1)
 	if err == nil {
 		c.config.Count(d.Kind, Arrived)
@@ -250,8 +252,8 @@ func (c *Courier) try(ctx context.Context, d *queue.Delivery) queue.Result {
 	return r
 }
 
-// unnamed is err without the URL that the HTTP client put before it: it may be a secret.
-func unnamed(err error) error {
+// Unnamed is err without the URL that the HTTP client put before it: it may be a secret.
+func Unnamed(err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
 		return u.Err
@@ -271,7 +273,11 @@ func (c *Courier) again(d *queue.Delivery, err error) time.Time {
 	}
 	wait = wait/2 + jitter(wait/2)
 	var later *Later
-	if errors.As(err, &later) {
+	switch {
+	case !errors.As(err, &later):
+	case later.Exact:
+		wait = later.Wait
+	default:
 		wait = max(wait, min(later.Wait, maxPause))
 	}
 	at := c.config.Now().Add(wait)

@@ -277,7 +277,7 @@ func TestErrorsDoNotNameTheURL(t *testing.T) {
 	url := dead.URL + "/secret"
 	dead.Close()
 	_, err := http.Post(url, "", nil)
-	if got := unnamed(err).Error(); strings.Contains(got, "secret") {
+	if got := Unnamed(err).Error(); strings.Contains(got, "secret") {
 		t.Error(got)
 	}
 }

@@ -97,7 +97,7 @@ func (s *Destinations) Carry(ctx context.Context, d *queue.Delivery) error {
 	}
 	answer, err := s.Client.Do(r)
 	if err != nil {
-		return unnamed(err)
+		return Unnamed(err)
 	}
 	defer answer.Body.Close()
 	if status := answer.StatusCode; status == http.StatusUnauthorized || status == http.StatusProxyAuthRequired {
@@ -126,7 +126,7 @@ func Judge(answer *http.Response) error {
 	switch {
 	case status == 401 || status == 407 || status == 408 || status == 409 || status == 429 || status >= 500:
 		if seconds, err := strconv.Atoi(answer.Header.Get("Retry-After")); err == nil && seconds > 0 {
-			return &Later{reason, time.Duration(seconds) * time.Second}
+			return &Later{Reason: reason, Wait: time.Duration(seconds) * time.Second}
 		}
 		return errors.New(reason)
 	}
@@ -309,7 +309,7 @@ func (s *Destinations) fetchToken(ctx context.Context, i *event.Invocation) (tok
 	}
 	answer, err := s.Client.Do(r)
 	if err != nil {
-		return token{}, unnamed(err)
+		return token{}, Unnamed(err)
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode/100 != 2 {

@@ -1,0 +1,192 @@
+package topic
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/kura-s3/kura/internal/event/queue"
+	"github.com/kura-s3/kura/internal/fault"
+	"github.com/kura-s3/kura/internal/job/delivery"
+	"github.com/kura-s3/kura/internal/sns"
+)
+
+// Mailer sends e-mail.
+type Mailer interface {
+	// Send sends a text with a subject to one address, in the name of from.
+	Send(ctx context.Context, to, from, subject, text string) error
+}
+
+// Carrier carries deliveries to subscriptions. It implements delivery.Carrier.
+type Carrier struct {
+	// Topics are required.
+	Topics *sns.Store
+	// Client makes the calls over HTTP. Required.
+	Client *http.Client
+	// Endpoint says what is wrong with a URL. Required.
+	Endpoint func(protocol, url string) error
+	// Mail sends e-mail. Nil: there is none.
+	Mail Mailer
+	// Inside carries to queues and functions of this server, in the name of the topic. Required.
+	Inside delivery.Carrier
+
+	mu     sync.Mutex
+	limits map[string]*rate.Limiter // by the ARN of the subscription
+}
+
+// Timeout is how long an endpoint has to answer ("Amazon SNS HTTP/HTTPS endpoints").
+const Timeout = 15 * time.Second
+
+// Carry implements delivery.Carrier.
+func (c *Carrier) Carry(ctx context.Context, d *queue.Delivery) error {
+	var p Parcel
+	if err := json.Unmarshal(d.Options, &p); err != nil {
+		return &delivery.Refused{Reason: "options: " + err.Error()}
+	}
+	if p.Kind != sns.End && !c.wanted(d, &p) {
+		return nil // nobody waits for it any more
+	}
+	if err := c.limit(ctx, d.Target, p.PerSecond); err != nil {
+		return err
+	}
+	err := c.send(ctx, d, &p)
+	var refused *delivery.Refused
+	if err == nil || errors.As(err, &refused) {
+		return err
+	}
+	return &delivery.Later{Reason: err.Error(), Wait: p.Retries.Wait(d.Tries + 1), Exact: true}
+}
+
+// wanted tells whether the subscription is still there.
+func (c *Carrier) wanted(d *queue.Delivery, p *Parcel) bool {
+	sub, err := c.Topics.Receiver(d.Target)
+	if fault.Is(err, sns.NotFound) {
+		c.forget(d.Target)
+		return false
+	}
+	return err == nil && (sub.Confirmed || p.Kind == sns.Confirmation)
+}
+
+func (c *Carrier) forget(subscription string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.limits, subscription)
+}
+
+// limit waits until a subscription may get a further message.
+func (c *Carrier) limit(ctx context.Context, subscription string, perSecond int) error {
+	if perSecond == 0 {
+		return nil
+	}
+	c.mu.Lock()
+	l := c.limits[subscription]
+	if l == nil || l.Burst() != perSecond {
+		if c.limits == nil {
+			c.limits = map[string]*rate.Limiter{}
+		}
+		l = rate.NewLimiter(rate.Limit(perSecond), perSecond)
+		c.limits[subscription] = l
+	}
+	c.mu.Unlock()
+	return l.Wait(ctx)
+}
+
+func (c *Carrier) send(ctx context.Context, d *queue.Delivery, p *Parcel) error {
+	switch p.Protocol {
+	case "http", "https":
+		return c.post(ctx, d, p)
+	case "email", "email-json":
+		return c.mail(ctx, d, p)
+	}
+	to := *d
+	to.Target, to.Options = p.Endpoint, nil
+	if len(p.MessageAttributes) > 0 {
+		raw, err := json.Marshal(struct{ MessageAttributes map[string]member }{p.MessageAttributes})
+		if err != nil {
+			return err
+		}
+		to.Options = raw
+	}
+	return c.Inside.Carry(ctx, &to)
+}
+
+const agent = "Amazon Simple Notification Service Agent"
+
+func (c *Carrier) post(ctx context.Context, d *queue.Delivery, p *Parcel) error {
+	if err := c.Endpoint(p.Protocol, p.Endpoint); err != nil {
+		return &delivery.Refused{Reason: err.Error()}
+	}
+	ctx, cancel := context.WithTimeout(ctx, Timeout)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, p.Endpoint, bytes.NewReader(d.Payload))
+	if err != nil {
+		return &delivery.Refused{Reason: "the request cannot be made"}
+	}
+	h := r.Header
+	h.Set("Content-Type", p.ContentType)
+	h.Set("User-Agent", agent)
+	h.Set("X-Amz-Sns-Message-Type", p.Kind)
+	h.Set("X-Amz-Sns-Message-Id", p.MessageID)
+	h.Set("X-Amz-Sns-Topic-Arn", p.Topic)
+	if p.Kind != sns.Confirmation {
+		h.Set("X-Amz-Sns-Subscription-Arn", d.Target)
+	}
+	if p.Raw {
+		h.Set("X-Amz-Sns-Rawdelivery", "true")
+	}
+	answer, err := c.Client.Do(r)
+	if err != nil {
+		return delivery.Unnamed(err)
+	}
+	defer answer.Body.Close()
+	return judge(answer)
+}
+
+// judge says what an answer means: 2xx arrived; of the others those that say that the request is wrong are
+// final, but 429 ("Amazon SNS message delivery retries", client-side and server-side errors).
+func judge(answer *http.Response) error {
+	body, _ := io.ReadAll(io.LimitReader(answer.Body, 200))
+	status := answer.StatusCode
+	if status >= 200 && status < 300 {
+		return nil
+	}
+	reason := fmt.Sprintf("the endpoint answered %d: %q", status, body)
+	if status >= 400 && status < 500 && status != http.StatusTooManyRequests && status != http.StatusRequestTimeout {
+		return &delivery.Refused{Reason: reason}
+	}
+	return errors.New(reason)
+}
+
+func (c *Carrier) mail(ctx context.Context, d *queue.Delivery, p *Parcel) error {
+	if c.Mail == nil {
+		return &delivery.Refused{Reason: "this server sends no e-mail"}
+	}
+	subject := p.Subject
+	if subject == "" || p.Kind != sns.Notification {
+		subject = subjects[p.Kind]
+	}
+	from := p.From
+	if from == "" {
+		from = "AWS Notifications"
+	}
+	return c.Mail.Send(ctx, p.Endpoint, from, oneLine(subject), string(d.Payload))
+}
+
+// oneLine is a text without what would begin another line of a header.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < 0x20 || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, s)
+}

@@ -1,0 +1,150 @@
+package topic
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/wneessen/go-mail"
+
+	"github.com/kura-s3/kura/internal/job/delivery"
+)
+
+// SMTP sends e-mail by a server. It implements Mailer.
+type SMTP struct{ config SMTPConfig }
+
+// SMTPConfig of an SMTP.
+type SMTPConfig struct {
+	// Server is HOST:PORT. Required.
+	Server string
+	// From is the address in whose name is sent. Required.
+	From string
+	// User and Password, when there is one.
+	User, Password string
+	// TLS is TLSStart, TLSDirect or TLSNone.
+	TLS string
+	// Authorities sign the server's certificate; nil: the system's.
+	Authorities *x509.CertPool
+	// Dial makes the connection. Required.
+	Dial delivery.Dial
+}
+
+// The ways of TLS: within the protocol, before it, or not at all.
+const (
+	TLSStart  = "starttls"
+	TLSDirect = "tls"
+	TLSNone   = "none"
+)
+
+// mailTimeout bounds a conversation with the server.
+const mailTimeout = 20 * time.Second
+
+// NewSMTP checks c and makes an SMTP.
+func NewSMTP(c SMTPConfig) (*SMTP, error) {
+	s := &SMTP{c}
+	if _, err := s.client(); err != nil {
+		return nil, err
+	}
+	if err := CheckAddress(c.From); err != nil {
+		return nil, fmt.Errorf("e-mail: from %q: %w", c.From, err)
+	}
+	return s, nil
+}
+
+// CheckAddress says what is wrong with an e-mail address.
+func CheckAddress(address string) error {
+	m := mail.NewMsg()
+	if len(address) > 320 {
+		return errors.New("too long")
+	}
+	for _, r := range address {
+		if r <= 0x20 || r == 0x7f || r == '<' || r == '>' || r == ',' || r == '"' {
+			return errors.New("not a plain address")
+		}
+	}
+	return m.To(address)
+}
+
+func (s *SMTP) client() (*mail.Client, error) {
+	c := &s.config
+	host, portText, err := net.SplitHostPort(c.Server)
+	if err != nil {
+		return nil, fmt.Errorf("e-mail: %w", err)
+	}
+	port, err := strconv.Atoi(portText)
+	if err != nil {
+		return nil, fmt.Errorf("e-mail: %w", err)
+	}
+	options := []mail.Option{
+		mail.WithPort(port), mail.WithTimeout(mailTimeout), mail.WithoutNoop(),
+		mail.WithTLSConfig(&tls.Config{ServerName: host, MinVersion: tls.VersionTLS12, RootCAs: c.Authorities}),
+	}
+	dial := mail.DialContextFunc(c.Dial)
+	switch c.TLS {
+	case TLSStart:
+		options = append(options, mail.WithTLSPolicy(mail.TLSMandatory))
+	case TLSDirect:
+		options = append(options, mail.WithSSL())
+		dial = s.dialTLS(host)
+	case TLSNone:
+		options = append(options, mail.WithTLSPolicy(mail.NoTLS))
+	default:
+		return nil, fmt.Errorf("e-mail: TLS is %s, %s or %s", TLSStart, TLSDirect, TLSNone)
+	}
+	options = append(options, mail.WithDialContextFunc(dial))
+	if c.User != "" {
+		if c.TLS == TLSNone {
+			return nil, errors.New("e-mail: a password needs TLS")
+		}
+		options = append(options, mail.WithSMTPAuth(mail.SMTPAuthAutoDiscover), mail.WithUsername(c.User), mail.WithPassword(c.Password))
+	}
+	return mail.NewClient(host, options...)
+}
+
+func (s *SMTP) dialTLS(host string) mail.DialContextFunc {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := s.config.Dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		secure := tls.Client(conn, &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12, RootCAs: s.config.Authorities})
+		if err := secure.HandshakeContext(ctx); err != nil {
+			conn.Close()
+			return nil, err
+		}
+		return secure, nil
+	}
+}
+
+// Send implements Mailer. A refusal for good (5xx) of the receiver is final.
+func (s *SMTP) Send(ctx context.Context, to, from, subject, text string) error {
+	m := mail.NewMsg()
+	if err := m.FromFormat(oneLine(from), s.config.From); err != nil {
+		return &delivery.Refused{Reason: err.Error()}
+	}
+	if err := m.To(to); err != nil {
+		return &delivery.Refused{Reason: err.Error()}
+	}
+	m.Subject(oneLine(subject))
+	m.SetDate()
+	m.SetMessageID()
+	m.SetGenHeader("Auto-Submitted", "auto-generated")
+	m.SetBodyString(mail.TypeTextPlain, text)
+	client, err := s.client()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, mailTimeout)
+	defer cancel()
+	err = client.DialAndSendWithContext(ctx, m)
+	var failed *mail.SendError
+	if errors.As(err, &failed) && !failed.IsTemp() && failed.ErrorCode() >= 500 {
+		return &delivery.Refused{Reason: err.Error()}
+	}
+	return err
+}
