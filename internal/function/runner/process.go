@@ -361,6 +361,7 @@ func (p *process) exchange(in *Invocation) outcome {
 const (
 	exitError   = "Runtime.ExitError"
 	outOfMemory = "Runtime.OutOfMemory"
+	badEntry    = "Runtime.InvalidEntrypoint"
 	timedOut    = "Sandbox.Timedout"
 )
 
@@ -369,6 +370,8 @@ func (p *process) ended(in *Invocation) outcome {
 	kind, why := exitError, "Runtime exited without providing a reason"
 	e := p.box.ending
 	switch {
+	case e.Entry != "":
+		kind, why = badEntry, e.Entry
 	case e.Memory:
 		kind, why = outOfMemory, "Runtime exited with error: signal: killed"
 	case e.Signal != "":

@@ -236,7 +236,7 @@ func (r *Runner) tryIsolation() error {
 		return err
 	}
 	o.CodeSize = size
-	o.Program.Argv = []string{"/bin/true"}
+	o.Program.Argv = []string{"/proc/self/exe", SandboxArg, trialArg}
 	said := newOutput(nil)
 	box, err := startSandbox(ctx, r.starter, o, code, said)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -36,14 +37,19 @@ const (
 // process. The program must then call SandboxMain before anything else.
 const SandboxArg = "function-sandbox"
 
-// stageArg is the second argument of the last stage, which becomes the code.
-const stageArg = "exec"
+// The second argument, where there is one.
+const (
+	stageArg = "exec"  // the last stage, which becomes the code
+	trialArg = "trial" // the code of a trial: it does nothing
+)
 
 // SandboxMain is the whole of such a process; it does not return.
 func SandboxMain() {
-	if len(os.Args) > 2 && os.Args[2] == stageArg {
-		fmt.Fprintln(os.Stderr, "kura: the sandbox cannot start the runtime:", becomeProgram())
-		os.Exit(1)
+	if len(os.Args) > 2 {
+		if os.Args[2] == stageArg {
+			becomeProgram()
+		}
+		os.Exit(0) // trialArg
 	}
 	signal.Ignore(unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGPIPE, unix.SIGQUIT)
 	debug.SetGCPercent(20)
@@ -92,7 +98,7 @@ func (s *initProcess) run() error {
 	if err != nil {
 		return err
 	}
-	cmd, err := s.start()
+	cmd, trouble, err := s.start()
 	if err != nil {
 		return err
 	}
@@ -103,7 +109,9 @@ func (s *initProcess) run() error {
 	}
 	debug.FreeOSMemory()
 	go s.obey()
-	s.say(report{Ended: s.wait()})
+	end := s.wait()
+	end.Entry = trouble
+	s.say(report{Ended: end})
 	s.endAll()
 	return nil
 }
@@ -204,17 +212,23 @@ func loopbackUp() error {
 	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, ifr)
 }
 
-// start runs this program once more, as the code's user, to become the code.
-func (s *initProcess) start() (*exec.Cmd, error) {
+// start runs this program once more, as the code's user, to become the code. What is wrong with the code's
+// executable, if anything, comes back as text.
+func (s *initProcess) start() (*exec.Cmd, string, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	defer r.Close()
+	statusR, statusW, err := os.Pipe()
+	if err != nil {
+		return nil, "", err
+	}
+	defer statusR.Close()
 	cmd := exec.Command("/proc/self/exe", SandboxArg, stageArg)
 	cmd.Env = []string{"GOMAXPROCS=1"}
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	cmd.ExtraFiles = []*os.File{r}
+	cmd.ExtraFiles = []*os.File{r, statusW}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: unix.SIGKILL}
 	if s.order.Isolated {
 		cmd.SysProcAttr.Cloneflags = unix.CLONE_NEWUSER
@@ -226,11 +240,29 @@ func (s *initProcess) start() (*exec.Cmd, error) {
 	// The starting thread must live as long as the child, which dies with it.
 	runtime.LockOSThread()
 	err = cmd.Start()
+	statusW.Close()
 	if err == nil {
 		err = json.NewEncoder(w).Encode(s.order.Program)
 	}
-	return cmd, errors.Join(err, w.Close())
+	if err = errors.Join(err, w.Close()); err != nil {
+		return nil, "", err
+	}
+	// The other end is closed by the code's beginning.
+	b, err := io.ReadAll(io.LimitReader(statusR, 4096))
+	if err != nil {
+		return nil, "", err
+	}
+	if trouble, ok := strings.CutPrefix(string(b), entryTrouble); ok {
+		return cmd, trouble, nil
+	}
+	if len(b) > 0 {
+		return nil, "", errors.New(string(b))
+	}
+	return cmd, "", nil
 }
+
+// entryTrouble begins what the last stage says when the code's executable cannot be executed.
+const entryTrouble = "entry: "
 
 // ready tells the server that the runtime runs, and passes it the listeners.
 func (s *initProcess) ready(listeners []*os.File) error {
@@ -329,21 +361,30 @@ func (s *initProcess) wait() *ending {
 	}
 }
 
-// becomeProgram is the last stage: it takes what is not needed away from itself and becomes the code.
-func becomeProgram() error {
+// becomeProgram is the last stage: it takes what is not needed away from itself and becomes the code. It
+// returns only when it cannot, having said why.
+func becomeProgram() {
+	runtime.LockOSThread()
+	var l limits
+	err := l.receive()
+	if err == nil {
+		err = unix.Exec(l.Argv[0], l.Argv, l.Env)
+		err = fmt.Errorf("%sfork/exec %s: %w", entryTrouble, l.Argv[0], err)
+	}
+	_, _ = os.NewFile(codeFD, "status").WriteString(err.Error())
+	os.Exit(1)
+}
+
+// receive reads what to become, and gets ready for it.
+func (l *limits) receive() error {
 	f := os.NewFile(controlFD, "program")
 	b, err := io.ReadAll(f)
 	if err != nil {
 		return err
 	}
-	if err := f.Close(); err != nil {
+	if err := json.Unmarshal(b, l); err != nil {
 		return err
 	}
-	var l limits
-	if err := json.Unmarshal(b, &l); err != nil {
-		return err
-	}
-	runtime.LockOSThread()
 	if err := os.Chdir(l.Dir); err != nil {
 		return err
 	}
@@ -351,11 +392,7 @@ func becomeProgram() error {
 	if err := unix.CloseRange(controlFD, 1<<31-1, unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return fmt.Errorf("closing files: %w", err)
 	}
-	if err := l.impose(); err != nil {
-		return err
-	}
-	err = unix.Exec(l.Argv[0], l.Argv, l.Env)
-	return &os.PathError{Op: "exec", Path: l.Argv[0], Err: err}
+	return l.impose()
 }
 
 // impose bounds this process and all that it starts.

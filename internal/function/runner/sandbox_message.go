@@ -54,4 +54,5 @@ type ending struct {
 	Status int    // exit status, when Signal is empty
 	Signal string // "killed", "segmentation fault"
 	Memory bool   // killed because the memory was used up
+	Entry  string // why the code's executable could not be executed
 }
