@@ -45,6 +45,7 @@ func (s *server) openRecord(ctx context.Context, secrets audit.Secrets) error {
 	if err != nil {
 		return err
 	}
+	s.record.WantData(s.recordsData)
 	s.accessLog, err = accesslog.OpenSpool(accesslog.Config{
 		Dir: filepath.Join(auditDir(s.config.Data), "access"), Bucket: s.objects.Bucket, Log: s.log,
 	})

@@ -23,5 +23,5 @@ func (a s3Accounts) CanonicalIDByEmail(address string) (string, bool) {
 
 // control makes the service that shares S3's signing name.
 func (s *server) control(edge *s3.Service) s3.Control {
-	return s3control.New(s3control.Config{Objects: s.objects, Authn: s.authn, BucketSide: edge.BucketSide, Exposes: s.exposesAccount, Log: s.log})
+	return s3control.New(s3control.Config{Objects: s.objects, Authn: s.authn, BucketSide: edge.BucketSide, NeedTags: edge.NeedTags, Exposes: s.exposesAccount, Log: s.log})
 }

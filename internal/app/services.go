@@ -56,7 +56,7 @@ func (s *server) openServices(ctx context.Context) error {
 			s3.New(s3.Config{
 				Objects: s.objects, Authn: s.authn, Guard: s.guard, Region: s.config.Region, Domains: s.config.Domains, Log: s.log,
 				DisplayName: s.accountName, Accounts: s3Accounts{s.identities}, Control: s.control, Elsewhere: s.replicatesTo, UseMFA: s.useMFA,
-				Exposes: s.exposesBucket,
+				Exposes: s.exposesBucket, Outsiders: s.outsiders,
 				Notices: s.notifier,
 				KMS:     s.kms, AllowSSEC: s.config.AllowSSEC,
 				LifecycleDay: s.config.LifecycleDay,

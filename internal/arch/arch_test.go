@@ -29,7 +29,7 @@ var layers = []struct {
 	{"ground", []string{"internal/fault", "policy"}, false},
 	{"engine", []string{"internal/seal", "internal/engine"}, true},
 	{"judgement", []string{"internal/authn", "internal/authz", "internal/audit", "internal/feed"}, true},
-	{"domain", []string{"internal/object", "internal/identity", "internal/keys", "internal/sealer", "internal/kms", "internal/sqs", "internal/logs", "internal/sns", "internal/event", "internal/posture", "internal/function", "internal/finding"}, false},
+	{"domain", []string{"internal/object", "internal/identity", "internal/keys", "internal/sealer", "internal/kms", "internal/sqs", "internal/logs", "internal/sns", "internal/event", "internal/classification", "internal/posture", "internal/function", "internal/finding"}, false},
 	{"jobs", []string{"internal/job"}, false},
 	{"wire", []string{"internal/front", "internal/network", "internal/api", "internal/metrics"}, true},
 	{"face", []string{"internal/config", "internal/app", "internal/demo", "cmd/kura"}, true},

@@ -33,7 +33,7 @@ type LogConfig struct {
 // them. What a stranger is refused stands among the data events, whatever it was.
 type Log struct {
 	config LogConfig
-	wanted atomic.Pointer[func(*Event) bool]
+	wanted atomic.Pointer[[]func(*Event) bool]
 	taps   atomic.Pointer[[]Tap]
 	// encoders are those that no request uses now.
 	encoders sync.Pool
@@ -50,13 +50,26 @@ type Tap interface {
 // NewLog makes a Log.
 func NewLog(c LogConfig) *Log {
 	l := &Log{config: c, encoders: sync.Pool{New: func() any { return new(encoder) }}}
-	l.WantData(func(*Event) bool { return false })
+	l.wanted.Store(&[]func(*Event) bool{})
 	l.taps.Store(&[]Tap{})
 	return l
 }
 
-// WantData sets who decides which data events are kept. It must cost next to nothing.
-func (l *Log) WantData(f func(*Event) bool) { l.wanted.Store(&f) }
+// WantData adds somebody who decides which data events are kept: what one of them wants. It must cost next
+// to nothing.
+func (l *Log) WantData(f func(*Event) bool) {
+	all := append(append([]func(*Event) bool{}, *l.wanted.Load()...), f)
+	l.wanted.Store(&all)
+}
+
+func (l *Log) wantsData(ev *Event) bool {
+	for _, wants := range *l.wanted.Load() {
+		if wants(ev) {
+			return true
+		}
+	}
+	return false
+}
 
 // AddTap adds a Tap.
 func (l *Log) AddTap(t Tap) {
@@ -82,7 +95,7 @@ func (l *Log) destination(ev *Event) *Journal {
 			return l.config.Data
 		}
 		return l.config.Management
-	case (*l.wanted.Load())(ev):
+	case l.wantsData(ev):
 		return l.config.Data
 	}
 	return nil

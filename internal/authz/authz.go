@@ -45,6 +45,8 @@ type Resource struct {
 	MustAllow  bool
 	Granted    bool
 	Restricted bool
+	// Controls are the resource control policies that bind the resource, one list per level.
+	Controls [][]*policy.Document
 }
 
 // Subject is an authenticated caller and the documents that bind it.

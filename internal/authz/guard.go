@@ -164,6 +164,9 @@ func (s *sheet) evaluate(d *Demand) (policy.Decision, policy.Request, policy.Inp
 	}
 	inputs.Resource = d.Resource.Policy
 	inputs.ResourceMustAllow = d.Resource.MustAllow
+	if d.Resource.Controls != nil {
+		inputs.RCPs = d.Resource.Controls
+	}
 	inputs.Granted = d.Resource.Granted
 	inputs.Restricted = d.Resource.Restricted
 	s.context = requestContext{sheet: s, demand: d}

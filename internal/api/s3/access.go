@@ -8,6 +8,7 @@ import (
 	"github.com/kura-s3/kura/internal/api"
 	"github.com/kura-s3/kura/internal/api/s3/sse"
 	"github.com/kura-s3/kura/internal/authz"
+	"github.com/kura-s3/kura/internal/classification"
 	"github.com/kura-s3/kura/internal/fault"
 	"github.com/kura-s3/kura/internal/job/lifecycle"
 	"github.com/kura-s3/kura/internal/object"
@@ -40,6 +41,8 @@ type access struct {
 	web       web
 	// encryption is the default of new objects.
 	encryption *sse.Config
+	// class is what the bucket's tags hold it to, nil for nothing.
+	class *classification.Class
 }
 
 // accessOf gives the compiled settings of a bucket.
@@ -48,8 +51,9 @@ func accessOf(b *object.Bucket) *access { return b.Memo(compileAccess).(*access)
 func compileAccess(b *object.Bucket) any {
 	a := &access{acl: ownerACL(b.Owner.Canonical)}
 	if a.broken = a.compile(b.Settings); a.broken != nil {
-		return &access{broken: a.broken}
+		return &access{broken: a.broken, class: classOf(b.Tags)}
 	}
+	a.class = classOf(b.Tags)
 	a.web, a.lifecycle = compileWeb(b.Settings), compileLifecycle(b.Settings)
 	return a
 }
@@ -140,7 +144,7 @@ func compileAccount(a *object.Account) any {
 // side begins the resource of any demand on a bucket.
 func (s *Service) side(p *policy.Principal, b *object.Bucket, arn string) (authz.Resource, *access, publicBlock) {
 	a := accessOf(b)
-	r := authz.Resource{ARN: arn, Account: b.Owner.Account}
+	r := authz.Resource{ARN: arn, Account: b.Owner.Account, Controls: a.class.Controls()}
 	if a.broken != nil {
 		s.config.Log.Error("a bucket's settings cannot be read: everybody is refused", "bucket", b.Name, "err", a.broken)
 		r.Restricted = true

@@ -81,7 +81,7 @@ func (s *Service) createBucketDemands(c *api.Call, in *s3wire.CreateBucketInput)
 	resource := authz.Resource{ARN: arn}
 	demands := c.Need("s3:CreateBucket", resource, newBucketKeys{location})
 	if in.CreateBucketConfiguration != nil && len(in.CreateBucketConfiguration.Tags) > 0 {
-		demands = c.Need("s3:TagResource", resource, nil)
+		demands = s.needFirstTags(c, resource, in)
 	}
 	if in.ObjectOwnership != "" {
 		demands = c.Need("s3:PutBucketOwnershipControls", resource, nil)
@@ -94,6 +94,23 @@ func (s *Service) createBucketDemands(c *api.Call, in *s3wire.CreateBucketInput)
 		demands = c.Need("s3:PutBucketVersioning", resource, nil)
 	}
 	return demands, nil
+}
+
+// needFirstTags adds the demand of the tags that a bucket is created with, which may classify it.
+func (s *Service) needFirstTags(c *api.Call, resource authz.Resource, in *s3wire.CreateBucketInput) []authz.Demand {
+	tags := plainTags(in.CreateBucketConfiguration.Tags)
+	class := classOf(tags)
+	if class == nil {
+		return c.Need("s3:TagResource", resource, nil)
+	}
+	who := caller(c)
+	resource.Account, resource.Controls = who.Account, class.Controls()
+	b := &object.Bucket{Name: at(c).bucket, Owner: object.Owner{Account: who.Account, Canonical: who.CanonicalID}, Tags: tags}
+	var err error
+	if b.Settings, err = s.newBucketSettings(c.R.Header, in, who.CanonicalID); err != nil {
+		return c.Need("s3:TagResource", resource, nil) // refused for what it says
+	}
+	return c.Need("s3:TagResource", resource, s.asClass(b, class, nil))
 }
 
 // created is the answer of CreateBucket.
@@ -131,6 +148,12 @@ func (s *Service) createBucket(ctx context.Context, g authz.Grant, c *api.Call, 
 			return nil, err
 		}
 		made.Tags = tags
+		raised, err := raiseEncryption(&object.Bucket{Tags: tags, Settings: settings})
+		if err != nil {
+			return nil, err
+		}
+		settings = raised.Settings
+		made.Settings = settings
 	}
 	if isTrue(in.ObjectLockEnabledForBucket) {
 		made.Versioning, settings[object.SettingObjectLock] = object.VersioningEnabled, []byte("{}")

@@ -25,7 +25,20 @@ func (s *Service) encryptionOps() []*api.Op {
 		}),
 		api.Declare(api.Decl[s3wire.PutBucketEncryptionInput, empty]{
 			Wire: &s3wire.PutBucketEncryption, Class: audit.Management, Access: api.Write, Unsigned: true,
-			Demands: onBucket[s3wire.PutBucketEncryptionInput](s, "s3:PutEncryptionConfiguration"), Do: s.putEncryption,
+			Demands: func(c *api.Call, in *s3wire.PutBucketEncryptionInput) ([]authz.Demand, error) {
+				return s.needChange(c, "s3:PutEncryptionConfiguration", nil, func(b object.Bucket) *object.Bucket {
+					conf, err := encryptionOf(in.ServerSideEncryptionConfiguration)
+					if err != nil {
+						return nil
+					}
+					raw, err := conf.Encode()
+					if err != nil {
+						return nil
+					}
+					return with(b, sse.Setting, raw)
+				})
+			},
+			Do: s.putEncryption,
 		}),
 		api.Declare(api.Decl[s3wire.DeleteBucketEncryptionInput, empty]{
 			Wire: &s3wire.DeleteBucketEncryption, Class: audit.Management, Access: api.Write, Unsigned: true,
@@ -91,8 +104,11 @@ func (s *Service) putEncryption(ctx context.Context, g authz.Grant, c *api.Call,
 			next.BlockedEncryptionTypes = before.BlockedEncryptionTypes
 		}
 		raw, err := next.Encode()
+		if err != nil {
+			return err
+		}
 		b.Settings[sse.Setting] = raw
-		return err
+		return s.stillJudged(c, b)
 	})
 	return &empty{}, err
 }
@@ -100,7 +116,12 @@ func (s *Service) putEncryption(ctx context.Context, g authz.Grant, c *api.Call,
 func (s *Service) deleteEncryption(ctx context.Context, g authz.Grant, c *api.Call, _ *s3wire.DeleteBucketEncryptionInput) (*empty, error) {
 	_, err := s.config.Objects.UpdateBucket(ctx, g, "s3:PutEncryptionConfiguration", at(c).bucket, func(b *object.Bucket) error {
 		delete(b.Settings, sse.Setting)
-		return s.beginEncryption(b.Settings)
+		if err := s.beginEncryption(b.Settings); err != nil {
+			return err
+		}
+		raised, err := raiseEncryption(b)
+		b.Settings = raised.Settings
+		return err
 	})
 	return &empty{}, err
 }

@@ -18,19 +18,19 @@ import (
 // needExposing is the demand of a change to a bucket that may expose it. After gives the bucket as it
 // would be, nil when the change will be refused for what it says.
 func (s *Service) needExposing(c *api.Call, action string, inner authz.Keys, after func(b object.Bucket) *object.Bucket) ([]authz.Demand, error) {
-	return s.needBucketWith(c, action, exposure.Of(inner, func() (exposure.Exposed, error) {
+	return s.needChange(c, action, exposure.Of(inner, func() (exposure.Exposed, error) {
 		t := at(c)
 		next := after(*t.found)
 		if next == nil || s.config.Exposes == nil {
 			return exposure.Exposed{}, nil
 		}
-		t.judged, t.judgedAccount = uint64(t.found.Revision), uint64(s.config.Objects.Account(t.found.Owner.Account).Revision)
+		s.noteJudged(c)
 		found, err := s.config.Exposes(t.found, next)
 		if err != nil {
 			s.config.Log.Error("a change cannot be judged: it counts as exposing", "bucket", t.found.Name, "err", err)
 		}
 		return found, err
-	}))
+	}), after)
 }
 
 // exposing makes the Demands of an operation that sets or deletes one setting. A nil value deletes it.
@@ -59,10 +59,13 @@ func with(b object.Bucket, setting string, raw []byte) *object.Bucket {
 	return &b
 }
 
-// stillJudged refuses a change that was let through because it exposed nothing, when the bucket or its
-// account is no longer as it was judged.
+// stillJudged refuses a change that was let through because it exposed or contradicted nothing, when the
+// bucket or its account is no longer as it was judged, or has got another class.
 func (s *Service) stillJudged(c *api.Call, b *object.Bucket) error {
 	t := at(c)
+	if classOf(b.Tags) != accessOf(t.found).class {
+		return fault.New(object.Busy, "")
+	}
 	if t.judged == 0 || t.judged == uint64(b.Revision) && t.judgedAccount == uint64(s.config.Objects.Account(b.Owner.Account).Revision) {
 		return nil
 	}

@@ -63,7 +63,17 @@ func (passedToS3) Lookup(key string) (policy.Values, bool) {
 
 // putReplicationDemands: whoever hands S3 a role must be allowed to pass it on.
 func (s *Service) putReplicationDemands(c *api.Call, in *s3wire.PutBucketReplicationInput) ([]authz.Demand, error) {
-	demands, err := s.needBucket(c, "s3:PutReplicationConfiguration")
+	demands, err := s.needChange(c, "s3:PutReplicationConfiguration", nil, func(b object.Bucket) *object.Bucket {
+		conf, err := plainReplication(in.ReplicationConfiguration)
+		if err != nil {
+			return nil
+		}
+		raw, err := json.Marshal(conf)
+		if err != nil {
+			return nil
+		}
+		return with(b, object.SettingReplication, raw)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +105,7 @@ func (s *Service) putReplication(ctx context.Context, g authz.Grant, c *api.Call
 			return err
 		}
 		b.Settings[object.SettingReplication] = raw
-		return nil
+		return s.stillJudged(c, b)
 	})
 	return &empty{}, err
 }

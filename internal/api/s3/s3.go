@@ -59,6 +59,9 @@ type Config struct {
 	// Exposes tells what strangers could do after a change of a bucket that they cannot do before, for the
 	// condition keys of the exposure guard. Nil: nothing.
 	Exposes func(before, after *object.Bucket) (exposure.Exposed, error)
+	// Outsiders tells who outside the owner's account a bucket's policy and ACL let in, for the guardrails of
+	// classified buckets. Nil: nobody.
+	Outsiders func(b *object.Bucket) ([]string, error)
 	// Counter is told of the requests that metrics configurations select. Optional.
 	Counter Counter
 	// Notices is where event notifications go to. Default: nowhere, and destinations are refused.

@@ -38,7 +38,13 @@ func (s *Service) bucketTaggingOps() []*api.Op {
 		}),
 		api.Declare(api.Decl[s3wire.PutBucketTaggingInput, empty]{
 			Wire: &s3wire.PutBucketTagging, Class: audit.Management, Access: api.Tagging, Unsigned: true,
-			Demands: onBucket[s3wire.PutBucketTaggingInput](s, "s3:PutBucketTagging"),
+			Demands: func(c *api.Call, in *s3wire.PutBucketTaggingInput) ([]authz.Demand, error) {
+				var tags []object.Tag
+				if in.Tagging != nil {
+					tags = plainTags(in.Tagging.TagSet)
+				}
+				return s.needTags(c, tags)
+			},
 			Do: func(ctx context.Context, g authz.Grant, c *api.Call, in *s3wire.PutBucketTaggingInput) (*empty, error) {
 				if in.Tagging == nil {
 					return nil, fault.New(malformedXML, "")
@@ -52,7 +58,9 @@ func (s *Service) bucketTaggingOps() []*api.Op {
 		}),
 		api.Declare(api.Decl[s3wire.DeleteBucketTaggingInput, empty]{
 			Wire: &s3wire.DeleteBucketTagging, Class: audit.Management, Access: api.Tagging, Unsigned: true,
-			Demands: onBucket[s3wire.DeleteBucketTaggingInput](s, "s3:PutBucketTagging"),
+			Demands: func(c *api.Call, _ *s3wire.DeleteBucketTaggingInput) ([]authz.Demand, error) {
+				return s.needTags(c, nil)
+			},
 			Do: func(ctx context.Context, g authz.Grant, c *api.Call, _ *s3wire.DeleteBucketTaggingInput) (*empty, error) {
 				return s.setBucketTags(ctx, g, c, nil)
 			},
@@ -62,10 +70,17 @@ func (s *Service) bucketTaggingOps() []*api.Op {
 
 func (s *Service) setBucketTags(ctx context.Context, g authz.Grant, c *api.Call, tags []object.Tag) (*empty, error) {
 	_, err := s.config.Objects.UpdateBucket(ctx, g, "s3:PutBucketTagging", at(c).bucket, func(b *object.Bucket) error {
-		b.Tags = tags
-		return nil
+		return SetTags(b, tags, at(c).found)
 	})
 	return &empty{}, err
+}
+
+func (s *Service) needTags(c *api.Call, tags []object.Tag) ([]authz.Demand, error) {
+	b, err := s.bucket(c)
+	if err != nil {
+		return nil, err
+	}
+	return s.NeedTags(c, b, "s3:PutBucketTagging", nil, tags), nil
 }
 
 // The tagging operations of objects: the action has a Version form where a version is named, the

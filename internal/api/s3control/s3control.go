@@ -54,7 +54,9 @@ type Config struct {
 	// for the condition keys of the exposure guard. Nil: nothing.
 	Exposes    func(account string, after policy.PublicAccessBlock) (exposure.Exposed, error)
 	BucketSide func(p *policy.Principal, b *object.Bucket, action string) authz.Resource
-	Log        *slog.Logger
+	// NeedTags adds the demands of a change of a bucket's tags. Required.
+	NeedTags func(c *api.Call, b *object.Bucket, action string, inner authz.Keys, tags []object.Tag) []authz.Demand
+	Log      *slog.Logger
 }
 
 // Service implements api.Service for S3 Control.
@@ -102,7 +104,10 @@ func (s *Service) Claims(r *http.Request) bool {
 }
 
 // target is what a request addresses.
-type target struct{ account, arn string }
+type target struct {
+	account, arn string
+	judged       *object.Bucket // as it was when the demands were made
+}
 
 func at(c *api.Call) *target { return c.Target.(*target) }
 

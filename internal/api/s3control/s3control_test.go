@@ -108,7 +108,7 @@ func newHarness(t *testing.T) *harness {
 	h.users.add(t, "AKIANOBODY0000000001", mine, "")
 	auth := authn.New(authn.Config{Credentials: h.users, Region: region, Anonymous: authz.Subject{Principal: policy.Principal{Type: policy.Anonymous}}})
 	edge := s3.New(s3.Config{Objects: objects, Authn: auth, Accounts: h.users, Region: region, Log: log, Control: func(s *s3.Service) s3.Control {
-		return New(Config{Objects: objects, Authn: auth, BucketSide: s.BucketSide, Log: log})
+		return New(Config{Objects: objects, Authn: auth, BucketSide: s.BucketSide, NeedTags: s.NeedTags, Log: log})
 	}})
 	h.server, err = api.NewServer(api.Config{
 		Services: []api.Service{edge}, Recorder: h.recorder, Log: log, Region: region,

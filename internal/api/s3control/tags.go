@@ -29,7 +29,7 @@ func (s *Service) tagOps() []*api.Op {
 		api.Declare(api.Decl[s3controlwire.TagResourceInput, s3controlwire.TagResourceOutput]{
 			Wire: &s3controlwire.TagResource, Class: audit.Management, Access: api.Tagging, Unsigned: true,
 			Demands: func(c *api.Call, in *s3controlwire.TagResourceInput) ([]authz.Demand, error) {
-				return s.needBucket(c, "s3:TagResource", plain(in.Tags))
+				return s.needTags(c, "s3:TagResource", plain(in.Tags), adding(in))
 			},
 			Do: s.tag,
 		}),
@@ -40,7 +40,7 @@ func (s *Service) tagOps() []*api.Op {
 				for i, key := range in.TagKeys {
 					tags[i].Key = key
 				}
-				return s.needBucket(c, "s3:UntagResource", tags)
+				return s.needTags(c, "s3:UntagResource", tags, removing(in))
 			},
 			Do: s.untag,
 		}),
@@ -72,6 +72,33 @@ func (s *Service) needBucket(c *api.Call, action string, tags []object.Tag) ([]a
 		return nil, err
 	}
 	return c.Need(action, s.config.BucketSide(&c.Caller.Subject.Principal, b, action), requestTags(tags)), nil
+}
+
+// needTags is needBucket of a change of the tags.
+func (s *Service) needTags(c *api.Call, action string, tags []object.Tag, change func([]object.Tag) []object.Tag) ([]authz.Demand, error) {
+	b, err := s.bucket(c)
+	if err != nil {
+		return nil, err
+	}
+	at(c).judged = b
+	return s.config.NeedTags(c, b, action, requestTags(tags), change(b.Tags)), nil
+}
+
+// adding is what TagResource makes of tags.
+func adding(in *s3controlwire.TagResourceInput) func([]object.Tag) []object.Tag {
+	added := plain(in.Tags)
+	return func(tags []object.Tag) []object.Tag {
+		return append(without(tags, func(key string) bool {
+			return slices.ContainsFunc(added, func(t object.Tag) bool { return t.Key == key })
+		}), added...)
+	}
+}
+
+// removing is what UntagResource makes of tags.
+func removing(in *s3controlwire.UntagResourceInput) func([]object.Tag) []object.Tag {
+	return func(tags []object.Tag) []object.Tag {
+		return without(tags, func(key string) bool { return slices.Contains(in.TagKeys, key) })
+	}
 }
 
 // requestTags are the condition keys of tags in the request.
@@ -124,22 +151,15 @@ func (s *Service) listTags(_ context.Context, _ authz.Grant, c *api.Call, _ *s3c
 }
 
 func (s *Service) tag(ctx context.Context, g authz.Grant, c *api.Call, in *s3controlwire.TagResourceInput) (*s3controlwire.TagResourceOutput, error) {
-	added := plain(in.Tags)
-	if _, err := s3.BucketTags(slices.Clone(added)); err != nil {
+	if _, err := s3.BucketTags(plain(in.Tags)); err != nil {
 		return nil, err
 	}
-	err := s.changeTags(ctx, g, c, "s3:TagResource", func(tags []object.Tag) []object.Tag {
-		return append(without(tags, func(key string) bool {
-			return slices.ContainsFunc(added, func(t object.Tag) bool { return t.Key == key })
-		}), added...)
-	})
+	err := s.changeTags(ctx, g, c, "s3:TagResource", adding(in))
 	return &s3controlwire.TagResourceOutput{}, err
 }
 
 func (s *Service) untag(ctx context.Context, g authz.Grant, c *api.Call, in *s3controlwire.UntagResourceInput) (*s3controlwire.UntagResourceOutput, error) {
-	err := s.changeTags(ctx, g, c, "s3:UntagResource", func(tags []object.Tag) []object.Tag {
-		return without(tags, func(key string) bool { return slices.Contains(in.TagKeys, key) })
-	})
+	err := s.changeTags(ctx, g, c, "s3:UntagResource", removing(in))
 	return &s3controlwire.UntagResourceOutput{}, err
 }
 
@@ -154,8 +174,7 @@ func (s *Service) changeTags(ctx context.Context, g authz.Grant, c *api.Call, ac
 		if err != nil {
 			return err
 		}
-		b.Tags = tags
-		return nil
+		return s3.SetTags(b, tags, at(c).judged)
 	})
 	return err
 }
