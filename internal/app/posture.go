@@ -39,7 +39,7 @@ func (s *server) openPosture(ctx context.Context) error {
 	}
 	s.watched = &watched{s, grant}
 	s.recorder, err = recorder.Open(ctx, recorder.Config{
-		Meta: s.engines.Meta, Source: s.watched, Region: s.config.Region, Publish: s.publishPosture, Deliver: configDelivery{s}, Log: s.log,
+		Meta: s.engines.Meta, Source: s.watched, Region: s.config.Region, Publish: s.publishPosture, Heard: s.events.Heard, Deliver: configDelivery{s}, Log: s.log,
 	})
 	if err != nil {
 		return err

@@ -61,6 +61,29 @@ func (p publisher) Publish(ctx context.Context, b *engine.Batch, events ...Event
 	return committed, nil
 }
 
+// Heard tells whether a rule or an archive of an account's default bus may want an event of which some fields are
+// known, by their paths: whoever has many events need not make those that nobody hears.
+func (s *Store) Heard(account string, known map[string]string) bool {
+	rules, archives := s.hearing(account, DefaultBus, known)
+	return len(rules)+len(archives) > 0
+}
+
+// hearing are the receivers of a bus that what is known of an event does not exclude.
+func (s *Store) hearing(account, bus string, known map[string]string) (rules []*Rule, archives []*Archive) {
+	all, kept := s.receivers(account, bus)
+	for _, r := range all {
+		if r.pattern != nil && r.State != Disabled && !r.pattern.Excludes(known) {
+			rules = append(rules, r)
+		}
+	}
+	for _, a := range kept {
+		if a.pattern == nil || !a.pattern.Excludes(known) {
+			archives = append(archives, a)
+		}
+	}
+	return rules, archives
+}
+
 // routed is an event on its way through the rules of a bus.
 type routed struct {
 	event    *Event
@@ -85,6 +108,11 @@ func (s *Store) route(b *engine.Batch, account, bus string, e Event, only []stri
 	if e.Time.IsZero() {
 		e.Time = s.now()
 	}
+	known := map[string]string{"source": e.Source, "detail-type": e.DetailType, "account": e.Account}
+	rules, archives := s.hearing(account, bus, known)
+	if len(rules)+len(archives) == 0 {
+		return func() {}, nil
+	}
 	raw, err := e.raw()
 	if err != nil {
 		return nil, fmt.Errorf("event: %s %s: %w", e.Source, e.DetailType, err)
@@ -94,7 +122,6 @@ func (s *Store) route(b *engine.Batch, account, bus string, e Event, only []stri
 		return nil, fmt.Errorf("event: %s %s: %w", e.Source, e.DetailType, err)
 	}
 	r := &routed{event: &e, occasion: occasion{ingested: s.now(), raw: raw}, document: document.(map[string]any), batch: b, only: only}
-	rules, archives := s.receivers(account, bus)
 	for _, rule := range rules {
 		if rule.wants(r) {
 			s.deliver(rule, r)
@@ -115,9 +142,6 @@ func (r *Rule) wants(e *routed) bool {
 	case e.event.ReadOnly && r.State != EnabledWithEvents:
 		return false
 	case e.only != nil && !slices.Contains(e.only, r.ARN):
-		return false
-	}
-	if sources := r.pattern.Sources(); sources != nil && !slices.Contains(sources, e.event.Source) {
 		return false
 	}
 	return r.pattern.Matches(e.document)

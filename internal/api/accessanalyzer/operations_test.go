@@ -63,7 +63,9 @@ func newHarness(t *testing.T) (h *apitest.Harness, finding string) {
 	}
 	g, err := generation.Open(generation.Config{
 		Meta: h.Meta, Dir: t.TempDir(), Log: h.Log, Exists: func(arn string) bool { return arn == user },
-		Source: func(context.Context, string, string, []generation.Trail) (generation.Source, error) { return generation.Source{}, nil },
+		Source: func(context.Context, string, string, []generation.Trail) (generation.Source, error) {
+			return generation.Source{}, nil
+		},
 	})
 	if err != nil {
 		t.Fatal(err)

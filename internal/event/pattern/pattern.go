@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/kura-s3/kura/internal/fault"
@@ -26,8 +27,8 @@ const (
 
 // Pattern is a compiled pattern. Immutable.
 type Pattern struct {
-	root    *object
-	sources []string
+	root  *object
+	exact []exact
 }
 
 // object is a pattern's object: all fields must match, and one alternative of each $or.
@@ -65,29 +66,50 @@ func Compile(source []byte) (*Pattern, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Pattern{root: o, sources: sourcesOf(o)}, nil
+	return &Pattern{root: o, exact: exacts(o, "")}, nil
 }
 
-// Sources are the values of "source" that alone can match, nil when others can.
-func (p *Pattern) Sources() []string { return p.sources }
+// exact is a field of which a pattern names all values that match.
+type exact struct {
+	path   string
+	values []string
+}
 
-func sourcesOf(o *object) []string {
+// Excludes tells whether the pattern cannot match an event of which some fields are known, by their paths
+// ("detail.state"). It asks without the event being made: false promises nothing.
+func (p *Pattern) Excludes(known map[string]string) bool {
+	for i := range p.exact {
+		e := &p.exact[i]
+		if v, ok := known[e.path]; ok && !slices.Contains(e.values, v) {
+			return true
+		}
+	}
+	return false
+}
+
+// exacts are the exact fields of o, whose paths begin with prefix. Alternatives are not looked at.
+func exacts(o *object, prefix string) []exact {
+	var all []exact
 	for i := range o.fields {
 		f := &o.fields[i]
-		if f.name != "source" || f.object != nil {
+		if f.object != nil {
+			all = append(all, exacts(f.object, prefix+f.name+".")...)
 			continue
 		}
-		var all []string
+		e := exact{path: prefix + f.name}
 		for _, m := range f.leaf {
-			exact, ok := m.(exactText)
+			text, ok := m.(exactText)
 			if !ok {
-				return nil
+				e.values = nil
+				break
 			}
-			all = append(all, string(exact))
+			e.values = append(e.values, string(text))
 		}
-		return all
+		if e.values != nil {
+			all = append(all, e)
+		}
 	}
-	return nil
+	return all
 }
 
 // Matches tells whether the pattern means an event, as Decode gives it.

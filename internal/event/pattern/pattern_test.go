@@ -24,7 +24,43 @@ func matches(t testing.TB, pattern, event string) (bool, error) {
 	if err != nil {
 		t.Fatalf("event %s: %v", event, err)
 	}
-	return p.Matches(e.(map[string]any)), nil
+	matched := p.Matches(e.(map[string]any))
+	// What texts of the event are known excludes no pattern that matches it.
+	if known := texts(e.(map[string]any), "", map[string]string{}); matched && p.Excludes(known) {
+		t.Errorf("%s matches %s, and is excluded by %v", pattern, event, known)
+	}
+	return matched, nil
+}
+
+// texts are those of an event by their paths, but for those in lists.
+func texts(o map[string]any, prefix string, known map[string]string) map[string]string {
+	for name, v := range o {
+		switch v := v.(type) {
+		case string:
+			known[prefix+name] = v
+		case map[string]any:
+			texts(v, prefix+name+".", known)
+		}
+	}
+	return known
+}
+
+func TestExcludes(t *testing.T) {
+	p, err := Compile([]byte(`{"source":["aws.s3","aws.config"],"detail":{"rule":["a"],"n":[1],"any":[{"prefix":"x"},"y"]},"$or":[{"a":["1"]},{"b":["2"]}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		known map[string]string
+		want  bool
+	}{
+		{nil, false}, {map[string]string{"source": "aws.config"}, false}, {map[string]string{"source": "aws.kms"}, true},
+		{map[string]string{"source": "aws.s3", "detail.rule": "b"}, true}, {map[string]string{"detail.any": "z"}, false}, {map[string]string{"a": "3", "b": "3"}, false},
+	} {
+		if got := p.Excludes(c.known); got != c.want {
+			t.Errorf("%v: %v", c.known, got)
+		}
+	}
 }
 
 func vectors(t *testing.T, name string, into any) {

@@ -9,12 +9,19 @@ import (
 
 // The events that AWS Config sends.
 
+// Their source, and their kinds.
+const (
+	source           = "aws.config"
+	complianceChange = "Config Rules Compliance Change"
+	itemChange       = "Config Configuration Item Change"
+)
+
 // stamp is the form of times in events.
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
 
 func (s *Store) event(account, kind string, detail object) posture.Event {
 	return posture.Event{
-		Source: "aws.config", DetailType: kind, Account: account, Region: s.region, Time: s.now().UTC(), Resources: []string{}, Detail: detail,
+		Source: source, DetailType: kind, Account: account, Region: s.region, Time: s.now().UTC(), Resources: []string{}, Detail: detail,
 	}
 }
 
@@ -27,7 +34,7 @@ func (s *Store) complianceChange(ru *Rule, at ref, old, next *Result) posture.Ev
 	if old != nil {
 		detail["oldEvaluationResult"] = resultShape(ru, at, old)
 	}
-	return s.event(ru.Account, "Config Rules Compliance Change", detail)
+	return s.event(ru.Account, complianceChange, detail)
 }
 
 func resultShape(ru *Rule, at ref, r *Result) object {
@@ -48,7 +55,7 @@ func resultShape(ru *Rule, at ref, r *Result) object {
 var changeTypes = map[string]string{statusOK: "UPDATE", statusDiscovered: "CREATE", statusDeleted: "DELETE"}
 
 func (s *Store) itemChange(it *Item) posture.Event {
-	e := s.event(it.Account, "Config Configuration Item Change", object{
+	e := s.event(it.Account, itemChange, object{
 		"recordVersion": "1.3", "messageType": "ConfigurationItemChangeNotification", "notificationCreationTime": stamp(s.now()),
 		"configurationItemDiff": object{"changedProperties": object{}, "changeType": changeTypes[it.Status]},
 		"configurationItem":     it.Shape(),

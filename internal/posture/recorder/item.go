@@ -92,6 +92,9 @@ func (s *Store) keep(ctx context.Context, w *work, it *Item, at ref, place uint6
 	}
 	w.batch.Set(itemKey(it.Account, at, place), raw)
 	w.hashes[string(itemsOf(it.Account, at))] = it.Hash
+	if !s.hears(it.Account, itemChange, map[string]string{"detail.configurationItem.resourceType": it.Type, "detail.configurationItem.resourceId": it.ID}) {
+		return nil
+	}
 	return s.tell(ctx, w, s.itemChange(it))
 }
 

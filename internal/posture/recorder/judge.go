@@ -2,7 +2,12 @@ package recorder
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kura-s3/kura/internal/engine"
@@ -117,29 +122,42 @@ func (s *Store) react(ctx context.Context, w *work, ru *Rule, r *posture.Resourc
 
 // judge asks a rule about a resource and settles the answer.
 func (s *Store) judge(ctx context.Context, w *work, ru *Rule, m *rule.Rule, r *posture.Resource, ordering time.Time) error {
-	at := ref{r.Type, r.ID}
-	if !ru.Scope.covers(r) {
-		return s.settle(ctx, w, ru, at, rule.Result{Compliance: rule.NotApplicable}, ordering)
-	}
-	in, err := s.input(ctx, w, ru, m, r)
+	answer, err := s.ask(ctx, w, ru, m, r)
 	if err != nil {
 		return err
 	}
+	return s.settle(ctx, w, ru, ref{r.Type, r.ID}, answer, ordering)
+}
+
+// ask gets a rule's answer about a resource. It changes nothing but the blocks that w has looked up.
+func (s *Store) ask(ctx context.Context, w *work, ru *Rule, m *rule.Rule, r *posture.Resource) (rule.Result, error) {
+	if !ru.Scope.covers(r) {
+		return rule.Result{Compliance: rule.NotApplicable}, nil
+	}
+	in, err := s.input(ctx, w, ru, m, r)
+	if err != nil {
+		return rule.Result{}, err
+	}
 	answer, err := m.Judge(in)
 	if err != nil {
-		return fmt.Errorf("rule %s on %s: %w", ru.Name, r.ID, err)
+		return rule.Result{}, fmt.Errorf("rule %s on %s: %w", ru.Name, r.ID, err)
 	}
-	return s.settle(ctx, w, ru, at, answer, ordering)
+	return answer, nil
+}
+
+// block is the account's Block Public Access, looked up once.
+func (s *Store) block(w *work, account string) posture.Block {
+	block, ok := w.blocks[account]
+	if !ok {
+		block = s.source.Block(account)
+		w.blocks[account] = block
+	}
+	return block
 }
 
 func (s *Store) input(ctx context.Context, w *work, ru *Rule, m *rule.Rule, r *posture.Resource) (*rule.Input, error) {
-	block, ok := w.blocks[ru.Account]
-	if !ok {
-		block = s.source.Block(ru.Account)
-		w.blocks[ru.Account] = block
-	}
 	in := &rule.Input{
-		Resource: r, Parameters: ru.Parameters, Block: block, Now: w.invoked,
+		Resource: r, Parameters: ru.Parameters, Block: s.block(w, ru.Account), Now: w.invoked,
 		LastUse: func(id string) (time.Time, error) { return s.source.LastUse(ctx, id) },
 	}
 	if r.Type != posture.TypeAccount {
@@ -215,7 +233,22 @@ func (s *Store) settle(ctx context.Context, w *work, ru *Rule, at ref, answer ru
 	if old != nil && old.Compliance == next.Compliance {
 		return nil
 	}
+	if !s.hears(ru.Account, complianceChange, map[string]string{
+		"detail.configRuleName": ru.Name, "detail.resourceType": at.typ, "detail.resourceId": at.id, "detail.newEvaluationResult.complianceType": string(next.Compliance),
+	}) {
+		return nil
+	}
 	return s.tell(ctx, w, s.complianceChange(ru, at, old, next))
+}
+
+// hears tells whether anybody may want an event of a kind with what is known of it. Most have nobody, and there are
+// as many as answers.
+func (s *Store) hears(account, kind string, known map[string]string) bool {
+	if s.publish == nil || s.heard == nil {
+		return s.publish != nil
+	}
+	known["source"], known["detail-type"], known["account"] = source, kind, account
+	return s.heard(account, known)
 }
 
 func (s *Store) tell(ctx context.Context, w *work, e posture.Event) error {
@@ -245,7 +278,7 @@ func (s *Store) request(w *work, ru *Rule, at time.Time) error {
 
 // chunk is how many items or answers one commit of a baseline or a pass writes, or little more: changes
 // wait for no more than that.
-const chunk = 200
+const chunk = 400
 
 // pass judges all resources of the account by rules.
 func (s *Store) pass(ctx context.Context, account string, rules []*Rule) error {
@@ -305,26 +338,55 @@ func (s *Store) passType(ctx context.Context, account, typ string, rules []*Rule
 func (s *Store) passChunk(ctx context.Context, account, typ string, ids []string, rules []*Rule) error {
 	s.judging.Lock()
 	defer s.judging.Unlock()
+	rules = slices.DeleteFunc(slices.Clone(rules), func(ru *Rule) bool { return !s.stands(ru) })
 	w := s.begin()
 	w.part = true
-	for _, id := range ids {
-		r, err := s.current(ctx, account, typ, id)
-		if err != nil {
-			return err
+	s.block(w, account) // from here on w is read only, until all have answered
+	answers := make([][]rule.Result, len(ids))
+	err := abreast(len(ids), func(i int) error {
+		r, err := s.current(ctx, account, typ, ids[i])
+		if err != nil || r == nil {
+			return err // gone meanwhile; the feed tells
 		}
-		if r == nil {
-			continue // gone meanwhile; the feed tells
-		}
-		for _, ru := range rules {
-			if !s.stands(ru) {
-				continue
+		answers[i] = make([]rule.Result, len(rules))
+		for k, ru := range rules {
+			if answers[i][k], err = s.ask(ctx, w, ru, rule.All[ru.Identifier], r); err != nil {
+				return err
 			}
-			if err := s.judge(ctx, w, ru, rule.All[ru.Identifier], r, w.invoked); err != nil {
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for i, id := range ids {
+		for k := range answers[i] {
+			if err := s.settle(ctx, w, rules[k], ref{typ, id}, answers[i][k], w.invoked); err != nil {
 				return err
 			}
 		}
 	}
 	return s.commit(ctx, w)
+}
+
+// abreast does n things, as many at a time as there are processors.
+func abreast(n int, do func(i int) error) error {
+	var next atomic.Int64
+	var wait sync.WaitGroup
+	failed := make([]error, min(n, runtime.GOMAXPROCS(0)))
+	for k := range failed {
+		wait.Go(func() {
+			for failed[k] == nil {
+				i := int(next.Add(1)) - 1
+				if i >= n {
+					return
+				}
+				failed[k] = do(i)
+			}
+		})
+	}
+	wait.Wait()
+	return errors.Join(failed...)
 }
 
 // current is a resource as it is now.

@@ -85,6 +85,9 @@ type Config struct {
 	Region string
 	// Publish takes the events. Nil: nobody hears of anything.
 	Publish posture.Publisher
+	// Heard tells whether anybody may want an event of which some fields are known, by their paths. Default:
+	// somebody may want any.
+	Heard func(account string, known map[string]string) bool
 	// Deliver writes snapshots. Nil: delivery channels are refused.
 	Deliver Delivery
 	// Now is the clock. Default time.Now.
@@ -99,6 +102,7 @@ type Store struct {
 	source  posture.Source
 	region  string
 	publish posture.Publisher
+	heard   func(account string, known map[string]string) bool
 	deliver Delivery
 	now     func() time.Time
 	log     *slog.Logger
@@ -127,7 +131,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		return nil, errors.New("recorder: Config needs Meta, Source, Region and Log")
 	}
 	s := &Store{
-		meta: c.Meta, source: c.Source, region: c.Region, publish: c.Publish, deliver: c.Deliver, now: c.Now, log: c.Log,
+		meta: c.Meta, source: c.Source, region: c.Region, publish: c.Publish, heard: c.Heard, deliver: c.Deliver, now: c.Now, log: c.Log,
 		accounts: map[string]*accountState{}, wake: make(chan struct{}, 1),
 	}
 	if s.now == nil {
