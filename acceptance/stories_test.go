@@ -70,6 +70,7 @@ func setup(e *testscript.Env) error {
 	e.Setenv("DATA", filepath.Join(e.WorkDir, "data"))
 	e.Setenv("TF_PLUGIN_DIR", os.Getenv("TF_PLUGIN_DIR"))
 	e.Setenv("CHECKPOINT_DISABLE", "1")
+	e.Setenv("CASES", casesDir())
 	if root := pyenvRoot(); root != "" {
 		e.Setenv("PYENV_ROOT", root)
 	}
@@ -100,8 +101,36 @@ func condition(name string) (bool, error) {
 	if name == "large" {
 		return os.Getenv("KURA_TEST_LARGE") != "", nil
 	}
+	switch name {
+	case "functions":
+		return isolates(), nil
+	case "cases":
+		return casesDir() != "", nil
+	}
 	return false, fmt.Errorf("unknown condition %q", name)
 }
+
+// isolates tells whether this machine lets processes have namespaces of their own, which functions need.
+var isolates = sync.OnceValue(func() bool {
+	ok := exec.Command("unshare", "-Urmp", "--fork", "true").Run() == nil
+	if !ok {
+		fmt.Println("=== SKIPPED: this machine has no user namespaces; the stories of functions are not told ===")
+	}
+	return ok
+})
+
+// casesDir is where the inputs of the case studies are, as they were published; "" where they are not.
+var casesDir = sync.OnceValue(func() string {
+	dir, err := filepath.Abs("../../shared/cases")
+	if err == nil {
+		_, err = os.Stat(dir)
+	}
+	if err != nil {
+		fmt.Println("=== SKIPPED: the inputs of the case studies are not here; the stories that use them word for word are not told ===")
+		return ""
+	}
+	return dir
+})
 
 func hasClient(name string) bool {
 	if known, ok := clients.Load(name); ok {

@@ -219,7 +219,7 @@ func sendMessage(ctx context.Context, d *queue.Delivery) (*http.Request, error) 
 		return nil, errors.New("not the ARN of a queue")
 	}
 	input := map[string]any{"QueueUrl": "https://sqs.inside/" + f[4] + "/" + f[5], "MessageBody": string(d.Payload)}
-	var with struct{ MessageAttributes json.RawMessage } // of topics
+	var with struct{ MessageAttributes json.RawMessage } // of topics and functions
 	if len(d.Options) > 0 && json.Unmarshal(d.Options, &with) == nil && with.MessageAttributes != nil {
 		input["MessageAttributes"] = with.MessageAttributes
 	}

@@ -8,6 +8,7 @@ package restjson
 
 import (
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -114,6 +115,9 @@ func (s *Service) Route(c *api.Call) (*api.Op, error) {
 // it, from callers whose access key there is, and while there is room for it.
 const usualBody = 1 << 20
 
+// maxDiscarded is how much of a body that is too large is read to its sender's comfort.
+const maxDiscarded = 128 << 20
+
 func (s *Service) read(c *api.Call, t *target, op *api.Op) error {
 	if op == nil || op.MaxBody() <= usualBody {
 		return rpc.ReadPayload(c)
@@ -123,6 +127,10 @@ func (s *Service) read(c *api.Call, t *target, op *api.Op) error {
 		size = op.MaxBody()
 	}
 	if size > op.MaxBody() {
+		if c.Inside() || s.config.Authn.Known(c.R) {
+			// Who sends still would not read the answer: clients take a closed connection for a failure of theirs.
+			_, _ = io.CopyN(io.Discard, c.R.Body, maxDiscarded)
+		}
 		return fault.New(api.BodyTooLarge, fmt.Sprintf("Request must be smaller than %d bytes for the %s operation", op.MaxBody(), op.Name()))
 	}
 	if size <= usualBody || !c.Inside() && !s.config.Authn.Known(c.R) {

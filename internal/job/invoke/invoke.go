@@ -111,12 +111,15 @@ const (
 
 // Options of a delivery to a destination.
 type Options struct {
-	// Attributes of the message, where the service has such.
-	Attributes map[string]string `json:",omitempty"`
+	// MessageAttributes of the message, where the service has such.
+	MessageAttributes map[string]Attribute `json:",omitempty"`
 	// DetailType and Resources of the event, for a bus.
 	DetailType string   `json:",omitempty"`
 	Resources  []string `json:",omitempty"`
 }
+
+// Attribute of a message.
+type Attribute struct{ DataType, StringValue string }
 
 // letter is the delivery of a record to a destination.
 func letter(t *function.Destination) *queue.Delivery {
@@ -125,7 +128,9 @@ func letter(t *function.Destination) *queue.Delivery {
 		o.DetailType = "Lambda Function Invocation Result - Failure"
 	}
 	if t.Code != "" {
-		o.Attributes = map[string]string{"RequestID": t.RequestID, "ErrorCode": t.Code, "ErrorMessage": t.Error}
+		o.MessageAttributes = map[string]Attribute{
+			"RequestID": {"String", t.RequestID}, "ErrorCode": {"Number", t.Code}, "ErrorMessage": {"String", t.Error},
+		}
 	}
 	raw, _ := json.Marshal(o) // of plain values
 	kind := ""
