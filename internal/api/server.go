@@ -78,6 +78,9 @@ type Config struct {
 	Introduced func(*Call)
 	// Meter is optional.
 	Meter Meter
+	// Observe is told of every finished request whose operation is known, before its record is written. It
+	// must not block, and keeps nothing of the event but strings. Optional.
+	Observe func(*audit.Event)
 	// Log is required.
 	Log *slog.Logger
 	// Region that answers carry and signatures must name.
@@ -340,6 +343,9 @@ func (s *Server) complete(c *Call) error {
 		return nil
 	}
 	c.completed = true
+	if s.config.Observe != nil {
+		s.config.Observe(&c.Event)
+	}
 	if !s.config.Recorder.Wants(&c.Event) {
 		return nil
 	}

@@ -33,6 +33,7 @@ import (
 	"github.com/kura-s3/kura/internal/job/accesslog"
 	"github.com/kura-s3/kura/internal/job/export"
 	"github.com/kura-s3/kura/internal/job/exposure"
+	"github.com/kura-s3/kura/internal/job/finders"
 	"github.com/kura-s3/kura/internal/job/notify"
 	"github.com/kura-s3/kura/internal/job/replication"
 	"github.com/kura-s3/kura/internal/job/trail"
@@ -120,6 +121,7 @@ type server struct {
 	analyzer   *analyzer.Store
 	generation *generation.Store
 	findings   *finding.Store
+	finder     *finders.Finder
 	authn      *authn.Authenticator
 	guard      *authz.Guard
 	record     *audit.Log
@@ -180,7 +182,7 @@ func (s *server) open(ctx context.Context) error {
 }
 
 // consumers of the change feed.
-var consumers = []string{notify.Consumer, exposure.Consumer, replication.Consumer, recorder.Consumer, analyzer.Consumer}
+var consumers = []string{notify.Consumer, exposure.Consumer, replication.Consumer, recorder.Consumer, analyzer.Consumer, finders.Consumer}
 
 // openStores opens what is durable on top of the engines: keys, identities, objects, the journal.
 func (s *server) openStores(ctx context.Context) error {

@@ -8,6 +8,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 
 	"github.com/kura-s3/kura/internal/api/guardduty"
 	"github.com/kura-s3/kura/internal/api/restjson"
@@ -15,20 +17,71 @@ import (
 	"github.com/kura-s3/kura/internal/engine"
 	"github.com/kura-s3/kura/internal/event"
 	"github.com/kura-s3/kura/internal/finding"
+	"github.com/kura-s3/kura/internal/job/finders"
+	"github.com/kura-s3/kura/internal/object"
+	"github.com/kura-s3/kura/internal/posture"
 )
 
 // openFindings opens GuardDuty. It comes after the event bus, which hears of what is found.
-func (s *server) openFindings(ctx context.Context) (err error) {
+func (s *server) openFindings(ctx context.Context) error {
+	threats, err := threatLists(s.config.ThreatLists)
+	if err != nil {
+		return err
+	}
 	s.findings, err = finding.Open(ctx, finding.Config{
-		Meta: s.engines.Meta, Region: s.config.Region, Publish: s.publishFinding, Log: s.log,
+		Meta: s.engines.Meta, Region: s.config.Region, Publish: s.publishFinding, Threats: threats, Log: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	listing, err := s.guard.System(ctx, "guardduty", authz.Demand{Action: "s3:ListBucket*", Resource: authz.Resource{ARN: "*"}})
+	if err != nil {
+		return err
+	}
+	s.finder, err = finders.New(ctx, finders.Config{
+		Meta: s.engines.Meta, Feed: s.feed, Journal: s.record.Management(), Findings: s.findings, Source: s.watched, Bucket: s.watchedBucket,
+		Empty: func(ctx context.Context, bucket string) bool { return s.emptyBucket(ctx, listing, bucket) }, Log: s.log,
 	})
 	return err
+}
+
+// threatLists reads the lists of addresses that hold for every account, by the names of their files.
+func threatLists(files []string) (map[string]*finding.Table, error) {
+	lists := map[string]*finding.Table{}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("--threat-list: %w", err)
+		}
+		table, err := finding.ParseTable(text)
+		if err != nil {
+			return nil, fmt.Errorf("--threat-list %s: %w", file, err)
+		}
+		lists[filepath.Base(file)] = table
+	}
+	return lists, nil
 }
 
 // startFindings begins to look for attacks.
 func (s *server) startFindings(context.Context) error {
 	s.background(s.findings.Work)
+	s.background(s.finder.Run)
 	return nil
+}
+
+// watchedBucket is a bucket of whichever account; nil when there is none.
+func (s *server) watchedBucket(ctx context.Context, name string) (*posture.Resource, error) {
+	b, err := s.objects.Bucket(name)
+	if err != nil {
+		return nil, nil
+	}
+	return s.watched.Resource(ctx, b.Owner.Account, posture.TypeBucket, name)
+}
+
+// emptyBucket tells whether a bucket has no object. One that cannot be looked into is not called empty.
+func (s *server) emptyBucket(ctx context.Context, listing authz.Grant, name string) bool {
+	page, err := s.objects.ListVersions(ctx, listing, &object.ListVersionsInput{Bucket: name, Max: 1})
+	return err == nil && len(page.Versions) == 0
 }
 
 // guardDuty is the edge of GuardDuty.

@@ -82,6 +82,7 @@ func (s *server) openServices(ctx context.Context) error {
 		Serves:     s.serves,
 		Introduced: s.introduced,
 		Meter:      counters,
+		Observe:    s.finder.Note,
 		Log:        s.log,
 		Region:     s.config.Region,
 	})

@@ -72,6 +72,8 @@ type Config struct {
 	StopTimeout time.Duration
 	// ScrubInterval is the time in which every stored byte is read again once; 0 is never.
 	ScrubInterval time.Duration
+	// ThreatLists are files with addresses that nobody should call from.
+	ThreatLists []string
 	// AuditStrict refuses every request that is to be recorded while it cannot be.
 	AuditStrict bool
 	// AuditRetention and AuditMaxSize bound the record of management events, AuditDataRetention and

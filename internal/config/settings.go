@@ -196,6 +196,10 @@ var settings = []Setting{
 	{"audit-data-max-size", Text, "16GiB", "space for it; the oldest goes first. 0: no bound", func(c *Config, v string) error {
 		return size(&c.AuditDataMaxSize, v)
 	}},
+	{"threat-list", List, "", "FILE with addresses and CIDR blocks, one a line: calls from there are findings (docs/findings.md; repeatable)", func(c *Config, v string) error {
+		c.ThreatLists = append(c.ThreatLists, v)
+		return nonEmpty(v)
+	}},
 	{"audit-export", List, "", "URL that gets a copy of the record: file:///PATH, syslog://HOST[:PORT], syslog+tls, syslog+udp, syslog+unix:///dev/log, otlp+http, otlp+https (docs/audit.md; repeatable)", func(c *Config, v string) error {
 		c.AuditExports = append(c.AuditExports, v)
 		return nonEmpty(v)
