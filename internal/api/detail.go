@@ -33,6 +33,10 @@ func detail(c *Call) error {
 	if c.Op == nil || c.input == nil {
 		return nil
 	}
+	if ev.Service == "s3" && ev.Class == audit.Data {
+		ev.Bare, ev.Members = true, string(members(nil, c))
+		return nil
+	}
 	var err, other error
 	ev.Parameters, err = parameters(c)
 	if ev.Class == audit.Management && !ev.ReadOnly && ev.Service != "s3" && c.output != nil {
@@ -85,6 +89,22 @@ func parameters(c *Call) (json.RawMessage, error) {
 	if c.Event.Key != "" {
 		member("key", c.Event.Key)
 	}
+	b = members(b, c)
+	if name, body, err := wire.Payload(c.Op.wire, c.input); err == nil && body != nil {
+		if other := payloadNames[name]; other != "" {
+			name = other
+		}
+		b = append(append(audit.AppendQuoted(append(b, ','), name), ':'), body...)
+	}
+	return append(b, '}'), nil
+}
+
+// members adds what the query and the headers say.
+func members(b []byte, c *Call) []byte {
+	member := func(name, value string) {
+		b = append(audit.AppendQuoted(append(b, ','), name), ':')
+		b = audit.AppendQuoted(b, value)
+	}
 	seen := 0
 	for query := c.R.URL.RawQuery; query != "" && seen < maxMembers; seen++ {
 		var pair string
@@ -106,15 +126,7 @@ func parameters(c *Call) (json.RawMessage, error) {
 			member(name, strings.Join(values, ","))
 		}
 	}
-	if c.Event.Class == audit.Management {
-		if name, body, err := wire.Payload(c.Op.wire, c.input); err == nil && body != nil {
-			if other := payloadNames[name]; other != "" {
-				name = other
-			}
-			b = append(append(audit.AppendQuoted(append(b, ','), name), ':'), body...)
-		}
-	}
-	return append(b, '}'), nil
+	return b
 }
 
 // maxMembers bounds the query parameters that are shown; ownMembers are names of members that a query

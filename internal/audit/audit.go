@@ -74,6 +74,10 @@ type Event struct {
 	InvokedBy        string // the service that made the request on the caller's behalf
 	// ACLRequired: an ACL gave what no policy did.
 	ACLRequired bool
+	// Bare says that the parameters of the request are Host, bucketName and key, and after them Members, which
+	// begin with a comma: what data events of S3 have in place of Parameters.
+	Bare    bool
+	Members string `json:",omitempty"`
 	// Parameters are those of the request as a JSON object, Response the elements of the answer to a
 	// write, in CloudTrail's form; nil for none. Secrets are not in them.
 	Parameters, Response json.RawMessage

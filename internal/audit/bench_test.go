@@ -24,7 +24,7 @@ func made(i int) *Event {
 		SourceIP: fmt.Sprintf("198.51.%d.%d", i/7%256, i%251), UserAgent: "aws-sdk-go-v2/1.30 os/linux lang/go#1.26", AuthType: "header", SignatureVersion: "SigV4",
 		AccessKey: "AKIA" + user, HostID: "s9lzHYrFp76ZVxRcpX9+5cjAnEH2ROuNkd2BHfIa6UkFVdtjf5mKR3/eTPFvsiP/XV/VLi31234=",
 		Principal:  policy.Principal{Type: policy.IAMUser, Account: "111122223333", ARN: "arn:aws:iam::111122223333:user/" + user, UserID: "AIDA" + user, Name: user},
-		Parameters: []byte(`{"Host":"s3.example.test","bucketName":"bucket1","key":"dir/1"}`), Duration: 300 * time.Microsecond,
+		Bare: true, Duration: 300 * time.Microsecond,
 	}
 	ev.Decisions = []Decision{{Action: "s3:GetObject", Resource: "arn:aws:s3:::" + ev.Bucket + "/" + ev.Key, Account: "111122223333", Allowed: i%100 != 0}}
 	if i%100 == 0 {

@@ -16,13 +16,14 @@ import (
 //	HASH TAB KIND TAB RECORD TAB NOTE LF
 //
 // HASH is SHA-256 over the hash of the line before it and everything after its own TAB. RECORD and
-// NOTE are JSON on one line. Whoever changes, removes, inserts or moves a line breaks the chain at that
+// NOTE are JSON on one line; data lines have other fields there. Whoever changes, removes, inserts or moves a line breaks the chain at that
 // place or has to make every later hash anew, and then the checkpoints are in the way: lines that sign
 // the chain up to them.
 
 // Kinds of lines.
 const (
 	kindEvent      = 'E' // RECORD is a CloudTrail record, NOTE a Note
+	kindData       = 'D' // a data event of S3, in the form of packer
 	kindHeader     = 'H' // first line of a segment: header
 	kindCheckpoint = 'C' // Checkpoint
 	kindExpired    = 'X' // expiry: older segments were removed by the rules of retention
@@ -50,6 +51,15 @@ func appendLine(out []byte, head hash, kind byte, record, note []byte) ([]byte, 
 	at := len(out)
 	out = appendOpen(out, kind, record, note)
 	return out, chain(out[at:], head)
+}
+
+// appendData adds a data line that has no hash yet.
+func appendData(out []byte, fields []byte) []byte {
+	var place [hashText + 1]byte
+	out = append(out, place[:]...)
+	out = append(out, kindData, '\t')
+	out = append(out, fields...)
+	return append(out, '\n')
 }
 
 // appendOpen adds a line that has no hash yet.
@@ -123,7 +133,11 @@ type header struct {
 	Missing uint64 `json:"missing,omitempty"`
 }
 
-const journalFormat = 2
+// journalFormat is what is written. Format 2 has no data lines.
+const (
+	journalFormat    = 3
+	oldJournalFormat = 2
+)
 
 // Checkpoint says, signed, what the chain was up to a line. Kept elsewhere it proves later that nothing
 // up to it was changed, by whoever has the directory and the key too.

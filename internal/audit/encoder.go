@@ -12,6 +12,8 @@ type encoder struct {
 	note   Note
 	made   []Line
 	tokens []uint64
+	// told are the tokens that were made last: most fields are those of the event before.
+	told [noteFields]told
 	// second is the time whose text was asked for last.
 	second int64
 	text   string
@@ -47,6 +49,10 @@ func (e *encoder) lines(ev *Event, category string) []Line {
 
 func (e *encoder) add(ev *Event, category, account, shared string) {
 	e.note.describe(ev, category, account)
+	if isCompact(ev, category) {
+		e.addData(ev, account, shared)
+		return
+	}
 	e.note.Event = e.uuid()
 	start := len(e.w.b)
 	e.w.more = false
@@ -55,8 +61,38 @@ func (e *encoder) add(ev *Event, category, account, shared string) {
 	e.w.more = false
 	e.note.encode(&e.w)
 	tokens := len(e.tokens)
-	e.tokens = e.note.appendTokens(e.tokens)
+	e.tokens = e.appendTokens(e.tokens, &e.note)
 	e.made = append(e.made, Line{Record: e.w.b[start:middle:middle], Note: e.w.b[middle:], millis: e.note.Millis, tokens: e.tokens[tokens:]})
+}
+
+func (e *encoder) addData(ev *Event, account, shared string) {
+	p, tokens := packer{e.w.b}, len(e.tokens)
+	start := len(p.b)
+	p.pack(ev, account, shared)
+	e.w.b = p.b
+	e.tokens = e.appendTokens(e.tokens, &e.note)
+	e.made = append(e.made, Line{data: e.w.b[start:len(e.w.b):len(e.w.b)], millis: e.note.Millis, tokens: e.tokens[tokens:]})
+}
+
+// told is a token and what it is of.
+type told struct {
+	text  string
+	token uint64
+}
+
+// appendTokens adds the tokens of a note.
+func (e *encoder) appendTokens(t []uint64, n *Note) []uint64 {
+	for i, f := range n.fields() {
+		if f.value == "" {
+			continue
+		}
+		last := &e.told[i]
+		if last.text != f.value {
+			*last = told{f.value, tokenOf(f.field, f.value)}
+		}
+		t = append(t, last.token)
+	}
+	return t
 }
 
 // stamp is a time in CloudTrail's form.

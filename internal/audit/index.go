@@ -40,7 +40,7 @@ func (f *bloom) has(token uint64) bool {
 }
 
 // tokenOf is FNV-1a over a field and its value, mixed.
-func tokenOf(field byte, value string) uint64 {
+func tokenOf[T string | []byte](field byte, value T) uint64 {
 	h := uint64(14695981039346656037)
 	h = (h ^ uint64(field)) * 1099511628211
 	for i := range len(value) {
@@ -71,20 +71,20 @@ const (
 	fieldResource = 'm'
 )
 
-func (n *Note) appendTokens(t []uint64) []uint64 {
-	for _, f := range [...]struct {
-		field byte
-		value string
-	}{
+// noteField is a field of a Note that is in the filters.
+type noteField struct {
+	field byte
+	value string
+}
+
+const noteFields = 17
+
+func (n *Note) fields() [noteFields]noteField {
+	return [noteFields]noteField{
 		{fieldAccount, n.Account}, {fieldCategory, n.Category}, {fieldSource, n.Source}, {fieldName, n.Name}, {fieldUser, n.User},
 		{fieldUserName, n.UserName}, {fieldKeyID, n.KeyID}, {fieldIP, n.IP}, {fieldBucket, n.Bucket}, {fieldKey, n.Key},
 		{fieldARN, n.ARN}, {fieldResource, n.Resource()}, {fieldType, n.Type}, {fieldError, n.Error}, {fieldID, n.ID}, {fieldEvent, n.Event}, {fieldRead, readText(n.ReadOnly)},
-	} {
-		if f.value != "" {
-			t = append(t, tokenOf(f.field, f.value))
-		}
 	}
-	return t
 }
 
 func readText(read bool) string {
@@ -102,11 +102,18 @@ type block struct {
 	lines          uint32
 	oldest, newest int64 // milliseconds of its events; oldest > newest: it has none
 	filter         bloom
+	last           []uint64 // tokens of the line that was added last
 }
 
 func newBlock(offset int64, first uint64) *block {
 	return &block{offset: offset, first: first, oldest: 1<<63 - 1}
 }
+
+// blockLines bounds the lines of a block, so that its filter says something.
+const blockLines = 256
+
+// full tells whether the next line begins another block.
+func (b *block) full() bool { return b.raw >= blockBytes || b.lines >= blockLines }
 
 // add notes a line of the block.
 func (b *block) add(size int, millis int64, tokens []uint64) {
@@ -116,9 +123,12 @@ func (b *block) add(size int, millis int64, tokens []uint64) {
 		return
 	}
 	b.oldest, b.newest = min(b.oldest, millis), max(b.newest, millis)
-	for _, t := range tokens {
-		b.filter.add(t)
+	for i, t := range tokens {
+		if i >= len(b.last) || b.last[i] != t {
+			b.filter.add(t)
+		}
 	}
+	b.last = append(b.last[:0], tokens...)
 }
 
 var indexMagic = []byte("kura audit index 1\n")
@@ -167,5 +177,5 @@ func noteLine(note []byte) (millis int64, tokens []uint64) {
 	if json.Unmarshal(note, &n) != nil || n.Event == "" {
 		return 0, nil
 	}
-	return n.Millis, n.appendTokens(nil)
+	return n.Millis, new(encoder).appendTokens(nil, &n)
 }

@@ -119,7 +119,12 @@ type waiting struct {
 const maxSpare = 1 << 20
 
 func (b *batch) add(l *Line) {
-	b.buf = appendOpen(b.buf, kindEvent, l.Record, l.Note)
+	if l.data != nil {
+		b.buf = appendData(b.buf, l.data)
+		b.tokens = append(b.tokens, 0) // of the eventID, which is known with the hash
+	} else {
+		b.buf = appendOpen(b.buf, kindEvent, l.Record, l.Note)
+	}
 	b.tokens = append(b.tokens, l.tokens...)
 	b.lines = append(b.lines, waiting{end: len(b.buf), tokens: len(b.tokens), millis: l.millis})
 }
@@ -412,9 +417,13 @@ func (j *Journal) putEvents(b *batch) error {
 		return nil
 	}
 	head, at := j.head, 0
-	for i := range b.lines {
-		head = chain(b.buf[at:b.lines[i].end], head)
-		at = b.lines[i].end
+	for i, tokens := 0, 0; i < len(b.lines); i++ {
+		l := &b.lines[i]
+		line := b.buf[at:l.end]
+		if head = chain(line, head); line[hashText+1] == kindData {
+			b.tokens[tokens] = tokenOfHash(head)
+		}
+		at, tokens = l.end, l.tokens
 	}
 	first := j.seq + 1
 	if err := j.emit(b.buf, head, uint64(len(b.lines))); err != nil {
@@ -431,7 +440,7 @@ func (j *Journal) putEvents(b *batch) error {
 // index notes a line that was written in the index of the segment.
 func (j *Journal) index(seq uint64, size int, millis int64, tokens []uint64) {
 	b := j.blocks[len(j.blocks)-1]
-	if b.raw >= blockBytes {
+	if b.full() {
 		b = newBlock(0, seq)
 		j.blocks = append(j.blocks, b)
 	}

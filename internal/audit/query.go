@@ -50,6 +50,8 @@ type Query struct {
 type condition struct {
 	tokens []uint64 // one of them is in a block that holds a match
 	text   [][]byte // all are in the note of a match
+	data   [][]byte // all are in the data line of one
+	id     string   // is its eventID
 	match  func(*Note) bool
 }
 
@@ -63,6 +65,13 @@ func (q *Query) conditions() []condition {
 			tokens: []uint64{tokenOf(field, want)}, text: [][]byte{appendQuoted([]byte(`"`+member+`":`), want)},
 			match: func(n *Note) bool { return get(n) == want },
 		})
+		last := &c[len(c)-1]
+		switch field {
+		case fieldEvent:
+			last.id = want
+		case fieldAccount, fieldKeyID, fieldIP, fieldBucket, fieldKey, fieldError, fieldID:
+			last.data = [][]byte{packed(want)}
+		}
 	}
 	equal(fieldAccount, q.Account, "account", func(n *Note) string { return n.Account })
 	equal(fieldCategory, q.Category, "category", func(n *Note) string { return n.Category })
@@ -81,6 +90,7 @@ func (q *Query) conditions() []condition {
 	if q.User != "" {
 		c = append(c, condition{
 			tokens: []uint64{tokenOf(fieldUser, q.User), tokenOf(fieldUserName, q.User)}, text: [][]byte{appendQuoted(nil, q.User)},
+			data:  [][]byte{packed(q.User)},
 			match: func(n *Note) bool { return n.User == q.User || n.UserName == q.User },
 		})
 	}
@@ -105,10 +115,35 @@ func (q *Query) conditions() []condition {
 		found := condition{match: func(n *Note) bool { return n.Decision() == q.Decision }}
 		if q.Decision == "denied" {
 			found.text = [][]byte{[]byte(`"allowed":false`)}
+			found.data = [][]byte{[]byte("\tn")}
 		}
 		c = append(c, found)
 	}
 	return c
+}
+
+// packed is a text as a data line has it.
+func packed(s string) []byte {
+	var p packer
+	p.escaped(s)
+	return p.b
+}
+
+// may tells whether a line can be what is asked for; to look closer costs more.
+func (c *condition) may(p *parsedLine) bool {
+	texts, in := c.text, p.note
+	if p.kind == kindData {
+		if texts, in = c.data, p.body; c.id != "" {
+			id := eventID(p.hash)
+			return c.id == string(id[:])
+		}
+	}
+	for _, text := range texts {
+		if !bytes.Contains(in, text) {
+			return false
+		}
+	}
+	return true
 }
 
 // Matches tells whether an entry is wanted.
@@ -174,6 +209,7 @@ type finder struct {
 	found      func(*Entry) bool
 	z          *zstd.Decoder
 	buf        []byte
+	expander   expander
 }
 
 func (f *finder) segment(ctx context.Context, s *segment) (more bool, err error) {
@@ -276,17 +312,15 @@ func (f *finder) line(line []byte, seq uint64) (bool, error) {
 		return true, nil
 	}
 	p, err := parseLine(line)
-	if err != nil || p.kind != kindEvent {
+	if err != nil || !p.isEvent() {
 		return true, nil // what is damaged, verify names
 	}
 	for i := range f.conditions {
-		for _, text := range f.conditions[i].text {
-			if !bytes.Contains(p.note, text) {
-				return true, nil
-			}
+		if !f.conditions[i].may(&p) {
+			return true, nil
 		}
 	}
-	e, err := entryOf(seq, &p)
+	e, err := f.expander.entry(seq, &p, true)
 	if err != nil || !f.q.within(e.Millis) {
 		return true, nil
 	}

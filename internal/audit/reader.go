@@ -28,6 +28,8 @@ type Reader struct {
 	r       io.ReadCloser
 	lines   *lineReader
 	end     uint64 // last line of the segment in r, 0 while it grows
+
+	expander expander
 }
 
 // Reader begins after line number after; 0 is the beginning. What retention has removed is skipped.
@@ -116,16 +118,12 @@ func (r *Reader) read(limit uint64, most int, light bool) ([]Entry, error) {
 		}
 		seq := r.next
 		r.next++
-		if p.kind != kindEvent {
+		if !p.isEvent() {
 			continue
 		}
-		e := Entry{Seq: seq}
-		if !light || !e.Note.scan(p.note) {
-			if e, err = entryOf(seq, &p); err != nil {
-				return entries, err
-			}
-		} else {
-			e.Record = append(json.RawMessage(nil), p.record...)
+		e, err := r.expander.entry(seq, &p, !light)
+		if err != nil {
+			return entries, err
 		}
 		entries = append(entries, e)
 	}

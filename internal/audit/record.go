@@ -17,8 +17,10 @@ import (
 // a Note that says in Kura's own words where it belongs and how it was decided.
 type Line struct {
 	Record, Note []byte
-	millis       int64
-	tokens       []uint64
+	// data, of a data event of S3, is in place of both.
+	data   []byte
+	millis int64
+	tokens []uint64
 }
 
 // Note is what the journal keeps beside a record, and what one is looked up by.
@@ -216,7 +218,11 @@ func (e *encoder) record(w *writer, ev *Event, note *Note, shared string) {
 		w.text("errorCode", codeOf(ev.ErrorCode))
 		w.some("errorMessage", clip(ev.ErrorText, maxText))
 	}
-	w.raw("requestParameters", bounded(ev.Parameters))
+	if ev.Bare {
+		bare(w, ev)
+	} else {
+		w.raw("requestParameters", bounded(ev.Parameters))
+	}
 	w.raw("responseElements", bounded(ev.Response))
 	additional(w, ev)
 	w.text("requestID", ev.RequestID)
@@ -238,9 +244,26 @@ func (e *encoder) record(w *writer, ev *Event, note *Note, shared string) {
 	w.close('}')
 }
 
+// bare writes the parameters of a data event of S3.
+func bare(w *writer, ev *Event) {
+	if len(ev.Members) > maxParameters {
+		w.raw("requestParameters", omitted)
+		return
+	}
+	w.name("requestParameters")
+	w.open('{')
+	w.text("Host", clip(ev.Host, maxText))
+	w.some("bucketName", ev.Bucket)
+	w.some("key", ev.Key)
+	w.b = append(w.b, ev.Members...)
+	w.close('}')
+}
+
+var omitted = []byte(`{"omitted":true,"reason":"larger than a record may be"}`)
+
 func bounded(raw []byte) []byte {
 	if len(raw) > maxParameters {
-		return []byte(`{"omitted":true,"reason":"larger than a record may be"}`)
+		return omitted
 	}
 	if bytes.ContainsAny(raw, "\n\r\t") { // a record is one line
 		var compact bytes.Buffer
@@ -578,13 +601,17 @@ func newUUID() string {
 
 // uuidOf makes one of random bytes.
 func uuidOf(b [16]byte) string {
+	s := uuidText(b)
+	return string(s[:])
+}
+
+func uuidText(b [16]byte) (s [36]byte) {
 	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	var s [36]byte
 	hex.Encode(s[0:8], b[0:4])
 	hex.Encode(s[9:13], b[4:6])
 	hex.Encode(s[14:18], b[6:8])
 	hex.Encode(s[19:23], b[8:10])
 	hex.Encode(s[24:36], b[10:16])
 	s[8], s[13], s[18], s[23] = '-', '-', '-', '-'
-	return string(s[:])
+	return s
 }

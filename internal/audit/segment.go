@@ -229,6 +229,7 @@ func (s *segment) pack(src io.Reader, dst io.Writer) ([]*block, error) {
 		raw, done []byte
 		seq       = s.first
 		b         = newBlock(0, seq)
+		x         expander
 	)
 	flush := func() error {
 		if b.lines == 0 {
@@ -252,13 +253,13 @@ func (s *segment) pack(src io.Reader, dst io.Writer) ([]*block, error) {
 		}
 		var millis int64
 		var tokens []uint64
-		if p.kind == kindEvent {
-			millis, tokens = noteLine(p.note)
+		if p.isEvent() {
+			millis, tokens = x.indexed(&p)
 		}
 		raw = append(append(raw, lines.line...), '\n')
 		b.add(len(lines.line)+1, millis, tokens)
 		seq++
-		if len(raw) >= blockBytes {
+		if b.full() {
 			if err := flush(); err != nil {
 				return nil, err
 			}
@@ -352,7 +353,7 @@ func parseHeader(line []byte) (*header, error) {
 		return nil, errLine
 	}
 	h := &header{}
-	if err := json.Unmarshal(p.record, h); err != nil || h.Format != journalFormat {
+	if err := json.Unmarshal(p.record, h); err != nil || h.Format != journalFormat && h.Format != oldJournalFormat {
 		return nil, errLine
 	}
 	return h, nil

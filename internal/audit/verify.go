@@ -168,7 +168,7 @@ func (k *segmentCheck) begin(line []byte, seq uint64) {
 
 func (k *segmentCheck) line(seq uint64, p *parsedLine, key ed25519.PublicKey) {
 	switch p.kind {
-	case kindEvent:
+	case kindEvent, kindData:
 		k.events++
 	case kindCheckpoint:
 		var c Checkpoint

@@ -1,0 +1,352 @@
+package audit
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kura-s3/kura/policy"
+)
+
+// Data events of S3 are by far the most there are. Their lines (kindData) hold, in place of a record and a
+// note, the event that both are made of, and whoever reads the journal makes them. Fields are in the
+// order of pack, with a TAB between any two; a number that is 0 is an empty field. Control characters and
+// backslashes of a text are \xHH; "=" stands for a text that the line has already, "." for the bucket.
+// Behind the fields come four for each decision. The eventID follows from the hash of the line.
+
+// Flags of a data line.
+const (
+	flagReadOnly = 'r'
+	flagACL      = 'a'
+	flagMFA      = 'm'
+	flagBare     = 'b'
+)
+
+// isCompact tells whether a data line can hold the event.
+func isCompact(ev *Event, category string) bool {
+	return category == CategoryData && ev.Class == Data && ev.Service == "s3" && ev.Operation != "" && ev.Parameters == nil && ev.Response == nil
+}
+
+// packer writes the fields of a data line.
+type packer struct{ b []byte }
+
+func (p *packer) number(n int64) {
+	if p.b = append(p.b, '\t'); n != 0 {
+		p.b = strconv.AppendInt(p.b, n, 10)
+	}
+}
+
+func (p *packer) text(s string) {
+	p.b = append(p.b, '\t')
+	if s == "=" || s == "." {
+		p.b = append(p.b, '\\', 'x', hexDigits[s[0]>>4], hexDigits[s[0]&15])
+		return
+	}
+	p.escaped(s)
+}
+
+func (p *packer) texts(all ...string) {
+	for _, s := range all {
+		p.text(s)
+	}
+}
+
+// same writes "=" for a text that is as the other one.
+func (p *packer) same(s, other string) {
+	if s != "" && s == other {
+		p.b = append(p.b, '\t', '=')
+		return
+	}
+	p.text(s)
+}
+
+func (p *packer) escaped(s string) {
+	start := 0
+	for i := plain(s); i < len(s); i++ {
+		if c := s[i]; c < ' ' || c == '\\' || c == 0x7f {
+			p.b = append(append(p.b, s[start:i]...), '\\', 'x', hexDigits[c>>4], hexDigits[c&15])
+			start = i + 1
+		}
+	}
+	p.b = append(p.b, s[start:]...)
+}
+
+// pack writes the fields of an event.
+func (p *packer) pack(ev *Event, account, shared string) {
+	p.b = strconv.AppendInt(p.b, ev.Time.UnixMilli(), 10)
+	p.flags(ev)
+	who, session := &ev.Principal, &ev.Session
+	p.number(int64(who.Type))
+	p.number(int64(ev.Status))
+	p.number(ev.BytesIn)
+	p.number(ev.BytesOut)
+	p.number(ev.Duration.Microseconds())
+	issued := int64(0)
+	if !session.Issued.IsZero() {
+		issued = session.Issued.Unix()
+	}
+	p.number(issued)
+	p.text(ev.ID)
+	p.same(ev.RequestID, ev.ID)
+	p.texts(account, shared, ev.Operation)
+	p.same(ev.API, "s3")
+	p.texts(who.ARN, who.UserID)
+	p.same(who.Account, account)
+	p.texts(who.Name, who.IssuerARN)
+	p.same(who.UniqueID, who.UserID)
+	p.texts(ev.AccessKey, session.SourceIdentity, session.Provider, ev.InvokedBy, ev.SourceIP, ev.TLS, ev.Cipher, ev.SignatureVersion, ev.AuthType,
+		clip(ev.UserAgent, maxText), clip(ev.Host, maxText), ev.Region, ev.Method, ev.Bucket, ev.Key)
+	if len(ev.URI) > 0 && ev.URI[0] == '/' && isPath(ev.URI[1:], ev) {
+		p.b = append(p.b, '\t', '=')
+	} else {
+		p.text(clip(ev.URI, 2*maxText))
+	}
+	p.texts(ev.ErrorCode, clip(ev.ErrorText, maxText), ev.HostID, ev.Members)
+	for i := range ev.Decisions[:min(len(ev.Decisions), maxVerdicts)] {
+		p.decision(&ev.Decisions[i], ev)
+	}
+}
+
+func (p *packer) flags(ev *Event) {
+	p.b = append(p.b, '\t')
+	for _, f := range [...]struct {
+		set  bool
+		flag byte
+	}{{ev.ReadOnly, flagReadOnly}, {ev.ACLRequired, flagACL}, {ev.Session.MFA, flagMFA}, {ev.Bare, flagBare}} {
+		if f.set {
+			p.b = append(p.b, f.flag)
+		}
+	}
+}
+
+func (p *packer) decision(d *Decision, ev *Event) {
+	p.text(d.Action)
+	rest, ok := strings.CutPrefix(d.Resource, bucketARN)
+	switch {
+	case ok && rest == ev.Bucket && len(rest) <= maxText:
+		p.b = append(p.b, '\t', '.')
+	case ok && isPath(rest, ev):
+		p.b = append(p.b, '\t', '=')
+	default:
+		p.text(clip(d.Resource, 2*maxText))
+	}
+	verdict := byte('n')
+	if d.Allowed {
+		verdict = 'y'
+	}
+	p.b = append(p.b, '\t', verdict)
+	p.escaped(d.Account)
+	p.text(clip(d.Reason, 2*maxText))
+}
+
+// isPath tells whether s is BUCKET/KEY.
+func isPath(s string, ev *Event) bool {
+	n := len(ev.Bucket)
+	return len(s) == n+1+len(ev.Key) && len(s) <= maxText && s[:n] == ev.Bucket && s[n] == '/' && s[n+1:] == ev.Key
+}
+
+// unpacker reads the fields of a data line.
+type unpacker struct {
+	rest string
+	more bool
+	bad  bool
+}
+
+func (u *unpacker) field() (s string) {
+	if !u.more {
+		u.bad = true
+		return ""
+	}
+	s, u.rest, u.more = strings.Cut(u.rest, "\t")
+	return s
+}
+
+func (u *unpacker) number() int64 {
+	s := u.field()
+	if s == "" {
+		return 0
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	u.bad = u.bad || err != nil
+	return n
+}
+
+func (u *unpacker) text() string { return u.plain(u.field()) }
+
+// same reads a text that may stand for another one.
+func (u *unpacker) same(other string) string {
+	s := u.field()
+	if s == "=" {
+		return other
+	}
+	return u.plain(s)
+}
+
+// plain is a text without its escapes.
+func (u *unpacker) plain(s string) string {
+	at := strings.IndexByte(s, '\\')
+	if at < 0 {
+		return s
+	}
+	b := make([]byte, 0, len(s))
+	for ; at >= 0; at = strings.IndexByte(s, '\\') {
+		if len(s) < at+4 || s[at+1] != 'x' {
+			u.bad = true
+			return ""
+		}
+		c, err := strconv.ParseUint(s[at+2:at+4], 16, 8)
+		u.bad = u.bad || err != nil
+		b = append(append(b, s[:at]...), byte(c))
+		s = s[at+4:]
+	}
+	return string(append(b, s...))
+}
+
+// unpack reads an event, whose Decisions take the place of those that ev had.
+func (u *unpacker) unpack(ev *Event) (account, shared string) {
+	*ev = Event{Service: "s3", Class: Data, Decisions: ev.Decisions[:0]}
+	ev.Time = time.UnixMilli(u.number())
+	flags := u.field()
+	has := func(flag byte) bool { return strings.IndexByte(flags, flag) >= 0 }
+	ev.ReadOnly, ev.ACLRequired, ev.Session.MFA, ev.Bare = has(flagReadOnly), has(flagACL), has(flagMFA), has(flagBare)
+	who, session := &ev.Principal, &ev.Session
+	who.Type = policy.PrincipalType(u.number())
+	ev.Status, ev.BytesIn, ev.BytesOut = int(u.number()), u.number(), u.number()
+	ev.Duration = time.Duration(u.number()) * time.Microsecond
+	if issued := u.number(); issued != 0 {
+		session.Issued = time.Unix(issued, 0)
+	}
+	ev.ID = u.text()
+	ev.RequestID = u.same(ev.ID)
+	account, shared, ev.Operation = u.text(), u.text(), u.text()
+	ev.API = u.same("s3")
+	who.ARN, who.UserID = u.text(), u.text()
+	who.Account = u.same(account)
+	who.Name, who.IssuerARN = u.text(), u.text()
+	who.UniqueID = u.same(who.UserID)
+	for _, to := range [...]*string{
+		&ev.AccessKey, &session.SourceIdentity, &session.Provider, &ev.InvokedBy, &ev.SourceIP, &ev.TLS, &ev.Cipher, &ev.SignatureVersion, &ev.AuthType,
+		&ev.UserAgent, &ev.Host, &ev.Region, &ev.Method, &ev.Bucket, &ev.Key,
+	} {
+		*to = u.text()
+	}
+	if ev.URI = u.field(); ev.URI == "=" {
+		ev.URI = "/" + ev.Bucket + "/" + ev.Key
+	} else {
+		ev.URI = u.plain(ev.URI)
+	}
+	ev.ErrorCode, ev.ErrorText, ev.HostID, ev.Members = u.text(), u.text(), u.text(), u.text()
+	for u.more && !u.bad {
+		ev.Decisions = append(ev.Decisions, u.decision(ev))
+	}
+	return account, shared
+}
+
+func (u *unpacker) decision(ev *Event) (d Decision) {
+	d.Action = u.text()
+	switch d.Resource = u.field(); d.Resource {
+	case ".":
+		d.Resource = bucketARN + ev.Bucket
+	case "=":
+		d.Resource = bucketARN + ev.Bucket + "/" + ev.Key
+	default:
+		d.Resource = u.plain(d.Resource)
+	}
+	verdict := u.field()
+	if verdict == "" {
+		u.bad = true
+		return d
+	}
+	d.Allowed, d.Account = verdict[0] == 'y', u.plain(verdict[1:])
+	d.Reason = u.text()
+	return d
+}
+
+// eventID is that of a data line whose hash is h.
+func eventID(h hash) [36]byte { return uuidText([16]byte(h[:16])) }
+
+// expander makes entries of data lines. Not safe for concurrent use.
+type expander struct {
+	ev      Event
+	encoder encoder
+	account string
+	shared  string
+	// space is where records are made, one after the other: they belong to who asked for them.
+	space []byte
+}
+
+// recordSpace is how much memory for records is taken at once; most are of 1.2 KB.
+const recordSpace = 64 << 10
+
+// note reads a data line. Without full the note has no Verdicts.
+func (x *expander) note(p *parsedLine, n *Note, full bool) error {
+	u := unpacker{rest: string(p.body[2:]), more: true} // everything in the note lies in it
+	x.account, x.shared = u.unpack(&x.ev)
+	if u.bad {
+		return errLine
+	}
+	n.describe(&x.ev, CategoryData, x.account)
+	id := eventID(p.hash)
+	n.Event, n.Verdicts = string(id[:]), nil
+	if full {
+		for _, d := range x.ev.Decisions {
+			d.Account = ""
+			n.Verdicts = append(n.Verdicts, d)
+		}
+	}
+	return nil
+}
+
+// record is that of the line that note read last.
+func (x *expander) record(n *Note) []byte {
+	if cap(x.space)-len(x.space) < usualLine {
+		x.space = make([]byte, 0, recordSpace)
+	}
+	w := writer{b: x.space[len(x.space):]}
+	x.encoder.record(&w, &x.ev, n, x.shared)
+	if len(w.b) <= cap(x.space)-len(x.space) {
+		x.space = x.space[:len(x.space)+len(w.b)]
+	}
+	return w.b[:len(w.b):len(w.b)]
+}
+
+// entry makes the entry of a line of either kind.
+func (x *expander) entry(seq uint64, p *parsedLine, full bool) (e Entry, err error) {
+	e.Seq = seq
+	switch {
+	case p.kind == kindData:
+		if err = x.note(p, &e.Note, full); err == nil {
+			e.Record = x.record(&e.Note)
+		}
+	case !full && e.scan(p.note):
+		e.Record = append(e.Record, p.record...)
+	default:
+		return entryOf(seq, p)
+	}
+	if err != nil {
+		return e, fmt.Errorf("audit: line %d: %w", seq, err)
+	}
+	return e, nil
+}
+
+// isEvent tells whether a line is an event's.
+func (p *parsedLine) isEvent() bool { return p.kind == kindEvent || p.kind == kindData }
+
+// indexed is what an index needs of an event's line.
+func (x *expander) indexed(p *parsedLine) (millis int64, tokens []uint64) {
+	if p.kind == kindEvent {
+		return noteLine(p.note)
+	}
+	var n Note
+	if x.note(p, &n, false) != nil {
+		return 0, nil
+	}
+	return n.Millis, x.encoder.appendTokens(nil, &n) // of them the eventID
+}
+
+// tokenOfHash is the token of the eventID of a data line.
+func tokenOfHash(h hash) uint64 {
+	id := eventID(h)
+	return tokenOf(fieldEvent, id[:])
+}
