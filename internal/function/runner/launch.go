@@ -237,7 +237,7 @@ func openSpec(ctx context.Context, spec *Spec) (*os.File, int64, Credentials, er
 	if size > MaxUnzipped {
 		return nil, 0, creds, fmt.Errorf("%w: %d bytes", ErrCode, size)
 	}
-	f, n, err := memoryFile(io.NewSectionReader(r, 0, size))
+	f, n, err := memoryFile("code", io.NewSectionReader(r, 0, size))
 	if err != nil {
 		return nil, 0, creds, err
 	}

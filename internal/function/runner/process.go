@@ -24,7 +24,7 @@ type process struct {
 	inside *http.Server
 
 	work    chan *call
-	settled bool // the runtime waits for work and was stopped; between run and leave
+	settled bool // the runtime waits for work; between run and leave
 
 	mu      sync.Mutex
 	state   state
@@ -32,8 +32,11 @@ type process struct {
 	readyAt chan struct{} // closed when the runtime waits for work; replaced with each invocation
 	failed  chan outcome  // the code could not start
 
-	retired bool        // guarded by Runner.mu: ends after its invocation
-	idle    *time.Timer // guarded by Runner.mu
+	// Guarded by Runner.mu:
+	retired bool        // ends after its invocation
+	frozen  bool        // was stopped
+	idle    *time.Timer // ends it
+	rest    *time.Timer // stops it
 }
 
 type state int
@@ -264,13 +267,11 @@ func (p *process) run(in *Invocation, first bool) *Result {
 	}
 	p.out.drain()
 	p.settled = o.status == "" && p.settle(settleTime)
-	if o.status == "" {
-		res.MaxMemoryMB = p.box.peak(p.settled)
-	} else {
-		res.MaxMemoryMB = p.box.peak(false)
+	if o.status != "" {
 		p.box.kill()
 		<-p.box.dead
 	}
+	res.MaxMemoryMB = p.box.peak()
 	if o.kind == outOfMemory {
 		res.MaxMemoryMB = p.spec.MemoryMB
 	}
@@ -299,16 +300,14 @@ func (p *process) settle(within time.Duration) bool {
 }
 
 // comesBack waits for a runtime that has answered and does something else, as long as an invocation
-// might take, and stops it.
+// might take.
 func (p *process) comesBack() {
 	select {
 	case <-p.box.dead:
 		return
 	default:
 	}
-	if p.settled = p.settle(p.spec.Timeout); p.settled {
-		p.box.peak(true)
-	}
+	p.settled = p.settle(p.spec.Timeout)
 }
 
 func (p *process) waitForStart(in *Invocation) (outcome, bool) {
@@ -336,7 +335,7 @@ func (p *process) waitForStart(in *Invocation) (outcome, bool) {
 // exchange delivers the event and waits for the answer, the process's end or the end of its time.
 func (p *process) exchange(in *Invocation) outcome {
 	c := &call{in: in, deadline: time.Now().Add(p.spec.Timeout), done: make(chan outcome, 1)}
-	if p.box.thaw() != nil || !p.deliver(c) {
+	if !p.deliver(c) {
 		p.box.kill()
 		<-p.box.dead
 		return p.ended(in)

@@ -226,7 +226,7 @@ func (r *Runner) tryIsolation() error {
 	if err := zip.NewWriter(&b).Close(); err != nil {
 		return err
 	}
-	code, size, err := memoryFile(&b)
+	code, size, err := memoryFile("code", &b)
 	if err != nil {
 		return err
 	}
@@ -273,6 +273,9 @@ func (r *Runner) Invoke(ctx context.Context, spec *Spec, in *Invocation) (*Resul
 	key, err := spec.fingerprint()
 	if err != nil {
 		return nil, err
+	}
+	if len(in.Payload) == 0 {
+		in = &Invocation{RequestID: in.RequestID, Payload: []byte("{}"), ClientContext: in.ClientContext, TraceID: in.TraceID}
 	}
 	p, old, err := r.enter(spec, key)
 	for _, o := range old {
@@ -346,8 +349,12 @@ func (r *Runner) enter(spec *Spec, key string) (p *process, old []*process, err 
 		r.cool(i)
 		if stale {
 			old = append(old, w)
-		} else {
-			p = w
+			continue
+		}
+		p = w
+		if p.frozen {
+			p.frozen = false
+			_ = p.box.thaw() // fails when it has ended, which its invocation will see
 		}
 	}
 	// Room for a new process is made at the cost of the longest idle.
@@ -361,6 +368,7 @@ func (r *Runner) enter(spec *Spec, key string) (p *process, old []*process, err 
 // cool takes a process off the warm ones. Called with mu held.
 func (r *Runner) cool(i int) {
 	r.warm[i].idle.Stop()
+	r.warm[i].rest.Stop()
 	r.warm = slices.Delete(r.warm, i, i+1)
 }
 
@@ -380,7 +388,20 @@ func (r *Runner) leave(spec *Spec, p *process) {
 		return
 	}
 	p.idle = time.AfterFunc(r.config.IdleTimeout, func() { r.expire(p) })
+	p.rest = time.AfterFunc(restTime, func() { r.freeze(p) })
 	r.warm = append(r.warm, p)
+}
+
+// restTime is how long a warm process may run on before it is stopped. Events that follow each other closely
+// do not pay for stopping and waking it.
+const restTime = 50 * time.Millisecond
+
+func (r *Runner) freeze(p *process) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if slices.Contains(r.warm, p) {
+		p.frozen = p.box.freeze() == nil
+	}
 }
 
 func (r *Runner) expire(p *process) {

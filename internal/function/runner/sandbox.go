@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -30,9 +31,10 @@ type sandbox struct {
 	isolate bool
 
 	listeners []net.Listener // of a sandbox without a network
-	peaks     chan int
-	dead      chan struct{} // closed when all processes are gone
-	ending    ending        // valid once dead is closed
+	usage     *os.File       // the init process writes the memory in use there
+	used      int            // the last of it, valid once dead is closed
+	dead      chan struct{}  // closed when all processes are gone
+	ending    ending         // valid once dead is closed
 
 	kill1 sync.Once
 }
@@ -145,7 +147,13 @@ func startSandbox(ctx context.Context, s starter, o *order, code *os.File, sink 
 	cmd.Env = []string{"GOMAXPROCS=2"}
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = outW, outW
-	cmd.ExtraFiles = []*os.File{theirs, code}
+	usage, _, err := memoryFile("usage", bytes.NewReader(make([]byte, 8)))
+	if err != nil {
+		ours.Close()
+		outR.Close()
+		return nil, err
+	}
+	cmd.ExtraFiles = []*os.File{theirs, code, usage}
 	cmd.SysProcAttr, err = attributes(o)
 	if err == nil {
 		err = s.start(cmd)
@@ -153,9 +161,10 @@ func startSandbox(ctx context.Context, s starter, o *order, code *os.File, sink 
 	if err != nil {
 		ours.Close()
 		outR.Close()
+		usage.Close()
 		return nil, fmt.Errorf("%w: starting a process in namespaces of its own: %w", ErrUnavailable, err)
 	}
-	b := &sandbox{cmd: cmd, conn: ours, output: sink, isolate: o.Isolated, peaks: make(chan int, 1), dead: make(chan struct{})}
+	b := &sandbox{cmd: cmd, conn: ours, output: sink, isolate: o.Isolated, usage: usage, dead: make(chan struct{})}
 	sink.follow(outR)
 	rest, err := b.handshake(ctx, o)
 	go b.watch(bufio.NewReader(io.MultiReader(bytes.NewReader(rest), ours)))
@@ -267,11 +276,6 @@ func (b *sandbox) watch(lines *bufio.Reader) {
 		}
 		if r.Ended != nil {
 			b.ending = *r.Ended
-			continue
-		}
-		select {
-		case b.peaks <- r.Peak:
-		default:
 		}
 	}
 	b.kill()
@@ -281,6 +285,8 @@ func (b *sandbox) watch(lines *bufio.Reader) {
 	}
 	b.output.drain()
 	b.output.close()
+	b.used = b.peak()
+	b.usage.Close()
 	close(b.dead)
 }
 
@@ -310,35 +316,30 @@ func (b *sandbox) tell(do string) error {
 // thaw lets the processes run.
 func (b *sandbox) thaw() error { return b.tell("thaw") }
 
-// peak asks for the MB used at most since the last thaw; with freeze, the processes stop until the next.
-func (b *sandbox) peak(freeze bool) int {
-	do := "peak"
-	if freeze {
-		do = "freeze"
-	}
+// freeze stops them until thaw.
+func (b *sandbox) freeze() error { return b.tell("freeze") }
+
+// peak is the MB that the processes have used at most, as of a moment ago.
+func (b *sandbox) peak() int {
 	select {
-	case <-b.peaks: // nobody waited for it
+	case <-b.dead:
+		return b.used
 	default:
 	}
-	if b.tell(do) != nil {
+	var n [8]byte
+	if _, err := b.usage.ReadAt(n[:], 0); err != nil {
 		return 0
 	}
-	select {
-	case mb := <-b.peaks:
-		return mb
-	case <-b.dead:
-	case <-time.After(time.Second):
-	}
-	return 0
+	return int(binary.LittleEndian.Uint64(n[:]))
 }
 
 // memoryFile puts what r has into memory that a child can be given as a file.
-func memoryFile(r io.Reader) (*os.File, int64, error) {
-	fd, err := unix.MemfdCreate("code", unix.MFD_CLOEXEC)
+func memoryFile(name string, r io.Reader) (*os.File, int64, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, 0, err
 	}
-	f := os.NewFile(uintptr(fd), "code")
+	f := os.NewFile(uintptr(fd), name)
 	n, err := io.Copy(f, r)
 	if err != nil {
 		f.Close()

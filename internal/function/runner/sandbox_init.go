@@ -23,8 +23,15 @@ import (
 
 // File descriptors that a Runner gives to the init process beside output at 1 and 2.
 const (
-	controlFD = 3
-	codeFD    = 4
+	controlFD = 3 // the socket to the server
+	codeFD    = 4 // the zip archive
+	usageFD   = 5 // where the memory in use is written down for the server to read
+)
+
+// File descriptors of the last stage.
+const (
+	programFD = 3 // what to become
+	statusFD  = 4 // why that cannot be
 )
 
 // The user that code runs as, inside.
@@ -103,7 +110,7 @@ func (s *initProcess) run() error {
 		return err
 	}
 	s.program = cmd.Process
-	s.memory = watchMemory(s.order.Memory, s.order.Isolated, s.killForMemory)
+	s.memory = watchMemory(s.order.Memory, s.order.Isolated, os.NewFile(usageFD, "usage"), s.killForMemory)
 	if err := s.ready(listeners); err != nil {
 		return err
 	}
@@ -299,9 +306,7 @@ func (s *initProcess) obey() {
 			s.memory.start()
 		case "freeze":
 			s.signalAll(unix.SIGSTOP)
-			s.say(report{Peak: s.memory.stop()})
-		case "peak":
-			s.say(report{Peak: s.memory.peak()})
+			s.memory.stop()
 		}
 	}
 }
@@ -371,13 +376,13 @@ func becomeProgram() {
 		err = unix.Exec(l.Argv[0], l.Argv, l.Env)
 		err = fmt.Errorf("%sfork/exec %s: %w", entryTrouble, l.Argv[0], err)
 	}
-	_, _ = os.NewFile(codeFD, "status").WriteString(err.Error())
+	_, _ = os.NewFile(statusFD, "status").WriteString(err.Error())
 	os.Exit(1)
 }
 
 // receive reads what to become, and gets ready for it.
 func (l *limits) receive() error {
-	f := os.NewFile(controlFD, "program")
+	f := os.NewFile(programFD, "program")
 	b, err := io.ReadAll(f)
 	if err != nil {
 		return err
@@ -389,7 +394,7 @@ func (l *limits) receive() error {
 		return err
 	}
 	// Whatever the server inherited and did not know of ends here.
-	if err := unix.CloseRange(controlFD, 1<<31-1, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+	if err := unix.CloseRange(programFD, 1<<31-1, unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return fmt.Errorf("closing files: %w", err)
 	}
 	return l.impose()

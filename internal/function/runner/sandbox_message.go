@@ -14,7 +14,7 @@ type order struct {
 	Hide  []string          // paths to cover with nothing
 	Etc   []string          // files and directories of the host's /etc to show
 
-	CodeSize  int64 // the zip archive is file descriptor 4
+	CodeSize  int64 // of the zip archive
 	Ephemeral int   // MB of /tmp
 	Memory    int   // MB that all processes together may use
 	HostID    int   // the id, outside, of the user that the code runs as
@@ -37,7 +37,7 @@ type limits struct {
 
 // command is a line from the server to the init process after the order.
 type command struct {
-	Do string // thaw, freeze, peak
+	Do string // thaw, freeze
 }
 
 // report is a line from the init process to the server.
@@ -45,7 +45,6 @@ type report struct {
 	Ready  bool    `json:",omitempty"` // the runtime was started; listeners come with it
 	Failed string  `json:",omitempty"` // it could not be
 	Code   bool    `json:",omitempty"` // and the archive is to blame
-	Peak   int     `json:",omitempty"` // answer to freeze and peak: MB used at most since the last thaw
 	Ended  *ending `json:",omitempty"`
 }
 
