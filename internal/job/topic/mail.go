@@ -47,7 +47,7 @@ const mailTimeout = 20 * time.Second
 // NewSMTP checks c and makes an SMTP.
 func NewSMTP(c SMTPConfig) (*SMTP, error) {
 	s := &SMTP{c}
-	if _, err := s.client(); err != nil {
+	if _, err := s.client(c.Dial); err != nil {
 		return nil, err
 	}
 	if err := CheckAddress(c.From); err != nil {
@@ -70,7 +70,8 @@ func CheckAddress(address string) error {
 	return m.To(address)
 }
 
-func (s *SMTP) client() (*mail.Client, error) {
+// client speaks with the server over what connect dials.
+func (s *SMTP) client(connect delivery.Dial) (*mail.Client, error) {
 	c := &s.config
 	host, portText, err := net.SplitHostPort(c.Server)
 	if err != nil {
@@ -84,13 +85,13 @@ func (s *SMTP) client() (*mail.Client, error) {
 		mail.WithPort(port), mail.WithTimeout(mailTimeout), mail.WithoutNoop(),
 		mail.WithTLSConfig(&tls.Config{ServerName: host, MinVersion: tls.VersionTLS12, RootCAs: c.Authorities}),
 	}
-	dial := mail.DialContextFunc(c.Dial)
+	dial := mail.DialContextFunc(connect)
 	switch c.TLS {
 	case TLSStart:
 		options = append(options, mail.WithTLSPolicy(mail.TLSMandatory))
 	case TLSDirect:
 		options = append(options, mail.WithSSL())
-		dial = s.dialTLS(host)
+		dial = s.dialTLS(host, connect)
 	case TLSNone:
 		options = append(options, mail.WithTLSPolicy(mail.NoTLS))
 	default:
@@ -101,14 +102,14 @@ func (s *SMTP) client() (*mail.Client, error) {
 		if c.TLS == TLSNone {
 			return nil, errors.New("e-mail: a password needs TLS")
 		}
-		options = append(options, mail.WithSMTPAuth(mail.SMTPAuthAutoDiscover), mail.WithUsername(c.User), mail.WithPassword(c.Password))
+		options = append(options, mail.WithOpportunisticSMTPAuth(mail.SMTPAuthSCRAMSHA256, mail.SMTPAuthPlain, mail.SMTPAuthLogin), mail.WithUsername(c.User), mail.WithPassword(c.Password))
 	}
 	return mail.NewClient(host, options...)
 }
 
-func (s *SMTP) dialTLS(host string) mail.DialContextFunc {
+func (s *SMTP) dialTLS(host string, connect delivery.Dial) mail.DialContextFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := s.config.Dial(ctx, network, address)
+		conn, err := connect(ctx, network, address)
 		if err != nil {
 			return nil, err
 		}
@@ -135,7 +136,17 @@ func (s *SMTP) Send(ctx context.Context, to, from, subject, text string) error {
 	m.SetMessageID()
 	m.SetGenHeader("Auto-Submitted", "auto-generated")
 	m.SetBodyString(mail.TypeTextPlain, text)
-	client, err := s.client()
+	// The library leaves a connection open on which the greeting, TLS or the login failed.
+	var conn net.Conn
+	defer func() {
+		if conn != nil {
+			conn.Close()
+		}
+	}()
+	client, err := s.client(func(ctx context.Context, network, address string) (_ net.Conn, err error) {
+		conn, err = s.config.Dial(ctx, network, address)
+		return conn, err
+	})
 	if err != nil {
 		return err
 	}
