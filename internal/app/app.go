@@ -35,6 +35,7 @@ import (
 	"github.com/kura-s3/kura/internal/job/exposure"
 	"github.com/kura-s3/kura/internal/job/finders"
 	"github.com/kura-s3/kura/internal/job/notify"
+	"github.com/kura-s3/kura/internal/job/output"
 	"github.com/kura-s3/kura/internal/job/replication"
 	"github.com/kura-s3/kura/internal/job/trail"
 	"github.com/kura-s3/kura/internal/keys"
@@ -109,6 +110,7 @@ type server struct {
 	queues     *sqs.Store
 	functions  *function.Store
 	runner     *runner.Runner
+	output     *output.Shipper
 	logs       *logs.Store
 	topics     topics
 	queue      *queue.Queue

@@ -23,6 +23,7 @@ import (
 	"github.com/kura-s3/kura/internal/function"
 	"github.com/kura-s3/kura/internal/function/runner"
 	"github.com/kura-s3/kura/internal/job/invoke"
+	"github.com/kura-s3/kura/internal/job/output"
 	"github.com/kura-s3/kura/internal/keys"
 )
 
@@ -37,6 +38,7 @@ func (s *server) openFunctions(ctx context.Context, ring *keys.Ring) (err error)
 		Queue: invoke.Queue{Deliveries: s.queue}, Retry: s.config.FunctionsRetry, Log: s.log,
 	}
 	if s.config.Functions {
+		s.output = output.New(output.Config{Request: s.logRequest, Log: s.log})
 		b := preferred(s.listeners)
 		r := runner.Config{
 			Dir: filepath.Join(s.config.Data, "functions"), Hide: []string{absolute(s.config.Data), absolute(rootKeyPath(s.config))},
@@ -55,17 +57,49 @@ func (s *server) openFunctions(ctx context.Context, ring *keys.Ring) (err error)
 	return err
 }
 
-// startFunctions sees to it that a stop ends the running functions before it waits for who waits for them.
+// startFunctions sends on what functions write, and sees to it that a stop ends them before it waits for who
+// waits for them.
 func (s *server) startFunctions(context.Context) error {
 	if s.runner != nil {
+		s.background(s.output.Run)
 		s.onClose(func() error { s.runner.Close(); return nil })
 	}
 	return nil
 }
 
-// functionOutput takes what functions write.
-func (s *server) functionOutput(spec *runner.Spec, stream string, _ time.Time, line string) {
-	s.log.Debug("function", "function", spec.ARN, "stream", stream, "line", line)
+// functionOutput takes what functions write, for the log group of the function.
+func (s *server) functionOutput(spec *runner.Spec, stream string, at time.Time, line string) {
+	r, err := s.functions.Parse("", spec.ARN, "")
+	if err != nil {
+		return
+	}
+	r.Qualifier = spec.Version
+	_, c, err := s.functions.Configuration(r)
+	if err != nil {
+		return // it was deleted while it ran, and its role with it
+	}
+	s.output.Write(output.Source{Function: s.functions.ARN(r.Unqualified()), Role: c.Role, Group: spec.LogGroup, Stream: stream}, at, line)
+}
+
+// logRequest asks CloudWatch Logs for something in the role of a function.
+func (s *server) logRequest(ctx context.Context, from output.Source, operation string, input any) (int, []byte, error) {
+	as, err := s.as(ctx, lambdaPrincipal, from.Role, functionSession(from.Function), cause{from.Function, strings.Split(from.Function, ":")[4]})
+	if err != nil {
+		return 0, nil, err
+	}
+	r, err := jsonRequest(ctx, "logs", "Logs_20140328."+operation, input)
+	if err != nil {
+		return 0, nil, err
+	}
+	r.Header.Set("Content-Type", "application/x-amz-json-1.1")
+	r.Header.Set("User-Agent", lambdaPrincipal)
+	answer, err := s.onBehalf(ctx, as, r)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
+	return answer.StatusCode, text, err
 }
 
 // lambda is the edge of AWS Lambda.
