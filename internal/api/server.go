@@ -160,7 +160,7 @@ func (s *Server) begin(c *Call) {
 	ev := &c.Event
 	ev.RequestID, ev.Time, ev.Region = c.Peer.RequestID, c.Started, s.config.Region
 	ev.TLS, ev.Host, ev.Method = c.Peer.TLSVersion, c.R.Host, c.R.Method
-	ev.UserAgent, ev.Peer = c.R.UserAgent(), c.Peer.IP
+	ev.UserAgent, ev.Peer, ev.Endpoint = c.R.UserAgent(), c.Peer.IP, c.Peer.Endpoint
 }
 
 var serverHeader = []string{"AmazonS3"}

@@ -4,12 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+	"net"
 	"net/netip"
 	"strings"
 	"time"
 
 	"github.com/kura-s3/kura/internal/api"
 	"github.com/kura-s3/kura/internal/event"
+	"github.com/kura-s3/kura/internal/finding"
 	"github.com/kura-s3/kura/internal/network"
 )
 
@@ -37,6 +39,8 @@ func (s *server) startNetwork(context.Context) error {
 func (s *server) networkChanged(err error) {
 	if err != nil {
 		s.tellNetwork("Network Rules Not Loaded", map[string]any{"file": s.config.Network, "error": err.Error()})
+		s.findNetwork(finding.NetworkRulesBroken, "", "The network rules could not be read again.",
+			"The file "+finding.Clean(s.config.Network)+" or one that it names is wrong. The rules before stay in force: what was to be shut out meanwhile is not.")
 		return
 	}
 	s.front.Readmit()
@@ -45,9 +49,37 @@ func (s *server) networkChanged(err error) {
 
 // tellOpenSurfaces says, at each start and each change, which surfaces of administration everybody reaches.
 func (s *server) tellOpenSurfaces() {
+	open := map[string]string{}
 	for _, surface := range s.network.OpenSurfaces() {
-		s.log.Warn("every address may reach a surface of administration", "surface", surface, "file", s.config.Network)
-		s.tellNetwork("Network Surface Open", map[string]any{"surface": surface, "file": s.config.Network})
+		open[string(surface)] = "the rules say so (open: true)"
+	}
+	for _, l := range s.listeners {
+		if s.network.Everywhere(l.label()) && !l.private() {
+			open[string(network.Admin)] = "listener " + l.label() + " has no allow list"
+		}
+	}
+	for surface, why := range open {
+		s.log.Warn("every address may reach a surface of administration", "surface", surface, "because", why)
+		s.tellNetwork("Network Surface Open", map[string]any{"surface": surface, "because": why})
+		s.findNetwork(finding.AdministrationOpen, surface, "Every address may reach a surface of administration: "+surface+".",
+			"Limit it in the file of --network: surfaces, or the allow list and the services of the listener. Because: "+why+".")
+	}
+}
+
+// private tells whether only this machine reaches the listener.
+func (b *bound) private() bool {
+	t, ok := b.Addr().(*net.TCPAddr)
+	return ok && t.IP.IsLoopback()
+}
+
+// findNetwork makes a finding about the server itself.
+func (s *server) findNetwork(typ, surface, title, description string) {
+	err := s.findings.Report(context.Background(), nil, finding.Sighting{
+		Account: s.operator(), Type: typ, Severity: finding.SeverityOf(typ), Title: title, Description: description, Actor: surface,
+		Resource: finding.Resource{ResourceType: finding.Server},
+	})
+	if err != nil {
+		s.log.Error("a finding about the network rules is lost", "type", typ, "err", err)
 	}
 }
 

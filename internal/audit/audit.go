@@ -47,6 +47,7 @@ type Event struct {
 	Method     string
 	URI        string // path and query as sent, signatures cut out
 	Host       string
+	Endpoint   string // id of the named listener ("VPC endpoint"), ""
 	Bucket     string
 	Key        string
 	VersionID  string

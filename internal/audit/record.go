@@ -233,6 +233,7 @@ func (e *encoder) record(w *writer, ev *Event, note *Note, shared string) {
 	w.truth("managementEvent", note.Category == CategoryManagement)
 	w.text("recipientAccountId", note.Account)
 	w.some("sharedEventID", shared)
+	w.some("vpcEndpointId", ev.Endpoint)
 	w.text("eventCategory", note.Category)
 	if ev.TLS != "" {
 		w.object("tlsDetails", func() {

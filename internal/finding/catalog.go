@@ -30,6 +30,8 @@ const (
 	KeyIDExposed              = "Kura:IAMUser/AccessKeyIDInObject"
 	ConfidentialReadAnonymous = "Kura:S3/AnonymousReadOfConfidential"
 	DetectorDisabled          = "Kura:IAMUser/DetectorDisabled"
+	AdministrationOpen        = "Kura:Server/AdministrationOpen"
+	NetworkRulesBroken        = "Kura:Server/NetworkRulesNotLoaded"
 )
 
 // Severities, as GuardDuty gives them by default.
@@ -47,6 +49,7 @@ var severities = map[string]float64{
 	DiscoveryListed: High, DiscoveryListedCustom: High, ExfiltrationListed: High, ImpactListed: High, UnauthorizedListedCustom: High,
 	IAMListed: Medium, IAMListedCustom: Medium,
 	SharedCredential: Medium, CredentialsExposed: High, KeyIDExposed: Low, ConfidentialReadAnonymous: High, DetectorDisabled: High,
+	AdministrationOpen: High, NetworkRulesBroken: Medium,
 }
 
 // SeverityOf a type, 0 for one that Kura does not know.

@@ -41,6 +41,7 @@ type Finding struct {
 const (
 	S3Bucket  = "S3Bucket"
 	AccessKey = "AccessKey"
+	Server    = "Server" // Kura's own: the server itself
 )
 
 // Resource is what a finding is about.

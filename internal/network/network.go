@@ -167,6 +167,21 @@ func (g *Guardrails) Reaches(s Surface, from netip.Addr) bool {
 	return allow.contains(from)
 }
 
+// Everywhere tells whether every address may administer through a listener: neither it nor the surface is
+// limited.
+func (g *Guardrails) Everywhere(listener string) bool {
+	r := g.rules.Load()
+	if admins, limited := r.surfaces[Admin]; limited && !admins.everyone() {
+		return false
+	}
+	l := r.listeners[listener]
+	if l == nil {
+		return true
+	}
+	administers := l.services == nil || slices.ContainsFunc(l.services, func(name string) bool { return !slices.Contains(AdminFree, name) })
+	return administers && (!l.limited || l.allow.everyone())
+}
+
 // OpenSurfaces are those that the file opens to every address.
 func (g *Guardrails) OpenSurfaces() []Surface { return slices.Clone(g.rules.Load().open) }
 

@@ -132,6 +132,15 @@ surfaces:
 	if !g.Reaches(Console, addr("::1")) || g.Reaches(Console, addr("10.9.9.9")) {
 		t.Error("a surface is for this machine unless the file says otherwise")
 	}
+	for rules, want := range map[string]bool{
+		"": true, "listeners: {https: {allow: [10.0.0.0/8]}}": false, "listeners: {https: {services: [s3, sts]}}": false,
+		"listeners: {https: {services: [s3, iam]}}": true, "surfaces: {admin: {allow: [10.0.0.0/8]}}": false,
+		"listeners: {https: {allow: [0.0.0.0/0]}}": true, "surfaces: {admin: {allow: [\"::/0\"], open: true}}": true, "listeners: {http: {allow: []}}": true,
+	} {
+		if got := open(t, rules, nil).Everywhere("https"); got != want {
+			t.Errorf("%s: %v", rules, got)
+		}
+	}
 	open := open(t, `surfaces: {metrics: {allow: [0.0.0.0/1, 128.0.0.0/1], open: true}}`, nil)
 	if got := open.OpenSurfaces(); len(got) != 1 || got[0] != Metrics {
 		t.Errorf("%v", got)

@@ -227,6 +227,23 @@ func TestTags(t *testing.T) {
 	h.want(admin, "GET", "/v20180820/tags/arn%3Aaws%3As3%3Aus-east-1%3A111122223333%3Aaccesspoint%2Fx", "", 400, "<Code>InvalidRequest</Code>")
 }
 
+// TestClassification: these operations classify and declassify as those of S3 do.
+func TestClassification(t *testing.T) {
+	h := newHarness(t)
+	admin, tagger := "AKIAADMIN00000000001", "AKIATAGGER0000000001"
+	h.users.add(t, tagger, mine, `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":["s3:TagResource","s3:UntagResource"],"Resource":"*"}}`)
+	classify := `<TagResourceRequest xmlns="http://awss3control.amazonaws.com/doc/2018-08-20/"><Tags><Tag><Key>classification</Key><Value>VALUE</Value></Tag></Tags></TagResourceRequest>`
+	h.want(tagger, "POST", onBucket, strings.Replace(classify, "VALUE", "confidential", 1), 204, "")
+	b, err := h.objects.Bucket("bucket")
+	if err != nil || !strings.Contains(string(b.Settings["encryption"]), "aws:kms") {
+		t.Errorf("the default encryption: %s %v", b.Settings["encryption"], err)
+	}
+	h.want(tagger, "POST", onBucket, tagBody, 204, "")
+	h.want(tagger, "POST", onBucket, strings.Replace(classify, "VALUE", "public", 1), 403, "kura:DeclassifyBucket")
+	h.want(tagger, "DELETE", onBucket+"?tagKeys=classification", "", 403, "kura:DeclassifyBucket")
+	h.want(admin, "DELETE", onBucket+"?tagKeys=classification", "", 204, "")
+}
+
 // TestOnlyItsOwnRequests: without the account's header the path is a bucket's, and what is unknown is
 // not taken for something else.
 func TestOnlyItsOwnRequests(t *testing.T) {
