@@ -238,26 +238,45 @@ func raiseEncryption(b *object.Bucket) (*object.Bucket, error) {
 	return with(next, sse.Setting, raw), err
 }
 
-// replicaKeys are the condition keys of a request that makes a replica: how its source is encrypted, which
-// is how the replica will be.
-type replicaKeys struct {
-	s   *Service
-	ctx context.Context
-	in  *object.GetInput
+// mayComplete asks again whether the object may be written, as its upload seals it: the upload may have begun
+// before the bucket was classified.
+func (s *Service) mayComplete(ctx context.Context, g authz.Grant, c *api.Call) (authz.Grant, error) {
+	t := at(c)
+	if !accessOf(t.found).class.Holds(classification.EncryptWithKMS) {
+		return g, nil
+	}
+	up, err := s.config.Objects.Upload(ctx, g, t.bucket, t.key, t.query.get("uploadId"))
+	if err != nil {
+		return g, err
+	}
+	resource := s.newKeyResource(caller(c), t.found, t.key)
+	return g.Ask(ctx, authz.Demand{Action: "s3:PutObject", Resource: resource, Keys: sealedAs(func() string { return string(encryptionName(up.Sealed)) })})
 }
 
+// sealedAs are the condition keys of how an object will be encrypted, where no header says it: the value of
+// x-amz-server-side-encryption, "" for SSE-C.
+type sealedAs func() string
+
 // Lookup implements authz.Keys.
-func (k replicaKeys) Lookup(key string) (policy.Values, bool) {
-	if key != "s3:x-amz-server-side-encryption" && key != "s3:x-amz-server-side-encryption-customer-algorithm" {
-		return policy.Values{}, false
+func (k sealedAs) Lookup(key string) (policy.Values, bool) {
+	switch key {
+	case "s3:x-amz-server-side-encryption":
+		how := k()
+		return policy.Values{One: how}, how != ""
+	case "s3:x-amz-server-side-encryption-customer-algorithm":
+		return policy.Values{One: "AES256"}, k() == ""
 	}
-	info, err := k.s.config.Objects.Resolve(k.ctx, k.in)
-	if err != nil {
-		return policy.Values{One: "unknown"}, true
+	return policy.Values{}, false
+}
+
+// sealedAsSource is how a replica will be encrypted: as its source. What cannot be read is nothing that a
+// policy knows.
+func (s *Service) sealedAsSource(ctx context.Context, in *object.GetInput) sealedAs {
+	return func() string {
+		info, err := s.config.Objects.Resolve(ctx, in)
+		if err != nil {
+			return "unknown"
+		}
+		return info.Encryption
 	}
-	customer := info.Encryption == ""
-	if key == "s3:x-amz-server-side-encryption" {
-		return policy.Values{One: info.Encryption}, !customer
-	}
-	return policy.Values{One: "AES256"}, customer
 }

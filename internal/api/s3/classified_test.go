@@ -116,6 +116,28 @@ func TestObjectsOfAClassifiedBucketAreUnderKMS(t *testing.T) {
 	want(t, h.sendForm("/bucket", fields, "file.txt", "content"), 403, "AccessDenied")
 }
 
+// TestAnUploadFromBefore was begun without KMS: it does not become an object of a classified bucket.
+func TestAnUploadFromBefore(t *testing.T) {
+	h := newClassifiedHarness(t)
+	upload := func() string {
+		_, rest, _ := strings.Cut(h.must(admin, "POST", "/bucket/k?uploads", "").Body.String(), "<UploadId>")
+		id, _, _ := strings.Cut(rest, "</UploadId>")
+		h.must(admin, "PUT", "/bucket/k?partNumber=1&uploadId="+id, "content")
+		return id
+	}
+	complete := func(id string) *httptest.ResponseRecorder {
+		return h.do(admin, "POST", "/bucket/k?uploadId="+id, `<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>9a0364b9e99bb480dd25e1f0284c8555</ETag></Part></CompleteMultipartUpload>`)
+	}
+	before := upload()
+	want(t, h.tag(admin, "bucket", "classification", "confidential"), 200, "")
+	want(t, complete(before), 403, "AccessDenied")
+	_, rest, _ := strings.Cut(h.must(admin, "POST", "/bucket/k?uploads", "").Body.String(), "<UploadId>")
+	after, _, _ := strings.Cut(rest, "</UploadId>")
+	part := h.must(admin, "PUT", "/bucket/k?partNumber=1&uploadId="+after, "content")
+	etag := part.Header()["ETag"][0]
+	want(t, h.do(admin, "POST", "/bucket/k?uploadId="+after, `<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>`+etag+`</ETag></Part></CompleteMultipartUpload>`), 200, "")
+}
+
 // TestOtherAccountsAreRefusedWhenTheyAsk: at every request, not only when a policy is put; a policy from
 // before the guardrails does not help either.
 func TestOtherAccountsAreRefusedWhenTheyAsk(t *testing.T) {

@@ -359,6 +359,9 @@ func (s *Service) completeUpload(ctx context.Context, g authz.Grant, c *api.Call
 	if u.customer, err = sse.ParseCustomer(h, c.Peer.Secure); err != nil {
 		return nil, err
 	}
+	if g, err = s.mayComplete(ctx, g, c); err != nil {
+		return nil, err
+	}
 	complete.Unsealer = u.begin(s, g, c, t.found, t.key)
 	u.upload = true
 	info, err := s.config.Objects.CompleteUpload(ctx, g, complete)

@@ -180,7 +180,7 @@ func (s *Service) replicaDemands(c *api.Call, in *replicaCall) ([]authz.Demand, 
 	if in.DeleteMarker {
 		action = "s3:ReplicateDelete"
 	}
-	demands := append(c.Need(action, to, replicaKeys{s, c.R.Context(), &in.Source}), read)
+	demands := append(c.Need(action, to, s.sealedAsSource(c.R.Context(), &in.Source)), read)
 	if dest.Owner != "" && !in.elsewhere && !in.DeleteMarker {
 		demands = append(demands, authz.Demand{Action: "s3:ObjectOwnerOverrideToBucketOwner", Resource: to})
 	}
