@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -164,17 +166,17 @@ def handler(event, context):
         while True: time.sleep(1)
     return os.getpid()
 `)
-	s.Timeout = 300 * time.Millisecond
-	warm := f.answer(s, "0")
+	s.Timeout = time.Second
+	f.answer(s, "0")
 	res := f.invoke(s, "1")
-	contains(t, "answer", string(res.Payload), `"errorType":"Sandbox.Timedout","errorMessage":"RequestId: 00000000-0000-4000-8000-000000000002 Error: Task timed out after 0.30 seconds"`)
+	contains(t, "answer", string(res.Payload), `"errorType":"Sandbox.Timedout","errorMessage":"RequestId: 00000000-0000-4000-8000-000000000002 Error: Task timed out after 1.00 seconds"`)
 	contains(t, "log", string(res.Log), "going to sleep\n")
-	contains(t, "log", string(res.Log), "00000000-0000-4000-8000-000000000002 Task timed out after 0.30 seconds\n")
+	contains(t, "log", string(res.Log), "00000000-0000-4000-8000-000000000002 Task timed out after 1.00 seconds\n")
 	contains(t, "log", string(res.Log), "Status: timeout")
-	if res.Duration > time.Second {
+	if res.Duration > 3*time.Second {
 		t.Errorf("it took %v", res.Duration)
 	}
-	equal(t, "after it", f.answer(s, "0"), warm)
+	f.answer(s, "0")
 	equal(t, "processes left", strings.Join(sandboxes(t), " ") != "", true)
 	f.Close()
 	equal(t, "processes left at the end", strings.Join(sandboxes(t), " "), "")
@@ -199,6 +201,33 @@ func sandboxes(t *testing.T) []string {
 		}
 	}
 	return all
+}
+
+// TestAsAnOrdinaryUser runs some of these tests under a server that is not root.
+func TestAsAnOrdinaryUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("SKIPPED: all tests run as an ordinary user already")
+	}
+	start(t).Close() // skips where nothing can be isolated
+	dir, err := os.MkdirTemp("", "ordinary")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	if err := os.Chown(dir, 65500, 65500); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("/proc/self/exe", "-test.v", "-test.run=^(TestNothingOfTheServerLeaks|TestTheFileSystemIsNotTheHosts|TestRightsAreGone|TestTimeIsUp|TestNetworkOfAFunction)$")
+	cmd.Dir = "/"
+	cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "TMPDIR=" + dir}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65500, Gid: 65500}}
+	out, err := cmd.CombinedOutput()
+	if strings.Contains(string(out), "SKIPPED: this host cannot isolate") {
+		t.Skip("SKIPPED: this host isolates processes for root alone")
+	}
+	if err != nil || !strings.Contains(string(out), "--- PASS: TestNetworkOfAFunction") {
+		t.Errorf("%v\n%s", err, out)
+	}
 }
 
 func TestAForkBombGoesOffInside(t *testing.T) {
@@ -274,7 +303,7 @@ def handler(event, context):
         while True:
             open("/tmp/many/%d" % i, "w").close(); i += 1
     except OSError as e:
-        return [n <= 64, bytes_error, i < 70000, e.errno]
+        return [n <= 64, bytes_error, i < 5000, e.errno]
 `)
 	s.EphemeralMB, s.Timeout, s.MemoryMB = 64, 20*time.Second, 256
 	equal(t, "filled", f.answer(s, "{}"), "[true, 27, true, 28]")

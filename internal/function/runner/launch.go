@@ -251,5 +251,6 @@ func openSpec(ctx context.Context, spec *Spec) (*os.File, int64, Credentials, er
 func streamName(spec *Spec, now time.Time) string {
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // never fails
-	return spec.LogStreamPrefix + now.UTC().Format("2006/01/02") + "/[" + spec.Version + "]" + hex.EncodeToString(b[:])
+	prefix := cmp.Or(spec.LogStreamPrefix, now.UTC().Format("2006/01/02")+"/["+spec.Version+"]")
+	return prefix + hex.EncodeToString(b[:])
 }

@@ -83,17 +83,19 @@ type Config struct {
 	Unsafe bool
 }
 
-// Spec is a function's version as it shall run. Two Specs that differ never share a process.
+// Spec is a function's version as it shall run. Two Specs that differ in what the code sees never share a
+// process.
 type Spec struct {
-	ARN, Name, Version        string // ARN with the version or alias as qualifier, or without one
-	Runtime, Handler          string
-	CodeSHA256                string // names the code: the same value is the same zip
-	Env                       map[string]string
-	MemoryMB                  int
-	Timeout                   time.Duration
-	EphemeralMB               int // size of /tmp; zero = 512
-	LogGroup, LogStreamPrefix string
-	Reserved                  int // reserved concurrency of Name; below zero: none
+	ARN, Name, Version string // ARN with the version or alias as qualifier, or without one
+	Runtime, Handler   string
+	CodeSHA256         string // names the code: the same value is the same zip
+	Env                map[string]string
+	MemoryMB           int
+	Timeout            time.Duration
+	EphemeralMB        int // size of /tmp; zero = 512
+	LogGroup           string
+	LogStreamPrefix    string `json:"-"` // before the 32 digits of a stream's name; empty = AWS's date and version
+	Reserved           int    `json:"-"` // reserved concurrency of all versions together; below zero: none
 	// Code opens the zip archive. What it returns is closed when it can be.
 	Code func(ctx context.Context) (io.ReaderAt, int64, error) `json:"-"`
 	// Credentials is a session of the execution role; nil = none.
@@ -108,6 +110,12 @@ func (s *Spec) fingerprint() (string, error) {
 	}
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:]), nil
+}
+
+// function is the ARN without a qualifier.
+func (s *Spec) function() string {
+	fields := strings.SplitN(s.ARN, ":", 8)
+	return strings.Join(fields[:min(7, len(fields))], ":")
 }
 
 // Credentials of an execution role's session.
@@ -151,7 +159,7 @@ type Runner struct {
 	closed  bool
 	byToken map[string]*process // every process
 	warm    []*process          // those without work, the longest idle first
-	running map[string]int      // invocations by function name
+	running map[string]int      // invocations by function, whichever its version
 	total   int                 // invocations
 }
 
@@ -330,24 +338,20 @@ func (r *Runner) enter(spec *Spec, key string) (p *process, old []*process, err 
 	switch {
 	case r.closed:
 		return nil, nil, ErrClosed
-	case r.total >= r.config.MaxConcurrent, spec.Reserved >= 0 && r.running[spec.Name] >= spec.Reserved:
+	case r.total >= r.config.MaxConcurrent, spec.Reserved >= 0 && r.running[spec.function()] >= spec.Reserved:
 		return nil, nil, ErrThrottled
 	}
 	r.all.Add(1)
 	r.total++
-	r.running[spec.Name]++
+	r.running[spec.function()]++
 	margin := time.Now().Add(max(initTime, spec.Timeout) + 5*time.Second)
 	for i := len(r.warm) - 1; i >= 0; i-- {
 		w := r.warm[i]
-		if w.spec.ARN != spec.ARN {
-			continue
-		}
-		stale := w.key != key || !w.expiry.IsZero() && w.expiry.Before(margin)
-		if !stale && p != nil {
+		if w.key != key {
 			continue
 		}
 		r.cool(i)
-		if stale {
+		if !w.expiry.IsZero() && w.expiry.Before(margin) {
 			old = append(old, w)
 			continue
 		}
@@ -356,6 +360,7 @@ func (r *Runner) enter(spec *Spec, key string) (p *process, old []*process, err 
 			p.frozen = false
 			_ = p.box.thaw() // fails when it has ended, which its invocation will see
 		}
+		break
 	}
 	// Room for a new process is made at the cost of the longest idle.
 	for p == nil && len(r.warm) > 0 && r.total+len(r.warm) > r.config.MaxConcurrent {
@@ -377,8 +382,9 @@ func (r *Runner) leave(spec *Spec, p *process) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.total--
-	if r.running[spec.Name]--; r.running[spec.Name] <= 0 {
-		delete(r.running, spec.Name)
+	name := spec.function()
+	if r.running[name]--; r.running[name] <= 0 {
+		delete(r.running, name)
 	}
 	if p == nil {
 		return

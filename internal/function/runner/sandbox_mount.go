@@ -261,7 +261,7 @@ func makeSpaces(o *order) error {
 	if err := tmpfs(newRoot+taskRoot, MaxUnzipped>>20+16, maxEntries*2, "0755"); err != nil {
 		return err
 	}
-	if err := tmpfs(newRoot+"/tmp", o.Ephemeral, 65536, "1777"); err != nil {
+	if err := tmpfs(newRoot+"/tmp", o.Ephemeral, 64*o.Ephemeral, "1777"); err != nil {
 		return err
 	}
 	proc := newRoot + "/proc"
