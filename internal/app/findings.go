@@ -13,11 +13,13 @@ import (
 
 	"github.com/kura-s3/kura/internal/api/guardduty"
 	"github.com/kura-s3/kura/internal/api/restjson"
+	"github.com/kura-s3/kura/internal/audit"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/engine"
 	"github.com/kura-s3/kura/internal/event"
 	"github.com/kura-s3/kura/internal/finding"
 	"github.com/kura-s3/kura/internal/job/finders"
+	"github.com/kura-s3/kura/internal/job/quarantine"
 	"github.com/kura-s3/kura/internal/object"
 	"github.com/kura-s3/kura/internal/posture"
 )
@@ -82,6 +84,17 @@ func (s *server) watchedBucket(ctx context.Context, name string) (*posture.Resou
 func (s *server) emptyBucket(ctx context.Context, listing authz.Grant, name string) bool {
 	page, err := s.objects.ListVersions(ctx, listing, &object.ListVersionsInput{Bucket: name, Max: 1})
 	return err == nil && len(page.Versions) == 0
+}
+
+// screen looks for leaked access keys in what is uploaded; nil when nobody is to.
+func (s *server) screen() func(*audit.Event, io.Reader) io.Reader {
+	if !s.config.Quarantine {
+		return nil
+	}
+	return quarantine.New(quarantine.Config{
+		Identities: s.identities, Guard: s.guard, Record: s.record, AuditDir: auditDir(s.config.Data), Bus: s.bus, Findings: s.findings,
+		Region: s.config.Region, Log: s.log,
+	}).Scanner().Screen
 }
 
 // guardDuty is the edge of GuardDuty.

@@ -72,6 +72,8 @@ type Config struct {
 	StopTimeout time.Duration
 	// ScrubInterval is the time in which every stored byte is read again once; 0 is never.
 	ScrubInterval time.Duration
+	// Quarantine takes access keys out of use that stand, with their secrets, in what is uploaded.
+	Quarantine bool
 	// ThreatLists are files with addresses that nobody should call from.
 	ThreatLists []string
 	// AuditStrict refuses every request that is to be recorded while it cannot be.

@@ -196,6 +196,10 @@ var settings = []Setting{
 	{"audit-data-max-size", Text, "16GiB", "space for it; the oldest goes first. 0: no bound", func(c *Config, v string) error {
 		return size(&c.AuditDataMaxSize, v)
 	}},
+	{"quarantine", Text, "on", "on, or off: whether an access key that is found with its secret in an uploaded object is taken out of use (docs/findings.md)", func(c *Config, v string) error {
+		c.Quarantine = v == "on"
+		return match(onOrOff, v, "on or off")
+	}},
 	{"threat-list", List, "", "FILE with addresses and CIDR blocks, one a line: calls from there are findings (docs/findings.md; repeatable)", func(c *Config, v string) error {
 		c.ThreatLists = append(c.ThreatLists, v)
 		return nonEmpty(v)
@@ -219,6 +223,7 @@ var (
 	auditMode     = regexp.MustCompile(`^(on|strict)$`)
 	targetName    = regexp.MustCompile(`^[A-Za-z0-9_-]{1,80}$`)
 	logFormat     = regexp.MustCompile(`^(text|json)$`)
+	onOrOff       = regexp.MustCompile(`^(on|off)$`)
 
 	functionsNetwork = regexp.MustCompile(`^(host|none)$`)
 	smtpTLS          = regexp.MustCompile(`^(starttls|tls|none)$`)

@@ -112,7 +112,7 @@ func TestProvidedPoliciesParseAndCannotBeChanged(t *testing.T) {
 	h := newHouse(t)
 	_, key := h.user("alice")
 	list := must(h.ListPolicies(h.ctx, h.all, account, identity.ListPoliciesInput{Scope: "AWS", Page: identity.Page{MaxItems: 1000}}))(t)
-	if len(list.Items) != 32 {
+	if len(list.Items) != 33 {
 		t.Errorf("%d policies of AWS", len(list.Items))
 	}
 	for _, p := range list.Items {

@@ -29,7 +29,7 @@ func (s *Service) multipartOps() []*api.Op {
 		}),
 		api.Declare(api.Decl[partInput, partOutput]{
 			Wire: &s3wire.UploadPart, Class: audit.Data, Access: api.Write, Unsigned: true,
-			Decode: decodePart,
+			Decode: s.decodePart,
 			Demands: func(c *api.Call, _ *partInput) ([]authz.Demand, error) {
 				return s.partDemands(c)
 			},
@@ -197,7 +197,7 @@ func (s *Service) putPart(ctx context.Context, g authz.Grant, c *api.Call, in *p
 	return &partOutput{part, in.unsealer.customer}, err
 }
 
-func decodePart(c *api.Call, in *partInput) error {
+func (s *Service) decodePart(c *api.Call, in *partInput) error {
 	if err := addressPart(c, &in.PartInput); err != nil {
 		return err
 	}
@@ -208,7 +208,9 @@ func decodePart(c *api.Call, in *partInput) error {
 	if in.Expect, err = expected(c); err != nil {
 		return err
 	}
-	in.Body = c.Caller.Body
+	if in.Body = c.Caller.Body; in.Number == 1 {
+		in.Body = s.screened(c, in.Body)
+	}
 	if err := sse.ForbidOn(c.R.Header); err != nil {
 		return err
 	}

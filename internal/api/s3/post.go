@@ -180,7 +180,7 @@ func (s *Service) decodePost(c *api.Call, in *object.PutInput) error {
 		return err
 	}
 	in.Size, in.MaxSize = -1, min(f.most, object.MaxSingle)
-	in.Body = formBody{f.policy.Limit(f.file)}
+	in.Body = s.screened(c, formBody{f.policy.Limit(f.file)})
 	s.readEncryption(c)
 	return refuseUploadHeaders(h)
 }

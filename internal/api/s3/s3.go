@@ -6,6 +6,7 @@ package s3
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -17,6 +18,7 @@ import (
 	"github.com/kura-s3/kura/internal/api/exposure"
 	"github.com/kura-s3/kura/internal/api/s3/sse"
 	"github.com/kura-s3/kura/internal/api/wire"
+	"github.com/kura-s3/kura/internal/audit"
 	"github.com/kura-s3/kura/internal/authn"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/job/lifecycle"
@@ -62,6 +64,8 @@ type Config struct {
 	// Outsiders tells who outside the owner's account a bucket's policy and ACL let in, for the guardrails of
 	// classified buckets. Nil: nobody.
 	Outsiders func(b *object.Bucket) ([]string, error)
+	// Screen looks at what is uploaded while it is read, as plaintext. Nil: nobody looks.
+	Screen func(*audit.Event, io.Reader) io.Reader
 	// Counter is told of the requests that metrics configurations select. Optional.
 	Counter Counter
 	// Notices is where event notifications go to. Default: nowhere, and destinations are refused.

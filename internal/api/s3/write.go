@@ -3,6 +3,7 @@ package s3
 import (
 	"context"
 	"encoding/base64"
+	"io"
 	"net/http"
 	"net/url"
 	"sort"
@@ -50,9 +51,17 @@ func (s *Service) decodePut(c *api.Call, in *object.PutInput) error {
 	if in.Lock, err = bodyLock(h, &in.Expect); err != nil {
 		return err
 	}
-	in.Body = c.Caller.Body
+	in.Body = s.screened(c, c.Caller.Body)
 	s.readEncryption(c)
 	return refuseUploadHeaders(h)
+}
+
+// screened is an upload's body, looked at while it is read. What Kura itself writes is not.
+func (s *Service) screened(c *api.Call, body io.Reader) io.Reader {
+	if s.config.Screen == nil || body == nil || c.Inside() {
+		return body
+	}
+	return s.config.Screen(&c.Event, body)
 }
 
 // bodyLength is the announced size of an upload's body; S3 takes no body without one.

@@ -22,8 +22,10 @@ type source struct {
 
 type packed struct{ ARN, Version, Document string }
 
-// written are the two policies that the source lacks, as AWS documents them.
+// written are the policies that the source lacks, as AWS documents them.
 var written = []packed{
+	{"arn:aws:iam::aws:policy/AWSDenyAll", "v1",
+		`{"Version":"2012-10-17","Statement":[{"Sid":"DenyAll","Effect":"Deny","Action":["*"],"Resource":"*"}]}`},
 	{"arn:aws:iam::aws:policy/AdministratorAccess", "v1",
 		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}`},
 	{"arn:aws:iam::aws:policy/PowerUserAccess", "v7",
