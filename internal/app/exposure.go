@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/kura-s3/kura/internal/api/exposure"
+	"github.com/kura-s3/kura/internal/kms"
 	"github.com/kura-s3/kura/internal/object"
 	"github.com/kura-s3/kura/internal/posture"
 	"github.com/kura-s3/kura/policy"
@@ -23,6 +24,65 @@ func (s *server) trust(account string) posture.Trust {
 func (s *server) exposesBucket(before, after *object.Bucket) (exposure.Exposed, error) {
 	block := s.watched.Block(before.Owner.Account)
 	return s.gains(before, after, block, block)
+}
+
+// exposesPolicy tells what a change of a policy exposes.
+func (s *server) exposesPolicy(c exposure.Change) (exposure.Exposed, error) {
+	if c.ARN == "*" { // a key that is to be made
+		c.ARN = kms.KeyARN(s.config.Region, c.Account, "new")
+	}
+	var sides [2]*posture.Resource
+	for i := range sides {
+		sides[i] = &posture.Resource{ARN: c.ARN, Account: c.Account, Policy: &posture.Policy{Document: c.Before, Kind: c.Kind}}
+		if c.Kind == policy.Trust {
+			sides[i].Type = posture.TypeRole
+		}
+	}
+	after := sides[1].Policy
+	for _, a := range c.Added {
+		after.Added = append(after.Added, posture.Allowance(a))
+	}
+	if c.Added == nil {
+		var err error
+		if after.Document, err = s.pinned(c.After, c.Kind); err != nil {
+			return exposure.Exposed{}, err
+		}
+	}
+	gained, err := posture.Gains(sides[0], sides[1], posture.Block{}, posture.Block{}, s.trust(c.Account))
+	return exposedBy(gained), err
+}
+
+// pinned reads a policy with the unique ids of the users and roles that it names, as stores keep theirs.
+func (s *server) pinned(text string, kind policy.Kind) (*policy.Document, error) {
+	if text == "" {
+		return nil, nil
+	}
+	doc, err := policy.ParseString(text, kind)
+	if err != nil {
+		return nil, err
+	}
+	ids := map[string]string{}
+	for _, arn := range doc.Principals() {
+		if id, ok := s.identities.UniqueID(arn); ok {
+			ids[arn] = id
+		}
+	}
+	return doc.Resolve(ids)
+}
+
+// exposesObject tells what a list exposes of an object, over what its bucket does.
+func (s *server) exposesObject(b *object.Bucket, key string, list []byte) (exposure.Exposed, error) {
+	raw, err := json.Marshal(b)
+	if err != nil {
+		return exposure.Exposed{}, err
+	}
+	resource, err := posture.BucketFrom(raw)
+	if err != nil {
+		return exposure.Exposed{}, err
+	}
+	account := b.Owner.Account
+	gained, err := posture.ObjectGains(resource, s.watched.Block(account), key, list, s.trust(account))
+	return exposedBy(gained), err
 }
 
 func (s *server) gains(before, after *object.Bucket, was, is posture.Block) (exposure.Exposed, error) {

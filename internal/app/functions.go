@@ -104,7 +104,7 @@ func (s *server) logRequest(ctx context.Context, from output.Source, operation s
 
 // lambda is the edge of AWS Lambda.
 func (s *server) lambda() *restjson.Service {
-	return lambda.New(lambda.Config{Functions: s.functions, PassRole: passRole, ReadObject: s.readCode, Authn: s.authn, Log: s.log})
+	return lambda.New(lambda.Config{Functions: s.functions, Exposes: s.exposesPolicy, PassRole: passRole, ReadObject: s.readCode, Authn: s.authn, Log: s.log})
 }
 
 // readCode reads a zip from a bucket as who wants it for a function.

@@ -105,7 +105,8 @@ func (s *server) publicURL() string {
 // sns is the service.
 func (s *server) sns() api.Service {
 	return apisns.New(apisns.Config{
-		Topics: s.topics.store, Keys: s.kms, Endpoint: s.subscriber, Region: s.config.Region, Authn: s.authn, Log: s.log,
+		Exposes: s.exposesPolicy,
+		Topics:  s.topics.store, Keys: s.kms, Endpoint: s.subscriber, Region: s.config.Region, Authn: s.authn, Log: s.log,
 	})
 }
 

@@ -89,7 +89,7 @@ func (s *Store) statement(r Ref, in Permission) (Statement, error) {
 	if !actionNamed.MatchString(in.Action) || in.Action == "*" {
 		return st, invalid("1 validation error detected: Value '%s' at 'action' failed to satisfy constraint: Member must satisfy regular expression pattern: (lambda:[*]|lambda:[a-zA-Z]+|[*])", in.Action)
 	}
-	principal, err := principalOf(in.Principal)
+	principal, conditions, err := in.Allows()
 	if err != nil {
 		return st, err
 	}
@@ -99,24 +99,33 @@ func (s *Store) statement(r Ref, in Permission) (Statement, error) {
 	if st.Pinned, err = s.pin(&st); err != nil {
 		return st, err
 	}
+	st.Condition = conditions
+	return st, nil
+}
+
+// Allows tells whom a permission lets in, and on which conditions, as a policy has both.
+func (in *Permission) Allows() (principal any, conditions map[string]map[string]string, err error) {
+	if principal, err = principalOf(in.Principal); err != nil {
+		return nil, nil, err
+	}
 	condition := func(operator, key, value string) {
 		if value == "" {
 			return
 		}
-		if st.Condition == nil {
-			st.Condition = map[string]map[string]string{}
+		if conditions == nil {
+			conditions = map[string]map[string]string{}
 		}
-		if st.Condition[operator] == nil {
-			st.Condition[operator] = map[string]string{}
+		if conditions[operator] == nil {
+			conditions[operator] = map[string]string{}
 		}
-		st.Condition[operator][key] = value
+		conditions[operator][key] = value
 	}
 	condition("ArnLike", "AWS:SourceArn", in.SourceARN)
 	condition("StringEquals", "AWS:SourceAccount", in.SourceAccount)
 	condition("StringEquals", "lambda:EventSourceToken", in.EventToken)
 	condition("StringEquals", "aws:PrincipalOrgID", in.OrgID)
 	condition("StringEquals", "lambda:FunctionUrlAuthType", in.URLAuth)
-	return st, nil
+	return principal, conditions, nil
 }
 
 // principalOf is a principal as it is written in a policy.

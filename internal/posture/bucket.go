@@ -119,14 +119,10 @@ func (b *Bucket) read() error {
 	}
 	b.ACL = []Grant{{ID: b.Canonical, Permission: "FULL_CONTROL"}}
 	if raw := b.Settings[settingACL]; raw != nil {
-		var stored struct {
-			Format int
-			Grants []Grant
+		var err error
+		if b.ACL, err = readList(raw); err != nil {
+			return err
 		}
-		if err := strictly(raw, &stored); err != nil || stored.Format != 1 {
-			return fmt.Errorf("%s: %w", settingACL, errUnknown)
-		}
-		b.ACL = stored.Grants
 	}
 	raw := b.Settings[settingPolicy]
 	if raw == nil {
@@ -139,6 +135,18 @@ func (b *Bucket) read() error {
 		return fmt.Errorf("%s: %w", settingPolicy, err)
 	}
 	return nil
+}
+
+// readList reads an access control list as it is stored.
+func readList(raw []byte) ([]Grant, error) {
+	var stored struct {
+		Format int
+		Grants []Grant
+	}
+	if err := strictly(raw, &stored); err != nil || stored.Format != 1 {
+		return nil, fmt.Errorf("%s: %w", settingACL, errUnknown)
+	}
+	return stored.Grants, nil
 }
 
 // Effective is what Block Public Access says of the bucket, its own setting and its account's together.

@@ -3,6 +3,8 @@ package posture
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/kura-s3/kura/policy"
 )
@@ -95,6 +97,8 @@ func effective(r *Resource, account Block) (effect, error) {
 		return effect{}, r.Broken
 	case r.Bucket != nil:
 		return r.Bucket.effect(account)
+	case r.Policy != nil:
+		return r.Policy.effect(r)
 	case r.Entity != nil && r.Entity.TrustPolicy != nil:
 		return effect{r.Entity.TrustPolicy, r.Entity.TrustPolicy.Len()}, nil
 	case r.Key != nil && r.Key.Document != nil:
@@ -103,7 +107,36 @@ func effective(r *Resource, account Block) (effect, error) {
 	return effect{}, nil
 }
 
-func (b *Bucket) effect(account Block) (effect, error) {
+// Policy is a document with statements that are added to it.
+type Policy struct {
+	Document *policy.Document // nil: none
+	Kind     policy.Kind
+	Added    []Allowance
+}
+
+// Allowance is a statement that allows principals actions on the resource.
+type Allowance struct {
+	Principal any
+	Actions   []string
+	Condition map[string]map[string]string
+}
+
+func (p *Policy) effect(r *Resource) (effect, error) {
+	var extra []statement
+	for _, a := range p.Added {
+		s := statement{Effect: "Allow", Principal: a.Principal, Action: a.Actions, Resource: r.ARN, Condition: a.Condition}
+		if p.Kind == policy.KeyPolicy {
+			s.Resource = "*"
+		}
+		extra = append(extra, s)
+	}
+	return combine(p.Document, extra, p.Kind)
+}
+
+func (b *Bucket) effect(account Block) (effect, error) { return b.effectWith(account, nil) }
+
+// effectWith is effect with the list of an object besides.
+func (b *Bucket) effectWith(account Block, list []statement) (effect, error) {
 	if b.Policy != nil && b.Effective(account).RestrictPublicBuckets && b.Policy.IsPublic() {
 		return effect{}, nil // then nobody outside the account gets in, whatever lets them
 	}
@@ -113,7 +146,69 @@ func (b *Bucket) effect(account Block) (effect, error) {
 			extra = append(extra, b.aclStatements(g)...)
 		}
 	}
-	return combine(b.Policy, extra, policy.Bucket)
+	return combine(b.Policy, append(extra, list...), policy.Bucket)
+}
+
+// objectActions are what an entry of an object's list amounts to.
+var objectActions = map[string][]string{
+	"READ": {"s3:GetObject", "s3:GetObjectVersion"}, "READ_ACP": {"s3:GetObjectAcl", "s3:GetObjectVersionAcl"},
+	"WRITE_ACP": {"s3:PutObjectAcl", "s3:PutObjectVersionAcl"},
+}
+
+// ObjectGains tells what principals outside the zone can do by an object's list, as it is stored, that they cannot do
+// by what the bucket has.
+func ObjectGains(r *Resource, account Block, key string, list []byte, trust Trust) ([]Opening, error) {
+	if r.Broken != nil {
+		return nil, r.Broken
+	}
+	b := *r.Bucket
+	before, err := b.effect(account)
+	if err != nil {
+		return nil, err
+	}
+	grants, err := readList(list)
+	if err != nil {
+		return nil, err
+	}
+	b.ACL = grants
+	var extra []statement
+	for _, g := range b.Grants(account) {
+		if g.ID != b.Canonical {
+			extra = append(extra, b.objectStatements(g, key)...)
+		}
+	}
+	b.ACL = r.Bucket.ACL
+	after, err := b.effectWith(account, extra)
+	if err != nil || after.document == nil {
+		return nil, err
+	}
+	named := *r
+	b.ACL = slices.Concat(b.ACL, grants)
+	named.Bucket = &b
+	var gained []policy.Opening
+	for _, c := range policy.Diff(before.document, after.document, within(trust, &named, after.document.UniqueIDs())) {
+		if c.Gained {
+			gained = append(gained, c.Opening)
+		}
+	}
+	return after.mark(gained), nil
+}
+
+func (b *Bucket) objectStatements(g Grant, key string) []statement {
+	var all []statement
+	for _, s := range b.aclStatements(Grant{ID: g.ID, URI: g.URI, Permission: "READ"}) {
+		s.Resource, s.Action = "arn:aws:s3:::"+b.Name+"/"+key, objectActions[g.Permission]
+		if strings.ContainsAny(key, "*?$") {
+			s.Resource = "arn:aws:s3:::" + b.Name + "/*" // of any key: more than there is, never less
+		}
+		if g.Permission == "FULL_CONTROL" {
+			s.Action = slices.Concat(objectActions["READ"], objectActions["READ_ACP"], objectActions["WRITE_ACP"])
+		}
+		if len(s.Action) > 0 {
+			all = append(all, s)
+		}
+	}
+	return all
 }
 
 // statement of a policy, as JSON.

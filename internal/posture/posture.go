@@ -53,6 +53,8 @@ type Resource struct {
 	Entity *Entity
 	Key    *Key
 	Trail  *Trail
+	// Policy is all that is known of what has no other form here: roles, queues, topics, functions in the making.
+	Policy *Policy
 	// Broken says that the configuration cannot be read, and why.
 	Broken error
 }

@@ -77,3 +77,50 @@ func (k *Keys) Explain() string {
 	}
 	return text + "."
 }
+
+// Change is a change of the policy that decides about a resource: a role's trust, a key's, queue's, topic's or
+// function's policy.
+type Change struct {
+	ARN, Account string
+	Kind         policy.Kind
+	// Before is the policy as it is, nil for none.
+	Before *policy.Document
+	// After is the policy in its place, "" for none; not looked at where statements are added to Before.
+	After string
+	Added []Statement
+}
+
+// Statement is one that a change adds: it allows principals actions on the resource.
+type Statement struct {
+	Principal any // as a policy has it
+	Actions   []string
+	Condition map[string]map[string]string
+}
+
+// Judge tells what strangers could do after a change that they cannot do before. A nil Judge watches over
+// nothing: tests have it.
+type Judge func(Change) (Exposed, error)
+
+// Guard gives the demand of a change the condition keys of this package. What decides about the resource now is the
+// demand's own policy; after is what would.
+func (j Judge) Guard(d *authz.Demand, kind policy.Kind, after string) {
+	j.guard(d, Change{Kind: kind, After: after})
+}
+
+// GuardAdded is Guard for a change that adds a statement to the policy.
+func (j Judge) GuardAdded(d *authz.Demand, kind policy.Kind, added Statement) {
+	j.guard(d, Change{Kind: kind, Added: []Statement{added}})
+}
+
+func (j Judge) guard(d *authz.Demand, c Change) {
+	c.ARN, c.Account, c.Before = d.Resource.ARN, d.Resource.Account, d.Resource.Policy
+	d.Keys = j.Keys(d.Keys, func() Change { return c })
+}
+
+// Keys are inner and those of a change, which is made when somebody asks.
+func (j Judge) Keys(inner authz.Keys, change func() Change) authz.Keys {
+	if j == nil {
+		return inner
+	}
+	return Of(inner, func() (Exposed, error) { return j(change()) })
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/exposure"
 	"github.com/kura-s3/kura/internal/api/wire"
 	"github.com/kura-s3/kura/internal/audit"
 	"github.com/kura-s3/kura/internal/authz"
@@ -30,7 +31,11 @@ func answer[In, Out any](e edge, w *wire.Operation, access api.Access, find find
 				return nil, err
 			}
 			k := &keys{edge: e, on: on, in: inputOf(in), sources: sources}
-			demands := c.Need(action, on.resource(), k)
+			var all authz.Keys = k
+			if document := trustPolicies[action]; document != "" {
+				all = e.exposes.Keys(k, func() exposure.Change { return e.trustChange(on, k.in.text(document)) })
+			}
+			demands := c.Need(action, on.resource(), all)
 			for _, m := range more {
 				for _, d := range m(e, on, in) {
 					if d.Keys == nil {
@@ -53,6 +58,20 @@ func answer[In, Out any](e edge, w *wire.Operation, access api.Access, find find
 			return do(ctx, g, on.Ref, in)
 		},
 	})
+}
+
+// trustPolicies are the members that have a role's new trust policy.
+var trustPolicies = map[string]string{"iam:CreateRole": "AssumeRolePolicyDocument", "iam:UpdateAssumeRolePolicy": "PolicyDocument"}
+
+// trustChange is what becomes of a role's trust policy.
+func (e edge) trustChange(on target, after string) exposure.Change {
+	change := exposure.Change{ARN: on.arn, Account: on.Account, Kind: policy.Trust, After: after}
+	if id, ok := e.identities.UniqueID(on.arn); ok {
+		if r, ok := e.identities.Entity(identity.KindRole, id); ok {
+			change.Before, _ = policy.ParseString(r.Pinned, policy.Trust) // of one that cannot be read all is new
+		}
+	}
+	return change
 }
 
 // act is answer for operations whose output has no members.

@@ -14,6 +14,7 @@ import (
 	"slices"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/exposure"
 	"github.com/kura-s3/kura/internal/api/rpc"
 	"github.com/kura-s3/kura/internal/api/wire"
 	"github.com/kura-s3/kura/internal/api/wire/iamwire"
@@ -26,6 +27,8 @@ import (
 type Config struct {
 	// Identities is all that IAM is about. Required.
 	Identities *identity.Store
+	// Exposes tells what a change of a role's trust policy lets strangers do. Default: nothing is watched over.
+	Exposes exposure.Judge
 	// Authn finds out who signed. Required.
 	Authn *authn.Authenticator
 	// Log is required.
@@ -33,11 +36,14 @@ type Config struct {
 }
 
 // edge is what the operations have in common.
-type edge struct{ identities *identity.Store }
+type edge struct {
+	identities *identity.Store
+	exposes    exposure.Judge
+}
 
 // New makes the service.
 func New(c Config) *rpc.Service {
-	e := edge{c.Identities}
+	e := edge{c.Identities, c.Exposes}
 	return rpc.New(rpc.Config{
 		Name: "iam", Protocol: wire.Query, Model: iamwire.Operations, Answers: answers, Authn: c.Authn, Log: c.Log,
 		Ops: slices.Concat(

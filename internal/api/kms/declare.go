@@ -26,6 +26,8 @@ type deed[In any] struct {
 	keys func(*In) policy.Keys
 	// passing is the grant that is to be made. Optional.
 	passing func(*In) *kms.NewGrant
+	// exposing gives the demand the keys of what the change exposes. Optional.
+	exposing func(*authz.Demand, *In)
 }
 
 // asked is what an input asks for, as far as it decides.
@@ -100,7 +102,13 @@ func onKey[In, Out any](e edge, w *wire.Operation, access api.Access, d deed[In]
 	action := "kms:" + w.Name
 	return api.Declare(api.Decl[In, Out]{
 		Wire: w, Class: audit.Management, Access: access,
-		Demands: func(c *api.Call, in *In) ([]authz.Demand, error) { return e.demands(c, action, d.use(in), d.key(in)) },
+		Demands: func(c *api.Call, in *In) ([]authz.Demand, error) {
+			demands, err := e.demands(c, action, d.use(in), d.key(in))
+			if err == nil && d.exposing != nil {
+				d.exposing(&demands[0], in)
+			}
+			return demands, err
+		},
 		Do: func(ctx context.Context, g authz.Grant, c *api.Call, in *In) (*Out, error) {
 			t, err := e.find(c, d.key(in))
 			if err == nil {

@@ -2,8 +2,10 @@ package kms
 
 import (
 	"context"
+	"strings"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/exposure"
 	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/kmswire"
 	"github.com/kura-s3/kura/internal/audit"
@@ -21,6 +23,16 @@ func (e edge) grants() []*api.Op {
 			context: func(in *kmswire.CreateGrantInput) map[string]string { return pairs(in.Constraints) },
 			keys:    grantKeys,
 			passing: newGrant,
+			exposing: func(d *authz.Demand, in *kmswire.CreateGrantInput) {
+				added := exposure.Statement{Principal: map[string]string{"AWS": member.Text(in.GranteePrincipal)}}
+				if g := member.Text(in.GranteePrincipal); strings.HasSuffix(g, ".amazonaws.com") {
+					added.Principal = map[string]string{"Service": g}
+				}
+				for _, op := range in.Operations {
+					added.Actions = append(added.Actions, "kms:"+string(op))
+				}
+				e.exposes.GuardAdded(d, policy.KeyPolicy, added)
+			},
 		}, e.createGrant),
 		onKey(e, &kmswire.ListGrants, api.List, deed[kmswire.ListGrantsInput]{
 			key:  func(in *kmswire.ListGrantsInput) *string { return in.KeyId },

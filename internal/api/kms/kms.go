@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"slices"
 
+	"github.com/kura-s3/kura/internal/api/exposure"
 	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/rpc"
 	"github.com/kura-s3/kura/internal/api/wire"
@@ -24,6 +25,8 @@ import (
 type Config struct {
 	// Keys has the keys. Required.
 	Keys *kms.Store
+	// Exposes tells what a change of a key's policy or grants lets strangers do. Default: nothing is watched over.
+	Exposes exposure.Judge
 	// Authn finds out who signed. Required.
 	Authn *authn.Authenticator
 	// Log is required.
@@ -31,11 +34,14 @@ type Config struct {
 }
 
 // edge is what the operations have in common.
-type edge struct{ keys *kms.Store }
+type edge struct {
+	keys    *kms.Store
+	exposes exposure.Judge
+}
 
 // New makes the service.
 func New(c Config) *rpc.Service {
-	e := edge{c.Keys}
+	e := edge{c.Keys, c.Exposes}
 	return rpc.New(rpc.Config{
 		Name: "kms", Protocol: wire.JSON11, Model: kmswire.Operations, Answers: answers, Authn: c.Authn, Log: c.Log,
 		Ops: slices.Concat(e.lifecycle(), e.lists(), e.policies(), e.aliases(), e.tagging(), e.rotation(), e.grants(), e.encryption(),

@@ -75,7 +75,11 @@ func (e edge) createKey() *api.Op {
 			one(k, "kms:KeyOrigin", origin)
 			one(k, "kms:MultiRegion", flag(member.True(in.MultiRegion)))
 			one(k, "kms:BypassPolicyLockoutSafetyCheck", flag(member.True(in.BypassPolicyLockoutSafetyCheck)))
-			demands := c.Need("kms:CreateKey", authz.Resource{ARN: "*", Account: account}, k)
+			make := authz.Demand{Action: "kms:CreateKey", Resource: authz.Resource{ARN: "*", Account: account}, Keys: k}
+			if text := member.Text(in.Policy); text != "" {
+				e.exposes.Guard(&make, policy.KeyPolicy, text)
+			}
+			demands := c.Need(make.Action, make.Resource, make.Keys)
 			if len(in.Tags) > 0 {
 				demands = c.Need("kms:TagResource", authz.Resource{ARN: kms.KeyARN(e.keys.Region(), account, "*"), Account: account}, k)
 			}

@@ -24,6 +24,9 @@ func (e edge) policies() []*api.Op {
 			keys: func(in *kmswire.PutKeyPolicyInput) policy.Keys {
 				return one(policy.Keys{}, "kms:BypassPolicyLockoutSafetyCheck", flag(member.True(in.BypassPolicyLockoutSafetyCheck)))
 			},
+			exposing: func(d *authz.Demand, in *kmswire.PutKeyPolicyInput) {
+				e.exposes.Guard(d, policy.KeyPolicy, member.Text(in.Policy))
+			},
 		}, func(ctx context.Context, g authz.Grant, k *kms.Key, in *kmswire.PutKeyPolicyInput) error {
 			if err := named(in.PolicyName); err != nil {
 				return err

@@ -15,6 +15,7 @@ import (
 	"slices"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/exposure"
 	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/restjson"
 	"github.com/kura-s3/kura/internal/api/rpc"
@@ -36,6 +37,8 @@ type Config struct {
 	// ReadObject reads an object of at most so many bytes as somebody. Its errors are told to the client.
 	// Required.
 	ReadObject func(ctx context.Context, as *authz.Subject, o Object, most int64) ([]byte, error)
+	// Exposes tells what a new permission lets strangers do. Default: nothing is watched over.
+	Exposes exposure.Judge
 	// Authn finds out who signed. Required.
 	Authn *authn.Authenticator
 	// Log is required.

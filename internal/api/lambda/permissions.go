@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/exposure"
 	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/lambdawire"
 	"github.com/kura-s3/kura/internal/authz"
@@ -33,6 +34,10 @@ func (e edge) permissionOps() []*api.Op {
 		on(e, &lambdawire.AddPermission, api.Permissions, func(in *lambdawire.AddPermissionInput) (*string, *string) { return in.FunctionName, in.Qualifier }, e.addPermission,
 			func(_ *api.Call, d *authz.Demand, in *lambdawire.AddPermissionInput) {
 				d.Keys = permitted{d.Keys, member.Text(in.Principal)}
+				p := permissionOf(in)
+				if principal, conditions, err := p.Allows(); err == nil { // else it is refused for what it says
+					e.Exposes.GuardAdded(d, policy.Resource, exposure.Statement{Principal: principal, Actions: []string{p.Action}, Condition: conditions})
+				}
 			}),
 		on(e, &lambdawire.RemovePermission, api.Permissions, func(in *lambdawire.RemovePermissionInput) (*string, *string) { return in.FunctionName, in.Qualifier },
 			func(c call, in *lambdawire.RemovePermissionInput) (*lambdawire.RemovePermissionOutput, error) {
@@ -49,14 +54,18 @@ func (e edge) permissionOps() []*api.Op {
 	}
 }
 
+func permissionOf(in *lambdawire.AddPermissionInput) function.Permission {
+	return function.Permission{
+		ID: member.Text(in.StatementId), Action: member.Text(in.Action), Principal: member.Text(in.Principal), SourceARN: member.Text(in.SourceArn),
+		SourceAccount: member.Text(in.SourceAccount), EventToken: member.Text(in.EventSourceToken), OrgID: member.Text(in.PrincipalOrgID), Revision: in.RevisionId,
+	}
+}
+
 func (e edge) addPermission(c call, in *lambdawire.AddPermissionInput) (*lambdawire.AddPermissionOutput, error) {
 	if in.InvokedViaFunctionUrl != nil || in.FunctionUrlAuthType != "" {
 		return nil, invalid("Function URLs are not supported.")
 	}
-	st, err := e.functions.AddPermission(c, c.grant, c.ref, function.Permission{
-		ID: member.Text(in.StatementId), Action: member.Text(in.Action), Principal: member.Text(in.Principal), SourceARN: member.Text(in.SourceArn),
-		SourceAccount: member.Text(in.SourceAccount), EventToken: member.Text(in.EventSourceToken), OrgID: member.Text(in.PrincipalOrgID), Revision: in.RevisionId,
-	})
+	st, err := e.functions.AddPermission(c, c.grant, c.ref, permissionOf(in))
 	if err != nil {
 		return nil, err
 	}

@@ -36,8 +36,15 @@ func (s *Service) aclOps() []*api.Op {
 		}),
 		api.Declare(api.Decl[s3wire.PutObjectAclInput, putACLOutput]{
 			Wire: &s3wire.PutObjectAcl, Class: audit.Data, Access: api.Permissions, Unsigned: true,
-			Demands: func(c *api.Call, _ *s3wire.PutObjectAclInput) ([]authz.Demand, error) {
-				return s.needKey(c, versioned(c, "s3:PutObjectAcl", "s3:PutObjectVersionAcl"))
+			Demands: func(c *api.Call, in *s3wire.PutObjectAclInput) ([]authz.Demand, error) {
+				demands, err := s.needKey(c, versioned(c, "s3:PutObjectAcl", "s3:PutObjectVersionAcl"))
+				if err == nil {
+					own := at(c).found.Owner.Canonical
+					demands[0].Keys = s.exposingObject(c, demands[0].Keys, func() (acl, error) {
+						return s.wantedACL(c.R.Header, in.AccessControlPolicy, objectCanned, own, own)
+					})
+				}
+				return demands, err
 			},
 			Do: s.putObjectACL,
 		}),

@@ -59,6 +59,25 @@ func with(b object.Bucket, setting string, raw []byte) *object.Bucket {
 	return &b
 }
 
+// exposingObject are the keys of a request that gives an object a list. A list that cannot be read counts as
+// exposing.
+func (s *Service) exposingObject(c *api.Call, inner authz.Keys, wanted func() (acl, error)) authz.Keys {
+	if s.config.ExposesObject == nil {
+		return inner
+	}
+	return exposure.Of(inner, func() (exposure.Exposed, error) {
+		list, err := wanted()
+		if err != nil {
+			return exposure.Exposed{}, err
+		}
+		raw, err := list.encode()
+		if err != nil {
+			return exposure.Exposed{}, err
+		}
+		return s.config.ExposesObject(at(c).found, at(c).key, raw)
+	})
+}
+
 // stillJudged refuses a change that was let through because it exposed or contradicted nothing, when the
 // bucket or its account is no longer as it was judged, or has got another class.
 func (s *Service) stillJudged(c *api.Call, b *object.Bucket) error {

@@ -61,6 +61,8 @@ type Config struct {
 	// Exposes tells what strangers could do after a change of a bucket that they cannot do before, for the
 	// condition keys of the exposure guard. Nil: nothing.
 	Exposes func(before, after *object.Bucket) (exposure.Exposed, error)
+	// ExposesObject tells the same of an object's list, over what the bucket gives.
+	ExposesObject func(b *object.Bucket, key string, list []byte) (exposure.Exposed, error)
 	// Outsiders tells who outside the owner's account a bucket's policy and ACL let in, for the guardrails of
 	// classified buckets. Nil: nobody.
 	Outsiders func(b *object.Bucket) ([]string, error)

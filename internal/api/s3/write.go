@@ -118,7 +118,10 @@ func (s *Service) createDemands(c *api.Call, h http.Header, tags []object.Tag) (
 	resource, keys := s.newKeyResource(caller(c), b, at(c).key), writeKeys{tags, h}
 	demands := c.Need("s3:PutObject", resource, keys)
 	if asksACL(h) && !delivers(caller(c), h) {
-		demands = c.Need("s3:PutObjectAcl", resource, keys)
+		demands = c.Need("s3:PutObjectAcl", resource, s.exposingObject(c, keys, func() (acl, error) {
+			r := readACLRequest(h)
+			return r.list(s, objectCanned, b.Owner.Canonical, b.Owner.Canonical)
+		}))
 	}
 	if len(tags) > 0 {
 		resource.Granted = false // ACLs say nothing about tags

@@ -13,6 +13,7 @@ import (
 	"slices"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/exposure"
 	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/rpc"
 	"github.com/kura-s3/kura/internal/api/wire"
@@ -45,6 +46,8 @@ type Config struct {
 	Endpoint func(protocol, endpoint string) (account string, err error)
 	// Region of this server. Required.
 	Region string
+	// Exposes tells what a change of a topic's policy lets strangers do. Default: nothing is watched over.
+	Exposes exposure.Judge
 	// Authn finds out who signed. Required.
 	Authn *authn.Authenticator
 	// Log is required.
@@ -57,11 +60,12 @@ type edge struct {
 	keys     Keys
 	endpoint func(protocol, endpoint string) (account string, err error)
 	region   string
+	exposes  exposure.Judge
 }
 
 // New makes the service.
 func New(c Config) *rpc.Service {
-	e := edge{c.Topics, c.Keys, c.Endpoint, c.Region}
+	e := edge{c.Topics, c.Keys, c.Endpoint, c.Region, c.Exposes}
 	return rpc.New(rpc.Config{
 		Name: "sns", Protocol: wire.Query, Model: snswire.Operations, Answers: answers, Authn: c.Authn, Log: c.Log,
 		Ops: slices.Concat(e.topicOps(), e.subscriptionOps(), e.publishOps()),
@@ -140,7 +144,11 @@ func on[In, Out any](e edge, w *wire.Operation, class audit.Class, access api.Ac
 	return api.Declare(api.Decl[In, Out]{
 		Wire: w, Class: class, Access: access,
 		Demands: func(c *api.Call, in *In) ([]authz.Demand, error) {
-			return e.demand(c, member.Text(of(in)), "sns:"+w.Name, nil)
+			demands, err := e.demand(c, member.Text(of(in)), "sns:"+w.Name, nil)
+			if err == nil {
+				e.guard(&demands[len(demands)-1], in)
+			}
+			return demands, err
 		},
 		Do: func(ctx context.Context, g authz.Grant, _ *api.Call, in *In) (*Out, error) {
 			t, err := e.topics.Topic(member.Text(of(in)))

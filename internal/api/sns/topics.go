@@ -4,12 +4,14 @@ import (
 	"context"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/exposure"
 	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/snswire"
 	"github.com/kura-s3/kura/internal/audit"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/fault"
 	"github.com/kura-s3/kura/internal/sns"
+	"github.com/kura-s3/kura/policy"
 )
 
 func (e edge) topicOps() []*api.Op {
@@ -41,6 +43,26 @@ func (e edge) topicOps() []*api.Op {
 	}
 }
 
+// guard watches over a change of a topic's policy.
+func (e edge) guard(d *authz.Demand, in any) {
+	switch in := in.(type) {
+	case *snswire.SetTopicAttributesInput:
+		if member.Text(in.AttributeName) == "Policy" {
+			e.exposes.Guard(d, policy.Resource, member.Text(in.AttributeValue))
+		}
+	case *snswire.CreateTopicInput:
+		if text, ok := in.Attributes["Policy"]; ok {
+			e.exposes.Guard(d, policy.Resource, text)
+		}
+	case *snswire.AddPermissionInput:
+		added := exposure.Statement{Principal: map[string][]string{"AWS": in.AWSAccountId}}
+		for _, name := range in.ActionName {
+			added.Actions = append(added.Actions, "SNS:"+name)
+		}
+		e.exposes.GuardAdded(d, policy.Resource, added)
+	}
+}
+
 func (e edge) createTopic() *api.Op {
 	return api.Declare(api.Decl[snswire.CreateTopicInput, snswire.CreateTopicOutput]{
 		Wire: &snswire.CreateTopic, Class: audit.Management, Access: api.Write,
@@ -53,6 +75,7 @@ func (e edge) createTopic() *api.Op {
 			if len(tags) > 0 {
 				c.Need("sns:TagResource", d.Resource, d.Keys)
 			}
+			e.guard(&d, in)
 			return c.Need(d.Action, d.Resource, d.Keys), nil
 		},
 		Do: func(ctx context.Context, g authz.Grant, c *api.Call, in *snswire.CreateTopicInput) (*snswire.CreateTopicOutput, error) {

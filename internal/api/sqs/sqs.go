@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/exposure"
 	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/rpc"
 	"github.com/kura-s3/kura/internal/api/wire"
@@ -25,12 +26,15 @@ import (
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/fault"
 	"github.com/kura-s3/kura/internal/sqs"
+	"github.com/kura-s3/kura/policy"
 )
 
 // Config of the service.
 type Config struct {
 	// Queues has the queues. Required.
 	Queues *sqs.Store
+	// Exposes tells what a change of a queue's policy lets strangers do. Default: nothing is watched over.
+	Exposes exposure.Judge
 	// Authn finds out who signed. Required.
 	Authn *authn.Authenticator
 	// Log is required.
@@ -38,11 +42,14 @@ type Config struct {
 }
 
 // edge is what the operations have in common.
-type edge struct{ queues *sqs.Store }
+type edge struct {
+	queues  *sqs.Store
+	exposes exposure.Judge
+}
 
 // New makes the service.
 func New(c Config) *rpc.Service {
-	e := edge{c.Queues}
+	e := edge{c.Queues, c.Exposes}
 	return rpc.New(rpc.Config{
 		Name: "sqs", Protocol: wire.JSON10, Model: sqswire.Operations, Answers: answers, QueryCodes: queryCode, Authn: c.Authn, Log: c.Log,
 		Ops: slices.Concat(e.queueOps(), e.messageOps()),
@@ -98,7 +105,13 @@ func on[In, Out any](e edge, w *wire.Operation, class audit.Class, access api.Ac
 	return api.Declare(api.Decl[In, Out]{
 		Wire: w, Class: class, Access: access,
 		Demands: func(c *api.Call, in *In) ([]authz.Demand, error) {
-			return e.demand(c, member.Text(of(in)), action, func(q *sqs.Queue) authz.Demand { return e.queues.Demand(q, action) })
+			return e.demand(c, member.Text(of(in)), action, func(q *sqs.Queue) authz.Demand {
+				d := e.queues.Demand(q, action)
+				if set, ok := any(in).(*sqswire.SetQueueAttributesInput); ok {
+					e.guard(&d, set.Attributes)
+				}
+				return d
+			})
 		},
 		Do: func(ctx context.Context, g authz.Grant, _ *api.Call, in *In) (*Out, error) {
 			q, err := e.addressed(member.Text(of(in)))
@@ -199,6 +212,13 @@ func (e edge) queueOps() []*api.Op {
 	}
 }
 
+// guard watches over a change that sets the queue's policy.
+func (e edge) guard(d *authz.Demand, attributes map[string]string) {
+	if text, ok := attributes["Policy"]; ok {
+		e.exposes.Guard(d, policy.Resource, text)
+	}
+}
+
 func (e edge) createQueue() *api.Op {
 	return api.Declare(api.Decl[sqswire.CreateQueueInput, sqswire.CreateQueueOutput]{
 		Wire: &sqswire.CreateQueue, Class: audit.Management, Access: api.Write,
@@ -207,6 +227,7 @@ func (e edge) createQueue() *api.Op {
 			if len(in.Tags) > 0 {
 				c.Need("sqs:TagQueue", d.Resource, d.Keys)
 			}
+			e.guard(&d, in.Attributes)
 			return c.Need(d.Action, d.Resource, d.Keys), nil
 		},
 		Do: func(ctx context.Context, g authz.Grant, c *api.Call, in *sqswire.CreateQueueInput) (*sqswire.CreateQueueOutput, error) {
