@@ -173,6 +173,7 @@ func (s *server) open(ctx context.Context) error {
 		s.openEngines, s.openNetwork, s.openListeners, s.openStores, s.openServices, s.startFunctions, s.startReplication, s.startScrub, s.startKeyTimes, s.startSweep, s.startTopics,
 		s.startInventory, s.startTrails, s.startPosture, s.startFindings, s.startExposure, s.startCalls, s.startExport, s.startNetwork,
 		s.startLogSweep,
+		s.startWorkloads,
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {

@@ -31,7 +31,7 @@ var layers = []struct {
 	{"judgement", []string{"internal/authn", "internal/authz", "internal/audit", "internal/feed"}, true},
 	{"domain", []string{"internal/object", "internal/identity", "internal/keys", "internal/sealer", "internal/kms", "internal/sqs", "internal/logs", "internal/sns", "internal/event", "internal/classification", "internal/posture", "internal/function", "internal/finding"}, false},
 	{"jobs", []string{"internal/job"}, false},
-	{"wire", []string{"internal/front", "internal/network", "internal/api", "internal/metrics"}, true},
+	{"wire", []string{"internal/front", "internal/workload", "internal/network", "internal/api", "internal/metrics"}, true},
 	{"face", []string{"internal/config", "internal/app", "internal/demo", "cmd/kura"}, true},
 	{"tests", []string{"acceptance", "bench", "internal/arch", "internal/apitest"}, true},
 }

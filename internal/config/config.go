@@ -94,6 +94,10 @@ type Config struct {
 	Functions, FunctionsUnsafe bool
 	FunctionsNetwork           string
 	FunctionsRetry             time.Duration
+	// WorkloadAddress is a loopback address at which local programs get credentials of roles, "" for none;
+	// Workloads say which.
+	WorkloadAddress string
+	Workloads       []Workload
 	// File is the configuration file that was read, "" for none.
 	File string
 	// UnknownVariables are KURA_ variables that mean nothing, to be warned of at start.

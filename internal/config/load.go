@@ -188,7 +188,7 @@ func (c *Config) check() error {
 			return fmt.Errorf("--endpoint %s: others can reach %s and plain HTTP does not protect them: use --listen-tls, or say --insecure-http", e.ID, e.Address)
 		}
 	}
-	return nil
+	return c.checkWorkloads()
 }
 
 // suggest names the closest known word when it is close enough to be meant.

@@ -124,6 +124,13 @@ var settings = []Setting{
 	{"functions-retry", Text, "1m", "pause before the first retry of an asynchronous invocation, the second is twice as long; for tests", func(c *Config, v string) error {
 		return interval(&c.FunctionsRetry, v)
 	}},
+	{"workload-credentials", Text, "", "loopback address at which programs of this machine get credentials of roles, as from EC2's metadata service and in ECS; empty: off (docs/workload-credentials.md)", func(c *Config, v string) error {
+		c.WorkloadAddress = v
+		return address(v)
+	}},
+	{"workload", List, "", "ROLE=user:USER or ROLE=token:FILE: whom --workload-credentials gives which role (repeatable)", func(c *Config, v string) error {
+		return workload(&c.Workloads, v)
+	}},
 	{"public-url", Text, "", "URL by which others reach this server, for links in messages and e-mail; empty: that of the HTTPS listener, else of the plain one", func(c *Config, v string) error {
 		c.PublicURL = strings.TrimSuffix(v, "/")
 		return webURL(v)
