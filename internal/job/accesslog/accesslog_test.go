@@ -307,3 +307,77 @@ func TestWhatNobodyLogsCostsNothing(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// Lines are safe from the end of the process while a delivery takes its time.
+func TestALongDeliveryHoldsUpNoLine(t *testing.T) {
+	b := logged(t, Target{Bucket: "logs"})
+	s := spool(t, t.TempDir(), b, nil)
+	begun, slow := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	d := NewDeliverer(DelivererConfig{Spool: s, Interval: time.Millisecond, Region: "us-east-1", S3: func(context.Context, *authz.Subject, *http.Request) (*http.Response, error) {
+		once.Do(func() { close(begun) })
+		<-slow
+		return &http.Response{StatusCode: 200, Body: http.NoBody}, nil
+	}})
+	s.Take(request("first"))
+	ctx, cancel := context.WithCancel(t.Context())
+	var done sync.WaitGroup
+	done.Go(func() { d.Run(ctx) })
+	<-begun
+	s.Take(request("second"))
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		names, err := filepath.Glob(filepath.Join(s.config.Dir, "*"+growing))
+		if err != nil || time.Now().After(end) {
+			t.Fatalf("the line is in no file: %v", err)
+		}
+		if len(names) == 1 {
+			if raw, err := os.ReadFile(names[0]); err == nil && strings.Contains(string(raw), "second") {
+				break
+			}
+		}
+	}
+	close(slow)
+	cancel()
+	done.Wait()
+}
+
+// Of a file, what one target refuses waits, and what others took does not come again.
+func TestOnlyWhatFailedWaits(t *testing.T) {
+	b := logged(t, Target{Bucket: "logs"})
+	other := *b["source"]
+	other.Name = "other"
+	b["other"] = &other
+	s := spool(t, t.TempDir(), b, nil)
+	for i := range 10 {
+		ev := request(strings.Repeat("k", i+1))
+		if i%2 == 1 {
+			ev.Bucket = "other"
+		}
+		s.Take(ev)
+	}
+	var delivered []string
+	var refuse bool
+	d := NewDeliverer(DelivererConfig{Spool: s, Region: "us-east-1", S3: func(_ context.Context, as *authz.Subject, r *http.Request) (*http.Response, error) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return nil, err
+		}
+		if from, _ := as.Keys.Lookup("aws:sourcearn"); refuse && from.One == "arn:aws:s3:::other" {
+			return &http.Response{StatusCode: 403, Body: io.NopCloser(strings.NewReader("<Error><Code>AccessDenied</Code></Error>"))}, nil
+		}
+		delivered = append(delivered, strings.Split(strings.TrimSuffix(string(body), "\n"), "\n")...)
+		return &http.Response{StatusCode: 200, Body: http.NoBody}, nil
+	}})
+	for try, want := range []int{5, 5, 10, 10} {
+		refuse = try < 2
+		if err := d.Deliver(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if len(delivered) != want {
+			t.Fatalf("%d lines are delivered, want %d", len(delivered), want)
+		}
+		if names, err := filepath.Glob(filepath.Join(s.config.Dir, "*")); err != nil || (len(names) == 1) != (want == 5) {
+			t.Errorf("%v %v", names, err)
+		}
+	}
+}

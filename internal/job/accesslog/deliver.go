@@ -6,12 +6,16 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
 	"net/http"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/kura-s3/kura/internal/audit/deliver"
@@ -22,6 +26,7 @@ import (
 const (
 	flushEvery = 100 * time.Millisecond
 	maxObject  = 8 << 20        // of lines
+	maxHeld    = 16 << 20       // of all lines in memory
 	keepFor    = 24 * time.Hour // what a target refuses
 )
 
@@ -43,26 +48,37 @@ type Deliverer struct{ config DelivererConfig }
 // NewDeliverer makes a Deliverer.
 func NewDeliverer(c DelivererConfig) *Deliverer { return &Deliverer{c} }
 
-// Run delivers until ctx ends.
+// Run delivers until ctx ends. Lines go to the file system meanwhile, however long a delivery takes.
 func (d *Deliverer) Run(ctx context.Context) {
-	flush, tick := time.NewTicker(flushEvery), time.NewTicker(d.config.Interval)
-	defer flush.Stop()
+	var flushing sync.WaitGroup
+	flushing.Go(func() { d.flush(ctx) })
+	defer flushing.Wait()
+	tick := time.NewTicker(d.config.Interval)
 	defer tick.Stop()
-	log := d.config.Spool.config.Log
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-flush.C:
-			if err := d.config.Spool.Flush(); err != nil {
-				log.Error("accesslog: lines cannot be written", "err", err)
-			}
-			continue
 		case <-tick.C:
 		case <-d.config.Spool.wake:
 		}
 		if err := d.Deliver(ctx); err != nil && ctx.Err() == nil {
-			log.Error("accesslog: delivery", "err", err)
+			d.config.Spool.config.Log.Error("accesslog: delivery", "err", err)
+		}
+	}
+}
+
+func (d *Deliverer) flush(ctx context.Context) {
+	tick := time.NewTicker(flushEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := d.config.Spool.Flush(); err != nil {
+			d.config.Spool.config.Log.Error("accesslog: lines cannot be written", "err", err)
 		}
 	}
 }
@@ -84,37 +100,119 @@ func (d *Deliverer) Deliver(ctx context.Context) error {
 	return nil
 }
 
-// group are lines that go into the same object.
+// group are lines that go into the same object: those of a bucket and a day, until there are too many.
 type group struct {
 	bucket, date string
 	lines        []byte // what the object holds
-	spool        []byte // the same as in the spool
+	first, next  int    // of the bucket and day: the lines by their place in the file
 }
+
+// batch is the delivery of one closed file. Of its lines only those are in memory that the next
+// objects will hold.
+type batch struct {
+	d      *Deliverer
+	file   *spooled
+	groups map[string]*group
+	held   int
+	spare  [][]byte
+	failed map[string][]span
+	lines  int // of the file
+	kept   int // of them those that failed
+}
+
+// span are lines that could not be delivered.
+type span struct{ first, next int }
 
 // file delivers one closed file. What could not be delivered stays in it.
 func (d *Deliverer) file(ctx context.Context, f *spooled) error {
+	b := &batch{d: d, file: f, groups: map[string]*group{}, failed: map[string][]span{}}
+	err := f.each(func(l *spoolLine) error {
+		g := b.groups[l.group]
+		if g == nil {
+			g = &group{bucket: l.bucket, date: l.date}
+			b.groups[l.group] = g
+		}
+		if g.lines == nil && len(b.spare) > 0 {
+			g.lines, b.spare = b.spare[len(b.spare)-1][:0], b.spare[:len(b.spare)-1]
+		}
+		g.lines = append(append(g.lines, l.text...), '\n')
+		g.next++
+		b.lines++
+		b.held += len(l.text) + 1
+		switch {
+		case len(g.lines) >= maxObject:
+			return b.put(ctx, l.group, g)
+		case b.held >= maxHeld:
+			return b.put(ctx, b.largest(), nil)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(b.groups)) {
+		if err := b.put(ctx, name, nil); err != nil {
+			return err
+		}
+	}
+	if b.kept > 0 && b.kept == b.lines {
+		return nil
+	}
+	return f.keep(b.failed)
+}
+
+func (b *batch) largest() (name string) {
+	for other, g := range b.groups {
+		if most := b.groups[name]; most == nil || len(g.lines) > len(most.lines) || len(g.lines) == len(most.lines) && other < name {
+			name = other
+		}
+	}
+	return name
+}
+
+// put delivers what a group has. An error ends the delivery of the file; what the target refuses does not.
+func (b *batch) put(ctx context.Context, name string, g *group) error {
+	if g == nil {
+		g = b.groups[name]
+	}
+	if len(g.lines) == 0 {
+		return nil
+	}
+	err := b.d.put(ctx, b.file, g)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	config := &b.d.config.Spool.config
+	if err != nil {
+		if config.Now().Sub(b.file.at) < keepFor {
+			b.failed[name] = append(b.failed[name], span{g.first, g.next})
+			b.kept += g.next - g.first
+		}
+		config.Log.Warn("accesslog: a log is not delivered", "source", g.bucket, "err", err)
+	}
+	b.held -= len(g.lines)
+	b.spare = append(b.spare, g.lines)
+	g.lines, g.first = nil, g.next
+	return nil
+}
+
+// spoolLine is a line of a spool file.
+type spoolLine struct {
+	group, bucket, date string
+	whole, text         []byte // with and without what only the spool has
+}
+
+// each calls fn for the lines of the file, in order.
+func (f *spooled) each(fn func(*spoolLine) error) error {
 	src, err := os.Open(f.name)
 	if err != nil {
 		return err
 	}
 	defer src.Close()
-	groups := map[string]*group{}
-	var failed []byte
-	put := func(g *group) error {
-		err := d.put(ctx, f, g)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err != nil {
-			if d.config.Spool.config.Now().Sub(f.at) < keepFor {
-				failed = append(failed, g.spool...)
-			}
-			d.config.Spool.config.Log.Warn("accesslog: a log is not delivered", "source", g.bucket, "err", err)
-		}
-		return nil
-	}
 	lines := bufio.NewScanner(src)
-	lines.Buffer(make([]byte, 0, 1<<20), 1<<20)
+	lines.Buffer(make([]byte, 0, 64<<10), 1<<20)
+	var l spoolLine
+	var days dayOf
 	for lines.Scan() {
 		bucket, rest, ok := bytes.Cut(lines.Bytes(), []byte{'\t'})
 		millis, line, ok2 := bytes.Cut(rest, []byte{'\t'})
@@ -122,45 +220,61 @@ func (d *Deliverer) file(ctx context.Context, f *spooled) error {
 		if !ok || !ok2 || err != nil {
 			continue // torn by a crash
 		}
-		name := string(bucket) + "\t" + day(time.UnixMilli(at))
-		g := groups[name]
-		if g == nil {
-			g = &group{bucket: string(bucket), date: day(time.UnixMilli(at))}
-			groups[name] = g
+		if date := days.text(at); l.bucket != string(bucket) || l.date != date {
+			l.bucket, l.date = string(bucket), date
+			l.group = l.bucket + "\t" + date
 		}
-		g.lines = append(append(g.lines, line...), '\n')
-		g.spool = append(append(g.spool, lines.Bytes()...), '\n')
-		if len(g.lines) >= maxObject {
-			delete(groups, name)
-			if err := put(g); err != nil {
-				return err
-			}
-		}
-	}
-	if err := lines.Err(); err != nil {
-		return err
-	}
-	for _, g := range groups {
-		if err := put(g); err != nil {
+		l.whole, l.text = lines.Bytes(), line
+		if err := fn(&l); err != nil {
 			return err
 		}
 	}
-	return f.keep(failed)
+	return lines.Err()
 }
 
-// keep leaves what was not delivered, or nothing.
-func (f *spooled) keep(lines []byte) error {
-	if len(lines) == 0 {
-		return os.Remove(f.name)
+// dayOf remembers the date that was asked for last.
+type dayOf struct {
+	number int64
+	last   string
+}
+
+func (d *dayOf) text(millis int64) string {
+	if number := millis / (24 * time.Hour).Milliseconds(); number != d.number || d.last == "" {
+		d.number, d.last = number, day(time.UnixMilli(millis))
 	}
-	if int64(len(lines)) == f.size {
+	return d.last
+}
+
+// keep leaves the lines that were not delivered, or nothing.
+func (f *spooled) keep(failed map[string][]span) error {
+	if len(failed) == 0 {
+		if err := os.Remove(f.name); !errors.Is(err, fs.ErrNotExist) { // the spool may have been too full
+			return err
+		}
 		return nil
 	}
-	tmp := f.name + ".tmp"
-	if err := os.WriteFile(tmp, lines, 0o600); err != nil {
+	tmp, err := os.OpenFile(f.name+".tmp", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
 		return err
 	}
-	return os.Rename(tmp, f.name)
+	defer tmp.Close()
+	to := bufio.NewWriterSize(tmp, 64<<10)
+	seen := map[string]int{}
+	err = f.each(func(l *spoolLine) error {
+		n := seen[l.group]
+		seen[l.group] = n + 1
+		for _, s := range failed[l.group] {
+			if n >= s.first && n < s.next {
+				to.Write(l.whole)
+				return to.WriteByte('\n')
+			}
+		}
+		return nil
+	})
+	if err := errors.Join(err, to.Flush()); err != nil {
+		return err
+	}
+	return os.Rename(tmp.Name(), f.name)
 }
 
 // put delivers a group. Lines of a bucket that is gone, or not logged any more, are dropped.

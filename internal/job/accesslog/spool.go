@@ -196,6 +196,9 @@ func (s *Spool) flush() error {
 		s.buffer = nil
 	}
 	if s.size >= fileSize {
+		if err := s.shut(); err != nil {
+			return err
+		}
 		select {
 		case s.wake <- struct{}{}:
 		default:
@@ -211,6 +214,11 @@ func (s *Spool) rotate() error {
 	if err := s.flush(); err != nil {
 		return err
 	}
+	return s.shut()
+}
+
+// shut gives the file that grows its closed name. Under mu.
+func (s *Spool) shut() error {
 	if s.file == nil {
 		return nil
 	}
