@@ -28,10 +28,15 @@ const (
 	maxError   = 1_000
 )
 
-// delivery is the work on one trail: where it reads.
+// delivery is the work on one trail: where it reads, and what it has read that makes no file yet.
 type delivery struct {
 	management, data *audit.Reader
+	pending          *file
 }
+
+// own are the services whose uses of keys are part of a delivery of logs. They are records like others, but
+// nothing else having happened, they are no reason for a file: it would be the cause of the next one, for ever.
+var own = map[string]bool{Service: true, "logging.s3.amazonaws.com": true}
 
 func (d *delivery) close() {
 	d.management.Close()
@@ -155,8 +160,7 @@ func (s *Store) keep(ctx context.Context, t *Trail, st *State) error {
 // that makes the same file again under the same name, or a longer one in its place.
 func (s *Store) files(ctx context.Context, t *Trail, st *State) error {
 	for {
-		f := newFile()
-		management, data, err := s.collect(t, st, f)
+		f, management, data, err := s.collect(t, st)
 		if err != nil {
 			s.reopen(t)
 			return err
@@ -219,14 +223,19 @@ func (s *Store) reopen(t *Trail) {
 }
 
 // collect reads what t wants of both journals into f, and tells how far it came.
-func (s *Store) collect(t *Trail, st *State, f *file) (management, data uint64, err error) {
+// Records of the trail's own making wait in memory for others.
+func (s *Store) collect(t *Trail, st *State) (f *file, management, data uint64, err error) {
 	s.mu.Lock()
 	w := s.work[t.ARN()]
 	if w == nil {
-		w = &delivery{s.config.Record.Management().Reader(st.Management), s.config.Record.Data().Reader(st.Data)}
+		w = &delivery{management: s.config.Record.Management().Reader(st.Management), data: s.config.Record.Data().Reader(st.Data)}
 		s.work[t.ARN()] = w
 	}
 	s.mu.Unlock()
+	if f = w.pending; f == nil {
+		f = newFile()
+	}
+	w.pending = nil
 	management, data = st.Management, st.Data
 	for _, from := range []struct {
 		r  *audit.Reader
@@ -235,7 +244,7 @@ func (s *Store) collect(t *Trail, st *State, f *file) (management, data uint64, 
 		for !f.full {
 			entries, err := from.r.Ready(readAtOnce)
 			if err != nil {
-				return 0, 0, err
+				return nil, 0, 0, err
 			}
 			*from.at = max(*from.at, from.r.Position())
 			if len(entries) == 0 {
@@ -248,7 +257,11 @@ func (s *Store) collect(t *Trail, st *State, f *file) (management, data uint64, 
 			}
 		}
 	}
-	return management, data, f.end()
+	if f.records > 0 && f.records == f.own && !f.full {
+		w.pending = f
+		return f, st.Management, st.Data, nil
+	}
+	return f, management, data, f.end()
 }
 
 // file is a log file in the making.
@@ -258,6 +271,7 @@ type file struct {
 	hash           interface{ Write([]byte) (int, error) }
 	raw            int
 	records        int
+	own            int // of them those of deliveries
 	oldest, newest time.Time
 	full           bool
 	total          func() []byte
@@ -286,6 +300,9 @@ func (f *file) add(e *audit.Entry) {
 	}
 	f.write(e.Record)
 	f.records++
+	if own[e.User] {
+		f.own++
+	}
 	if at := e.Time(); at.Before(f.oldest) {
 		f.oldest = at
 	} else if at.After(f.newest) {

@@ -189,6 +189,55 @@ func TestEveryEventIsDeliveredOnceWhateverCrashes(t *testing.T) {
 	}
 }
 
+// What a delivery itself does with a key is on record, and no reason for another delivery.
+func TestADeliveryDoesNotCauseTheNext(t *testing.T) {
+	h := newHarness(t)
+	tr := h.trail(t)
+	deliveries := func() (files int) {
+		for path := range h.bucket.objects {
+			if strings.Contains(path, "/CloudTrail/") {
+				files++
+			}
+		}
+		return files
+	}
+	sealed := func() { // the delivery used the trail's key
+		if err := h.record.Management().Append(true, audit.KeyLines(&audit.Event{
+			ID: "D", RequestID: "D", Time: time.Now(), Service: "s3", Operation: "PutObject", Class: audit.Data, Status: 200,
+			Principal: policy.Principal{Type: policy.Service, ARN: Service},
+			Decisions: []audit.Decision{{Action: "s3:PutObject", Account: account, Allowed: true}},
+			KMS:       []audit.KeyUse{{Action: "kms:GenerateDataKey", KeyARN: "arn:aws:kms:us-east-1:" + account + ":key/k", Account: account}},
+		})...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.happen(t, "One")
+	h.deliverNow(t, tr)
+	sealed()
+	before := deliveries()
+	for range 3 {
+		h.deliverNow(t, tr)
+	}
+	h.open(t) // nor after a restart
+	for range 3 {
+		h.deliverNow(t, tr)
+	}
+	if after := deliveries(); after != before || before == 0 {
+		t.Fatalf("%d files, then %d", before, after)
+	}
+	sealed()
+	h.deliverNow(t, tr)
+	h.happen(t, "Two")
+	h.deliverNow(t, tr)
+	count := map[string]int{}
+	for _, name := range h.bucket.names(t) {
+		count[name]++
+	}
+	if count["GenerateDataKey"] != 2 || count["One"] != 1 || count["Two"] != 1 {
+		t.Errorf("%v", count)
+	}
+}
+
 func TestARefusingBucketIsToldAndCaughtUpWith(t *testing.T) {
 	h := newHarness(t)
 	tr := h.trail(t)
