@@ -18,6 +18,9 @@ type Decl[In, Out any] struct {
 	// Class and Access tell how the operation is recorded. Required.
 	Class  audit.Class
 	Access Access
+	// ReadEvent says that CloudTrail records the operation as read-only, though its access level is another:
+	// uses of a KMS key.
+	ReadEvent bool
 	// Decode replaces the generated decoder on hot paths. It must understand the same requests.
 	Decode func(*Call, *In) error
 	// Demands are the permissions that the request needs. At least one; required.
@@ -64,6 +67,7 @@ type Op struct {
 	maxBody  int64
 	unsigned bool
 	each     bool
+	readOnly bool
 	decode   func(*Call) (any, error)
 	demands  func(*Call, any) ([]authz.Demand, error)
 	do       func(context.Context, authz.Grant, *Call, any) (any, error)
@@ -76,7 +80,7 @@ func Declare[In, Out any](d Decl[In, Out]) *Op {
 	if err := d.check(); err != nil {
 		panic(err)
 	}
-	op := &Op{wire: d.Wire, class: d.Class, access: d.Access, maxBody: d.MaxBody, unsigned: d.Unsigned, each: d.Each}
+	op := &Op{wire: d.Wire, class: d.Class, access: d.Access, maxBody: d.MaxBody, unsigned: d.Unsigned, each: d.Each, readOnly: d.ReadEvent || d.Access.ReadOnly()}
 	if op.maxBody == 0 {
 		op.maxBody = defaultMaxBody
 	}
@@ -123,6 +127,9 @@ func (o *Op) Class() audit.Class { return o.class }
 
 // Access is the operation's access level.
 func (o *Op) Access() Access { return o.access }
+
+// ReadOnly is how the operation's events are recorded.
+func (o *Op) ReadOnly() bool { return o.readOnly }
 
 // MaxBody bounds the body of a request that does not stream.
 func (o *Op) MaxBody() int64 { return o.maxBody }

@@ -173,7 +173,7 @@ func (s *Server) descend(c *Call) (any, error) {
 	op, routeErr := c.Service.Route(c)
 	c.Op = op
 	if op != nil {
-		c.Event.Operation, c.Event.Class, c.Event.ReadOnly = op.Name(), op.class, op.access.ReadOnly()
+		c.Event.Operation, c.Event.Class, c.Event.ReadOnly = op.Name(), op.class, op.readOnly
 		c.Event.API = op.wire.Service
 	}
 	if !s.serves(c) {

@@ -97,11 +97,19 @@ func (e edge) demands(c *api.Call, action string, a asked, ref *string) ([]authz
 	return []authz.Demand{e.demand(t, a.use)}, nil
 }
 
+// uses are the operations that work with a key and change nothing: CloudTrail has them as read-only (KMS
+// Developer Guide, "Log entries").
+var uses = map[string]bool{
+	"Encrypt": true, "Decrypt": true, "ReEncrypt": true, "GenerateDataKey": true, "GenerateDataKeyWithoutPlaintext": true, "GenerateDataKeyPair": true,
+	"GenerateDataKeyPairWithoutPlaintext": true, "GenerateRandom": true, "GenerateMac": true, "VerifyMac": true, "Sign": true, "Verify": true,
+	"DeriveSharedSecret": true,
+}
+
 // onKey declares an operation on one key: it demands the action of its name on that key.
 func onKey[In, Out any](e edge, w *wire.Operation, access api.Access, d deed[In], do func(context.Context, authz.Grant, *kms.Key, *In) (*Out, error)) *api.Op {
 	action := "kms:" + w.Name
 	return api.Declare(api.Decl[In, Out]{
-		Wire: w, Class: audit.Management, Access: access,
+		Wire: w, Class: audit.Management, Access: access, ReadEvent: uses[w.Name],
 		Demands: func(c *api.Call, in *In) ([]authz.Demand, error) {
 			demands, err := e.demands(c, action, d.use(in), d.key(in))
 			if err == nil && d.exposing != nil {
@@ -137,7 +145,7 @@ func act[In, Out any](e edge, w *wire.Operation, access api.Access, d deed[In], 
 func anywhere[In, Out any](w *wire.Operation, access api.Access, keys func(*In) policy.Keys, do func(context.Context, authz.Grant, string, *In) (*Out, error)) *api.Op {
 	action := "kms:" + w.Name
 	return api.Declare(api.Decl[In, Out]{
-		Wire: w, Class: audit.Management, Access: access,
+		Wire: w, Class: audit.Management, Access: access, ReadEvent: uses[w.Name],
 		Demands: func(c *api.Call, in *In) ([]authz.Demand, error) {
 			account := caller(c).Account
 			k := policy.Keys{"kms:calleraccount": {One: account}}

@@ -71,7 +71,7 @@ func (e edge) source(c *api.Call, ref *string, blob []byte, a kmswire.Encryption
 func (e edge) decrypt() *api.Op {
 	type input = kmswire.DecryptInput
 	return api.Declare(api.Decl[input, kmswire.DecryptOutput]{
-		Wire: &kmswire.Decrypt, Class: audit.Management, Access: api.Write,
+		Wire: &kmswire.Decrypt, Class: audit.Management, Access: api.Write, ReadEvent: true,
 		Demands: func(c *api.Call, in *input) ([]authz.Demand, error) {
 			t, err := e.source(c, in.KeyId, in.CiphertextBlob, in.EncryptionAlgorithm)
 			if err == nil {
@@ -120,7 +120,7 @@ func (e edge) reEncrypt() *api.Op {
 		return from, to, err
 	}
 	return api.Declare(api.Decl[input, kmswire.ReEncryptOutput]{
-		Wire: &kmswire.ReEncrypt, Class: audit.Management, Access: api.Write,
+		Wire: &kmswire.ReEncrypt, Class: audit.Management, Access: api.Write, ReadEvent: true,
 		Demands: func(c *api.Call, in *input) ([]authz.Demand, error) {
 			from, to, err := find(c, in)
 			if err == nil {

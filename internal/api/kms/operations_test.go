@@ -279,3 +279,23 @@ func TestOperationsAreOfTheModel(t *testing.T) {
 		t.Errorf("%d operations", len(seen))
 	}
 }
+
+// Uses of a key are records of reading, as in CloudTrail, whatever IAM calls their access level.
+func TestUsesOfAKeyAreRecordedAsReading(t *testing.T) {
+	reading := map[string]bool{}
+	for _, op := range ours(newHarness(t)) {
+		reading[op.Name()] = op.ReadOnly()
+		if uses := op.ReadOnly() && !op.Access().ReadOnly(); uses && op.Access() != api.Write {
+			t.Errorf("%s is of level %v", op.Name(), op.Access())
+		}
+	}
+	for name, want := range map[string]bool{
+		"Encrypt": true, "Decrypt": true, "ReEncrypt": true, "GenerateDataKey": true, "GenerateDataKeyPairWithoutPlaintext": true, "Sign": true, "Verify": true,
+		"GenerateMac": true, "GenerateRandom": true, "DescribeKey": true, "ListKeys": true,
+		"CreateKey": false, "PutKeyPolicy": false, "CreateGrant": false, "ScheduleKeyDeletion": false, "ImportKeyMaterial": false,
+	} {
+		if got, ok := reading[name]; !ok || got != want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
