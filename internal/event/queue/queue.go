@@ -63,7 +63,8 @@ const (
 	// The formats of a record: JSON, and the same sealed.
 	formatPlain  = 1
 	formatSealed = 2
-	// keptAttempts bounds the attempts in a record, keptDead the dead letters.
+	// keptAttempts bounds the attempts in a record, keptDead the dead letters of an account: nobody's failures
+	// push another's out.
 	keptAttempts = 10
 	keptDead     = 10_000
 	// orderedShards are the lanes over which one target's ordered deliveries are spread.
@@ -85,7 +86,7 @@ type Queue struct {
 	wake  chan struct{}
 
 	waiting atomic.Int64
-	dead    atomic.Int64
+	dead    map[string]int // dead letters by account, under mu
 }
 
 // Lane is where the deliveries to one target wait; of an ordered one, those of one shard of the keys.
@@ -114,7 +115,7 @@ type Config struct {
 
 // Open continues the queue that meta holds.
 func Open(ctx context.Context, c Config) (*Queue, error) {
-	q := &Queue{meta: c.Meta, secrets: c.Secrets, now: c.Now, woken: map[Lane]struct{}{}, wake: make(chan struct{}, 1)}
+	q := &Queue{meta: c.Meta, secrets: c.Secrets, now: c.Now, woken: map[Lane]struct{}{}, dead: map[string]int{}, wake: make(chan struct{}, 1)}
 	if q.now == nil {
 		q.now = time.Now
 	}
@@ -336,7 +337,8 @@ type Result struct {
 func (q *Queue) Done(ctx context.Context, results ...Result) error {
 	var b engine.Batch
 	var letters []*Delivery
-	gone, dead := 0, 0
+	gone := 0
+	dead := map[string]int{}
 	for _, r := range results {
 		d := r.Delivery
 		if r.Err == nil {
@@ -353,9 +355,9 @@ func (q *Queue) Done(ctx context.Context, results ...Result) error {
 		switch {
 		case r.Again.IsZero():
 			b.Delete(d.key)
-			b.Set(binary.BigEndian.AppendUint64([]byte(deadPrefix), q.next()), raw)
+			b.Set(binary.BigEndian.AppendUint64(deadOf(d.Account), q.next()), raw)
 			gone++
-			dead++
+			dead[d.Account]++
 			if letter := q.letter(d); letter != nil {
 				letters = append(letters, letter)
 			}
@@ -375,8 +377,18 @@ func (q *Queue) Done(ctx context.Context, results ...Result) error {
 	}
 	added()
 	q.waiting.Add(-int64(gone))
-	q.dead.Add(int64(dead))
-	return q.trimDead(ctx)
+	return q.buried(ctx, dead)
+}
+
+// deadOf is how the keys of an account's dead letters begin; a sequence number follows.
+func deadOf(account string) []byte { return append([]byte(deadPrefix+account), '/') }
+
+// accountOf is whose dead letter has that key. Keys of the first form have no account.
+func accountOf(key []byte) string {
+	if n := len(key) - 9; n >= len(deadPrefix) && key[n] == '/' {
+		return string(key[len(deadPrefix):n])
+	}
+	return ""
 }
 
 // Letters of the dead are tried for a day.
@@ -414,55 +426,84 @@ func (d *Delivery) failed(at time.Time, err error) {
 func (q *Queue) Waiting() int64 { return q.waiting.Load() }
 
 // DeadLetters is the number of those that were given up and are kept.
-func (q *Queue) DeadLetters() int64 { return q.dead.Load() }
+func (q *Queue) DeadLetters() (n int64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, of := range q.dead {
+		n += int64(of)
+	}
+	return n
+}
 
 func (q *Queue) countDead(ctx context.Context) error {
-	return q.eachDead(ctx, func([]byte, *Delivery) bool { q.dead.Add(1); return true })
+	return q.eachDead(ctx, deadPrefix, func(it engine.Iterator) (bool, error) {
+		q.dead[accountOf(it.Key())]++
+		return true, nil
+	})
 }
 
-// Dead calls fn for the deliveries that were given up, oldest first, until it returns false.
+// Dead calls fn for the deliveries that were given up, of each account the oldest first, until it returns
+// false.
 func (q *Queue) Dead(ctx context.Context, fn func(*Delivery) bool) error {
-	return q.eachDead(ctx, func(_ []byte, d *Delivery) bool { return fn(d) })
+	return q.eachDead(ctx, deadPrefix, func(it engine.Iterator) (bool, error) {
+		d, err := q.decode(ctx, it.Key(), it.Value())
+		return err == nil && fn(d), err
+	})
 }
 
-func (q *Queue) eachDead(ctx context.Context, fn func(key []byte, d *Delivery) bool) error {
-	it, err := q.meta.Scan(ctx, []byte(deadPrefix), engine.PrefixEnd([]byte(deadPrefix)))
+func (q *Queue) eachDead(ctx context.Context, prefix string, fn func(engine.Iterator) (more bool, err error)) error {
+	it, err := q.meta.Scan(ctx, []byte(prefix), engine.PrefixEnd([]byte(prefix)))
 	if err != nil {
 		return err
 	}
 	defer it.Close()
 	for it.Next() {
-		d, err := q.decode(ctx, it.Key(), it.Value())
-		if err != nil {
+		if more, err := fn(it); err != nil || !more {
 			return err
-		}
-		if !fn(it.Key(), d) {
-			break
 		}
 	}
 	return it.Err()
 }
 
-// trimDead forgets the oldest tenth of the dead letters when there are too many.
-func (q *Queue) trimDead(ctx context.Context) error {
-	if q.dead.Load() <= keptDead {
-		return nil
+// buried counts new dead letters, and forgets old ones of accounts that have too many.
+func (q *Queue) buried(ctx context.Context, dead map[string]int) error {
+	for account, n := range dead {
+		q.mu.Lock()
+		q.dead[account] += n
+		most := q.dead[account]
+		q.mu.Unlock()
+		if most > keptDead {
+			if err := q.trimDead(ctx, account); err != nil {
+				return err
+			}
+		}
 	}
-	var last []byte
+	return nil
+}
+
+// trimDead forgets the oldest tenth of an account's dead letters.
+func (q *Queue) trimDead(ctx context.Context, account string) error {
+	first, last := []byte(nil), []byte(nil)
 	n := 0
-	err := q.eachDead(ctx, func(key []byte, _ *Delivery) bool {
-		last = append(last[:0], key...)
+	prefix := string(deadOf(account))
+	err := q.eachDead(ctx, prefix, func(it engine.Iterator) (bool, error) {
+		if first == nil {
+			first = append(first, it.Key()...)
+		}
+		last = append(last[:0], it.Key()...)
 		n++
-		return n < keptDead/10
+		return n < keptDead/10, nil
 	})
-	if err != nil {
+	if err != nil || n == 0 {
 		return err
 	}
 	var b engine.Batch
-	b.DeleteRange([]byte(deadPrefix), append(last, 0))
+	b.DeleteRange(first, append(last, 0))
 	if err := q.meta.Commit(ctx, &b); err != nil {
 		return err
 	}
-	q.dead.Add(-int64(n))
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.dead[account] = max(0, q.dead[account]-n)
 	return nil
 }
