@@ -64,8 +64,29 @@ type Destinations struct {
 	Endpoint func(string) error
 
 	mu     sync.Mutex
-	limits map[string]*rate.Limiter // by ARN of the API destination
-	tokens map[string]token         // by ARN of the connection
+	limits map[string]*limit // by ARN of the API destination
+	tokens map[string]token  // by ARN of the connection
+	swept  time.Time
+}
+
+// limit is the limiter of an API destination, and when it was last asked.
+type limit struct {
+	*rate.Limiter
+	used time.Time
+}
+
+// What was not used for as long as idle is forgotten, at the earliest so long after the time before. A limiter
+// that is made anew lets as many calls through as one that had nothing to do.
+const idle = 10 * time.Minute
+
+// sweep forgets what nobody uses any more, as of destinations and connections that are gone. Under mu.
+func (s *Destinations) sweep(now time.Time) {
+	if now.Sub(s.swept) < idle {
+		return
+	}
+	s.swept = now
+	maps.DeleteFunc(s.limits, func(_ string, l *limit) bool { return now.Sub(l.used) > idle })
+	maps.DeleteFunc(s.tokens, func(_ string, t token) bool { return now.After(t.expires) })
 }
 
 // token is one of an OAuth connection.
@@ -138,19 +159,22 @@ func (s *Destinations) limiter(i *event.Invocation) *rate.Limiter {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.limits == nil {
-		s.limits = map[string]*rate.Limiter{}
+		s.limits = map[string]*limit{}
 	}
+	now := time.Now()
+	s.sweep(now)
 	d := &i.Destination
 	l := s.limits[d.ARN]
 	if l == nil {
-		l = rate.NewLimiter(rate.Limit(d.Rate), d.Rate)
+		l = &limit{Limiter: rate.NewLimiter(rate.Limit(d.Rate), d.Rate)}
 		s.limits[d.ARN] = l
 	}
+	l.used = now
 	if l.Burst() != d.Rate {
 		l.SetLimit(rate.Limit(d.Rate))
 		l.SetBurst(d.Rate)
 	}
-	return l
+	return l.Limiter
 }
 
 const (
