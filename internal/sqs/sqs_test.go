@@ -438,3 +438,45 @@ func TestManyDeadLettersAreNotMovedAtOnce(t *testing.T) {
 		t.Errorf("%+v %v", c, err)
 	}
 }
+
+// Counting needs to read no message: of a queue of large ones it would read them all.
+func TestCountingReadsNoMessages(t *testing.T) {
+	f := newFixture(t)
+	q := f.create("q")
+	f.send(q, "a", "b", "c")
+	if err := f.store.Send(t.Context(), f.g, q, &sqs.Sending{Message: sqs.Message{Body: "later"}, Delay: new(int32(60))}); err != nil {
+		t.Fatal(err)
+	}
+	count := func(when string, want sqs.Counts) {
+		t.Helper()
+		if c, err := f.store.Count(t.Context(), f.g, q); err != nil || c != want {
+			t.Errorf("%s: %+v %v, want %+v", when, c, err, want)
+		}
+	}
+	count("sent", sqs.Counts{Visible: 3, Delayed: 1})
+	got, err := f.store.Receive(t.Context(), f.g, q, sqs.Receiving{Max: 2})
+	if err != nil || len(got) != 2 {
+		t.Fatal(len(got), err)
+	}
+	count("received", sqs.Counts{Visible: 1, InFlight: 2, Delayed: 1})
+	if err := f.store.SetVisibility(t.Context(), f.g, q, got[0].Receipt, 0); err != nil {
+		t.Fatal(err)
+	}
+	count("given back", sqs.Counts{Visible: 2, InFlight: 1, Delayed: 1})
+	if err := f.store.Remove(t.Context(), f.g, q, got[1].Receipt); err != nil {
+		t.Fatal(err)
+	}
+	it, err := f.meta.Scan(t.Context(), []byte("q/b/"), []byte("q/b0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer it.Close()
+	var b engine.Batch
+	for it.Next() {
+		b.Set(append([]byte(nil), it.Key()...), []byte("not a message"))
+	}
+	if err := f.meta.Commit(t.Context(), &b); err != nil || len(b.Writes) != 3 {
+		t.Fatal(len(b.Writes), err)
+	}
+	count("unreadable", sqs.Counts{Visible: 2, Delayed: 1})
+}
