@@ -29,7 +29,8 @@ type alertOptions struct {
 func alertCommand(p program) *cobra.Command {
 	c := &cobra.Command{Use: "alert", Short: "Sends alerts of exposed data to people", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
-	c.AddCommand(alertTo(p, "slack", "an incoming webhook of Slack", "webhook-url", slackMessage), alertTo(p, "webhook", "any HTTPS endpoint, as EventBridge's JSON", "url", nil))
+	c.AddCommand(alertTo(p, "slack", "an incoming webhook of Slack", "webhook-url", slackMessage), alertTo(p, "webhook", "any HTTPS endpoint, as EventBridge's JSON", "url", nil),
+		alertEmail(p))
 	return c
 }
 
@@ -104,6 +105,13 @@ type alert struct {
 
 type object = map[string]any
 
+// exposures is the pattern of the events of exposed buckets, resultsOf that of the results of AWS Config rules.
+var exposures = object{"source": []string{"kura"}, "detail-type": []string{"Data Exposure"}}
+
+func resultsOf(rules []string) object {
+	return object{"source": []string{"aws.config"}, "detail-type": []string{"Config Rules Compliance Change"}, "detail": object{"configRuleName": rules}}
+}
+
 func (a *alert) set(ctx context.Context, out io.Writer) error {
 	auth := object{"ApiKeyAuthParameters": object{"ApiKeyName": "X-Kura-Alert", "ApiKeyValue": a.o.name}}
 	connection, err := a.put(ctx, "Connection", "ConnectionArn", object{"Name": a.o.name, "AuthorizationType": "API_KEY", "AuthParameters": auth})
@@ -120,7 +128,7 @@ func (a *alert) set(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := a.rule(ctx, a.o.name, object{"source": []string{"kura"}, "detail-type": []string{"Data Exposure"}}, destination, a.message); err != nil {
+	if err := a.rule(ctx, a.o.name, exposures, destination, a.message); err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "Alerts of exposed buckets go to %s (rule %s).\n", host(a.o.url), a.o.name)
@@ -131,8 +139,7 @@ func (a *alert) set(ctx context.Context, out io.Writer) error {
 	if results != nil {
 		results = slackResult
 	}
-	pattern := object{"source": []string{"aws.config"}, "detail-type": []string{"Config Rules Compliance Change"}, "detail": object{"configRuleName": a.o.configRules}}
-	if err := a.rule(ctx, a.o.name+"-config", pattern, destination, results); err != nil {
+	if err := a.rule(ctx, a.o.name+"-config", resultsOf(a.o.configRules), destination, results); err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "Results of %s go there too (rule %s-config).\n", strings.Join(a.o.configRules, ", "), a.o.name)

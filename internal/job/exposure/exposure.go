@@ -255,7 +255,7 @@ func who(o *posture.Opening) string {
 	return o.Principal
 }
 
-// detail is that of the event. Slack has the texts that a message needs, escaped as Slack wants it.
+// detail is that of the event. Text has the texts that a message needs, Slack the same escaped as Slack wants it.
 type detail struct {
 	Status      string   `json:"status"`  // EXPOSED, RESOLVED
 	Verdict     string   `json:"verdict"` // public, shared, private
@@ -265,7 +265,8 @@ type detail struct {
 	Access      []string `json:"access"`
 	Change      change   `json:"change"`
 	Undo        string   `json:"undo,omitempty"`
-	Slack       slack    `json:"slack"`
+	Text        texts    `json:"text"`
+	Slack       texts    `json:"slack"`
 }
 
 type change struct {
@@ -278,7 +279,7 @@ type change struct {
 	Time      string `json:"time"`
 }
 
-type slack struct {
+type texts struct {
 	Title  string `json:"title"`
 	Access string `json:"access"`
 	Change string `json:"change"`
@@ -329,7 +330,8 @@ func (r *round) detail(e *feed.Entry, bucket, account, status string, openings [
 		}
 		d.Undo = undo(e, d, openings)
 	}
-	d.Slack = d.slack()
+	d.Text = d.texts()
+	d.Slack = d.Text.escaped()
 	return d
 }
 
@@ -353,32 +355,39 @@ var escaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
 // maxText bounds each text: a block of Slack holds 3,000 characters.
 const maxText = 2500
 
-func escaped(s string) string {
+func short(s string) string {
 	if len(s) > maxText {
-		s = strings.ToValidUTF8(s[:maxText], "") + "…"
+		return strings.ToValidUTF8(s[:maxText], "") + "…"
 	}
-	return escaper.Replace(s)
+	return s
 }
 
-func (d *detail) slack() slack {
+func (t *texts) escaped() texts {
+	return texts{
+		Title: escaper.Replace(t.Title), Access: escaper.Replace(t.Access), Change: escaper.Replace(t.Change), Where: escaper.Replace(t.Where),
+		Undo: escaper.Replace(t.Undo),
+	}
+}
+
+func (d *detail) texts() texts {
 	name := d.Account
 	if d.AccountName != "" {
 		name = d.AccountName + " (" + d.Account + ")"
 	}
-	s := slack{
-		Access: escaped("• " + strings.Join(d.Access, "\n• ")),
-		Change: escaped(d.Change.Operation + " by " + d.Change.Actor + from(d.Change.SourceIP) + " at " + d.Change.Time),
-		Where:  escaped(name),
-		Undo:   escaped(d.Undo),
+	s := texts{
+		Access: short("• " + strings.Join(d.Access, "\n• ")),
+		Change: short(d.Change.Operation + " by " + d.Change.Actor + from(d.Change.SourceIP) + " at " + d.Change.Time),
+		Where:  short(name),
+		Undo:   short(d.Undo),
 	}
 	switch {
 	case d.Status == "RESOLVED":
-		s.Title, s.Undo = escaped("Resolved: bucket "+d.Bucket+" is private again"), "nothing left to undo"
+		s.Title, s.Undo = short("Resolved: bucket "+d.Bucket+" is private again"), "nothing left to undo"
 		s.Access = "No stranger any more. It was:\n" + s.Access
 	case d.Verdict == "public":
-		s.Title = escaped("Bucket " + d.Bucket + " is PUBLIC")
+		s.Title = short("Bucket " + d.Bucket + " is PUBLIC")
 	default:
-		s.Title = escaped("Bucket " + d.Bucket + " is open to strangers")
+		s.Title = short("Bucket " + d.Bucket + " is open to strangers")
 	}
 	return s
 }

@@ -212,8 +212,31 @@ func (e *envelope) mail() string {
 	case sns.End:
 		return "Your subscription to the topic below has been deactivated:\n" + e.TopicArn + "\n\nIf that was not you, visit this link to subscribe again:\n" + e.SubscribeURL + "\n"
 	}
-	return e.Message + "\n\n--\nIf you wish to stop receiving notifications from this topic, visit the link below.\n" + e.UnsubscribeURL + "\n"
+	return plain(e.Message) + "\n\n--\nIf you wish to stop receiving notifications from this topic, visit the link below.\n" + e.UnsubscribeURL + "\n"
 }
+
+// plain is a message as people read it: a rule's input transformer makes of a text a JSON string.
+func plain(message string) string {
+	var s string
+	if strings.HasPrefix(message, `"`) && json.Unmarshal([]byte(message), &s) == nil {
+		return s
+	}
+	return message
+}
+
+// subject of an e-mail whose message has none: of a text that a rule made its first line.
+func subject(message string) string {
+	if s := plain(message); s != message {
+		line, _, _ := strings.Cut(s, "\n")
+		if r := []rune(line); len(r) > maxSubject {
+			line = string(r[:maxSubject])
+		}
+		return line
+	}
+	return ""
+}
+
+const maxSubject = 100
 
 // subjects of e-mails that have none.
 var subjects = map[string]string{

@@ -134,14 +134,15 @@ func (c *Carrier) post(ctx context.Context, d *queue.Delivery, p *Parcel) error 
 	h := r.Header
 	h.Set("Content-Type", p.ContentType)
 	h.Set("User-Agent", agent)
-	h.Set("X-Amz-Sns-Message-Type", p.Kind)
-	h.Set("X-Amz-Sns-Message-Id", p.MessageID)
-	h.Set("X-Amz-Sns-Topic-Arn", p.Topic)
+	// In small letters, as AWS writes them: receivers have been seen to insist.
+	h["x-amz-sns-message-type"] = []string{p.Kind}
+	h["x-amz-sns-message-id"] = []string{p.MessageID}
+	h["x-amz-sns-topic-arn"] = []string{p.Topic}
 	if p.Kind != sns.Confirmation {
-		h.Set("X-Amz-Sns-Subscription-Arn", d.Target)
+		h["x-amz-sns-subscription-arn"] = []string{d.Target}
 	}
 	if p.Raw {
-		h.Set("X-Amz-Sns-Rawdelivery", "true")
+		h["x-amz-sns-rawdelivery"] = []string{"true"}
 	}
 	answer, err := c.Client.Do(r)
 	if err != nil {

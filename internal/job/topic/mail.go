@@ -124,7 +124,7 @@ func (s *SMTP) dialTLS(host string, connect delivery.Dial) mail.DialContextFunc 
 
 // Send implements Mailer. A refusal for good (5xx) of the receiver is final.
 func (s *SMTP) Send(ctx context.Context, to, from, subject, text string) error {
-	m := mail.NewMsg()
+	m := mail.NewMsg(mail.WithNoDefaultUserAgent())
 	if err := m.FromFormat(oneLine(from), s.config.From); err != nil {
 		return &delivery.Refused{Reason: err.Error()}
 	}

@@ -164,6 +164,9 @@ func (l *letter) delivery(to *sns.Receiver) (*queue.Delivery, error) {
 		Kind: o.Kind, Protocol: to.Protocol, Endpoint: to.Endpoint, MessageID: o.Message.ID, Topic: o.Topic, Subject: o.Message.Subject,
 		Raw: l.raw(to), ContentType: to.ContentType, From: to.DisplayName, Retries: to.Retries, PerSecond: to.PerSecond,
 	}
+	if p.Subject == "" && to.Protocol == "email" {
+		p.Subject = subject(o.Message.For("email"))
+	}
 	if to.Protocol == "sqs" && p.Raw {
 		p.MessageAttributes = map[string]member{}
 		for name, a := range o.Message.Attributes {
