@@ -232,6 +232,9 @@ type Destination struct {
 // Over is the Verdict.Again of what is not tried again.
 const Over = time.Duration(math.MinInt64)
 
+// offPause is how often events are looked at while functions are off.
+const offPause = 5 * time.Minute
+
 // RunQueued tries a queued invocation. It needs lambda:InvokeFunction on everything: a background job has it.
 func (s *Store) RunQueued(ctx context.Context, g authz.Grant, requestID string, sealed []byte, tries int, waits int) Verdict {
 	raw, err := s.config.Secrets.OpenSecret(ctx, queuedContext(requestID), sealed)
@@ -246,6 +249,9 @@ func (s *Store) RunQueued(ctx context.Context, g authz.Grant, requestID string, 
 		return Verdict{Again: Over, Err: err}
 	}
 	f, c, err := s.ready(g, q.Ref)
+	if fault.Is(err, Off) {
+		return Verdict{Again: offPause, Tries: tries, Err: err} // until somebody starts the server with functions again
+	}
 	if err == nil && f.ID != q.FunctionID {
 		err = s.missing(q.Ref)
 	}

@@ -18,7 +18,6 @@ var (
 	functionName  = regexp.MustCompile(`^[a-zA-Z0-9-_]{1,64}$`)
 	qualifierName = regexp.MustCompile(`^(\$LATEST|[a-zA-Z0-9-_]{1,128})$`)
 	accountNumber = regexp.MustCompile(`^\d{12}$`)
-	onlyDigits    = regexp.MustCompile(`^\d+$`)
 )
 
 // ARN of what r names.

@@ -182,14 +182,15 @@ func (s *Store) pin(st *Statement) (json.RawMessage, error) {
 	if err != nil {
 		return nil, nobody
 	}
-	for _, arn := range doc.Principals() {
-		id, ok := s.config.Principals.UniqueID(arn)
-		if !ok {
-			return nil, nobody
-		}
-		return json.Marshal(map[string]string{"AWS": id})
+	named := doc.Principals()
+	if len(named) == 0 {
+		return st.Principal, nil
 	}
-	return st.Principal, nil
+	id, ok := s.config.Principals.UniqueID(named[0])
+	if !ok {
+		return nil, nobody
+	}
+	return json.Marshal(map[string]string{"AWS": id})
 }
 
 // setPolicy puts a policy of statements into f.
