@@ -260,3 +260,30 @@ func (h *harness) mayDeliver(bucket, key, account string) bool {
 	first := h.recorder.events[len(h.recorder.events)-1].Decisions[0]
 	return first.Action == "s3:PutObject" && first.Allowed
 }
+
+// TestReplicationAndClassification: what is confidential is not replicated to another account, nor is
+// another's taken in by its role.
+func TestReplicationAndClassification(t *testing.T) {
+	h := newClassifiedHarness(t)
+	h.replication()
+	want(t, h.tag(admin, "source", "classification", "confidential"), 200, "")
+	if w := h.configureReplication(replicationSample); w.Code != 403 || !strings.Contains(w.Body.String(), "it is replicated to copies") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	want(t, h.do(admin, "DELETE", "/source?tagging", ""), 204, "")
+	want(t, h.configureReplication(replicationSample), 200, "")
+	if w := h.tag(admin, "source", "classification", "confidential"); w.Code != 403 || !strings.Contains(w.Body.String(), "it is replicated to copies") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	version := h.must(admin, "PUT", "/source/key", "content").Header().Get("X-Amz-Version-Id")
+	h.letIn(`"s3:ReplicateObject","s3:ReplicateDelete","s3:ReplicateTags"`)
+	h.must(copier, "PUT", "/copies?encryption", encryption("aws:kms"), "Content-Md5", checksumOfBody(encryption("aws:kms")))
+	grant := h.system("s3:PutBucketTagging", "arn:aws:s3:::copies")
+	if _, err := h.objects.UpdateBucket(t.Context(), grant, "s3:PutBucketTagging", "copies", func(b *object.Bucket) error {
+		b.Tags = []object.Tag{{Key: classification.Key, Value: "confidential"}}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	refusedWith(t, h.carry("key", version, false), "AccessDenied")
+}
