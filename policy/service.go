@@ -50,6 +50,8 @@ var globalKeys = [...]keyRow{
 	{"aws:vpceorgid", "String"}, {"aws:vpceorgpaths", "ArrayOfString"}, {"aws:vpcsourceip", "IP"},
 	{"aws:ec2instancesourcevpc", "String"}, {"aws:ec2instancesourceprivateipv4", "IP"},
 	{"aws:assumedroot", "String"}, {"aws:chatbotsourcearn", "ARN"},
+	// Kura's own: what a change would do.
+	{"kura:exposesdata", "Bool"}, {"kura:exposedto", "ArrayOfString"}, {"kura:contradicts", "ArrayOfString"},
 }
 
 // delegationKeys hold for every request through an access point, whatever its action.
@@ -58,7 +60,20 @@ var delegationKeys = [...]string{"s3:dataaccesspointaccount", "s3:dataaccesspoin
 // KnownService tells whether the table has the service's actions.
 func KnownService(prefix string) bool { return findService(lowerASCII(prefix)) != nil }
 
+// noKeys is the number of the empty list in keySets.
+const noKeys = 1
+
+// own are Kura's own permissions, which AWS does not have.
+var own = serviceRow{prefix: "kura", resources: []resourceRow{
+	{"bucket", "arn:\x01:s3:::\x01", noKeys},
+}, actions: []actionRow{
+	{"DeclassifyBucket", "Permissions management", "\x00", noKeys},
+}}
+
 func findService(prefix string) *serviceRow {
+	if prefix == own.prefix {
+		return &own
+	}
 	i := sort.Search(len(services), func(i int) bool { return services[i].prefix >= prefix })
 	if i < len(services) && services[i].prefix == prefix {
 		return &services[i]
@@ -124,8 +139,11 @@ func eachAction(pattern string, visit func(*serviceRow, *actionRow) bool) {
 	}
 	p, _ := compilePattern(lowerASCII(pattern), syntax{wildcards: true, fold: true})
 	prefix, _, _ := strings.Cut(lowerASCII(pattern), ":")
-	for i := range services {
-		s := &services[i]
+	for i := range len(services) + 1 {
+		s := &own
+		if i < len(services) {
+			s = &services[i]
+		}
 		if pattern != "*" && s.prefix != prefix {
 			continue
 		}

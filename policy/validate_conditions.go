@@ -38,7 +38,7 @@ func (v *validation) key(s *statement, c *condition, kind string) {
 		v.on(c.offset, FindingError, "INVALID_GLOBAL_CONDITION_KEY", "The condition key "+c.written+" does not exist.")
 	case kind == "" && KnownService(vendor):
 		v.on(c.offset, FindingError, "INVALID_SERVICE_CONDITION_KEY", "The condition key "+c.written+" does not exist in "+vendor+".")
-	case kind != "" && vendor != "aws" && !s.notAction && !isDelegationKey(c.key) && !s.someActionHas(c.key):
+	case kind != "" && vendor != "aws" && vendor != own.prefix && !s.notAction && !isDelegationKey(c.key) && !s.someActionHas(c.key):
 		v.on(c.offset, v.unlessBucket(FindingWarning), "CONDITION_KEY_NOT_OF_ACTION", "No action of the statement has the condition key "+c.written+".")
 	}
 }
