@@ -95,6 +95,9 @@ func (s *server) examine(ctx context.Context) (*diagnosis, error) {
 	if f.Keys, err = s.examineKMS(ctx, ring, people, f.add); err != nil {
 		return f.wrong("keys of KMS", err), nil
 	}
+	if err := s.examineTopics(ctx, ring, people); err != nil {
+		return f.wrong("topics", err), nil
+	}
 	objects, err := object.Open(ctx, object.Config{Meta: s.engines.Meta, Blob: s.engines.Blob, Keys: ring, Log: s.log})
 	if err != nil {
 		return f.wrong("objects", err), nil

@@ -19,6 +19,7 @@ import (
 	"github.com/kura-s3/kura/internal/event/pattern"
 	"github.com/kura-s3/kura/internal/event/queue"
 	"github.com/kura-s3/kura/internal/fault"
+	"github.com/kura-s3/kura/internal/identity"
 	"github.com/kura-s3/kura/internal/job/delivery"
 	"github.com/kura-s3/kura/internal/job/topic"
 	"github.com/kura-s3/kura/internal/keys"
@@ -37,20 +38,32 @@ type topics struct {
 
 // openTopics opens topics and subscriptions, whose messages the ring seals.
 func (s *server) openTopics(ctx context.Context, ring *keys.Ring) (err error) {
-	s.topics.store, err = sns.Open(ctx, sns.Config{
-		Meta: s.engines.Meta, Secrets: ring, Principals: s.identities, Region: s.config.Region, Log: s.log,
-		Filters: sns.Filters{
-			Compile: func(text []byte) (sns.Filter, error) { return pattern.Compile(text) },
-			Decode:  pattern.Decode,
-		},
-	})
-	if err != nil {
+	if s.topics.store, err = s.topicStore(ctx, ring, s.identities); err != nil {
 		return err
 	}
 	if s.topics.signer, err = s.topics.store.Signer(ctx); err != nil {
 		return err
 	}
 	return s.openMail()
+}
+
+func (s *server) topicStore(ctx context.Context, ring *keys.Ring, people *identity.Store) (*sns.Store, error) {
+	return sns.Open(ctx, sns.Config{
+		Meta: s.engines.Meta, Secrets: ring, Principals: people, Region: s.config.Region, Log: s.log,
+		Filters: sns.Filters{
+			Compile: func(text []byte) (sns.Filter, error) { return pattern.Compile(text) },
+			Decode:  pattern.Decode,
+		},
+	})
+}
+
+// examineTopics has the topics look at what is theirs, for the doctor.
+func (s *server) examineTopics(ctx context.Context, ring *keys.Ring, people *identity.Store) error {
+	store, err := s.topicStore(ctx, ring, people)
+	if err != nil {
+		return err
+	}
+	return store.Check(ctx)
 }
 
 // openMail gets ready to send e-mail, where there is a server for it.

@@ -1,6 +1,7 @@
 package sns
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -338,4 +339,12 @@ func (s *Store) Forward(b *engine.Batch, o *Outgoing, last string, done bool) (f
 	}
 	b.Set(o.key, raw)
 	return func() {}, nil
+}
+
+// Check reads what waits in the outbox, for the doctor; topics and subscriptions were read by Open.
+func (s *Store) Check(ctx context.Context) error {
+	return s.each(ctx, outboxPrefix, func(ctx context.Context, key, value []byte, _ engine.Version) error {
+		var o Outgoing
+		return s.unsealed(ctx, bytes.Clone(key), value, &o)
+	})
 }

@@ -23,11 +23,13 @@ type writer struct {
 type letter struct {
 	*writer
 	out    *sns.Outgoing
-	signed map[string]string // signatures by version and body
+	signed map[string]signed // by the version that was asked for, and the body
 }
 
+type signed struct{ version, signature string }
+
 func (w *writer) letter(o *sns.Outgoing) *letter {
-	return &letter{writer: w, out: o, signed: map[string]string{}}
+	return &letter{writer: w, out: o, signed: map[string]signed{}}
 }
 
 func topicAccount(arn string) string {
@@ -142,13 +144,23 @@ func (l *letter) envelope(to *sns.Receiver) (*envelope, error) {
 		e.Token = m.Token
 		e.SubscribeURL = l.link("ConfirmSubscription", "TopicArn", l.out.Topic, "Token", m.Token)
 	}
-	var err error
+	return e, l.sign(e)
+}
+
+// sign signs e, once for all receivers of the same body. Where SHA-1 is forbidden (FIPS 140-3), by version 2.
+func (l *letter) sign(e *envelope) (err error) {
 	id := e.SignatureVersion + "\x00" + e.Message
-	if e.Signature = l.signed[id]; e.Signature == "" {
-		e.Signature, err = l.signer.Sign(e.SignatureVersion, e.signedFields()...)
-		l.signed[id] = e.Signature
+	if s, ok := l.signed[id]; ok {
+		e.SignatureVersion, e.Signature = s.version, s.signature
+		return nil
 	}
-	return e, err
+	e.Signature, err = l.signer.Sign(e.SignatureVersion, e.signedFields()...)
+	if err != nil && e.SignatureVersion == "1" {
+		e.SignatureVersion = "2"
+		e.Signature, err = l.signer.Sign(e.SignatureVersion, e.signedFields()...)
+	}
+	l.signed[id] = signed{e.SignatureVersion, e.Signature}
+	return err
 }
 
 // signedFields are the names and values that a signature covers.
