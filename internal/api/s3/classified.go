@@ -11,6 +11,7 @@ import (
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/classification"
 	"github.com/kura-s3/kura/internal/fault"
+	"github.com/kura-s3/kura/internal/job/inventory"
 	"github.com/kura-s3/kura/internal/object"
 	"github.com/kura-s3/kura/policy"
 )
@@ -140,6 +141,9 @@ func (s *Service) contradictions(b *object.Bucket, class *classification.Class) 
 		if to := s.replicatesOutside(b); to != "" {
 			add(classification.NoOtherAccounts, true, "it is replicated to "+to)
 		}
+		if to := s.listedOutside(b); to != "" {
+			add(classification.NoOtherAccounts, true, "an inventory of it goes to "+to)
+		}
 	}
 	return found
 }
@@ -171,11 +175,35 @@ func (s *Service) replicatesOutside(b *object.Bucket) string {
 		if s.config.Elsewhere != nil && s.config.Elsewhere(name, b.Owner.Account) {
 			return name
 		}
-		if to, err := s.config.Objects.Bucket(name); err != nil || to.Owner.Account != b.Owner.Account {
+		if !s.ownedAlike(b, name) {
 			return name
 		}
 	}
 	return ""
+}
+
+// listedOutside is where an inventory goes that is not the account's own, "" when there is none.
+func (s *Service) listedOutside(b *object.Bucket) string {
+	for _, id := range settingsOf(b, inventory.Setting) {
+		var conf struct {
+			Destination struct {
+				S3BucketDestination struct{ Bucket string }
+			}
+		}
+		if err := json.Unmarshal(b.Settings[inventory.Setting+"/"+id], &conf); err != nil {
+			return "what cannot be read"
+		}
+		if name := strings.TrimPrefix(conf.Destination.S3BucketDestination.Bucket, "arn:aws:s3:::"); !s.ownedAlike(b, name) {
+			return name
+		}
+	}
+	return ""
+}
+
+// ownedAlike tells whether a bucket is there and of the same account as b.
+func (s *Service) ownedAlike(b *object.Bucket, name string) bool {
+	to, err := s.config.Objects.Bucket(name)
+	return err == nil && to.Owner.Account == b.Owner.Account
 }
 
 // NeedTags adds the demands of a change of a bucket's tags. A bucket that is to be classified is held to its

@@ -287,3 +287,19 @@ func TestReplicationAndClassification(t *testing.T) {
 	}
 	refusedWith(t, h.carry("key", version, false), "AccessDenied")
 }
+
+func TestInventoryAndClassification(t *testing.T) {
+	h := newClassifiedHarness(t)
+	h.replication()
+	inventoryTo := func(bucket string) *httptest.ResponseRecorder {
+		return h.put(admin, "/bucket?inventory&id=all", `<InventoryConfiguration><Id>all</Id><IsEnabled>true</IsEnabled><IncludedObjectVersions>All</IncludedObjectVersions><Schedule><Frequency>Daily</Frequency></Schedule>`+
+			`<Destination><S3BucketDestination><Bucket>arn:aws:s3:::`+bucket+`</Bucket><Format>CSV</Format></S3BucketDestination></Destination></InventoryConfiguration>`)
+	}
+	want(t, h.tag(admin, "bucket", "classification", "confidential"), 200, "")
+	if w := inventoryTo("copies"); w.Code != 403 || !strings.Contains(w.Body.String(), "an inventory of it goes to copies") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	if w := inventoryTo("source"); w.Code >= 300 {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}

@@ -48,7 +48,13 @@ func (k *configurations[PutIn, GetIn, DeleteIn, ListIn, GetOut, ListOut, C]) ops
 				if conf == nil {
 					return nil, fault.New(malformedXML, "")
 				}
-				return s.needBucketWith(c, k.writeAction, k.conditionKeys(conf))
+				return s.needChange(c, k.writeAction, k.conditionKeys(conf), func(b object.Bucket) *object.Bucket {
+					raw, err := json.Marshal(conf)
+					if err != nil {
+						return nil
+					}
+					return with(b, k.setting+"/"+at(c).query.get("id"), raw)
+				})
 			},
 			Do: func(ctx context.Context, g authz.Grant, c *api.Call, in *PutIn) (*empty, error) {
 				return k.store(ctx, s, g, c, k.of(in))
@@ -128,7 +134,7 @@ func (k *configurations[PutIn, GetIn, DeleteIn, ListIn, GetOut, ListOut, C]) sto
 			return fault.New(tooManyConfigurations, "")
 		}
 		b.Settings[name] = raw
-		return nil
+		return s.stillJudged(c, b)
 	})
 	return &empty{}, err
 }
