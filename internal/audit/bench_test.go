@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -23,8 +24,8 @@ func made(i int) *Event {
 		Bucket: "bucket" + strconv.Itoa(i%101), Key: "dir/" + strconv.Itoa(i%1_000_003), Host: "s3.example.test", Status: 200, BytesOut: 4096, ObjectSize: 4096,
 		SourceIP: fmt.Sprintf("198.51.%d.%d", i/7%256, i%251), UserAgent: "aws-sdk-go-v2/1.30 os/linux lang/go#1.26", AuthType: "header", SignatureVersion: "SigV4",
 		AccessKey: "AKIA" + user, HostID: "s9lzHYrFp76ZVxRcpX9+5cjAnEH2ROuNkd2BHfIa6UkFVdtjf5mKR3/eTPFvsiP/XV/VLi31234=",
-		Principal:  policy.Principal{Type: policy.IAMUser, Account: "111122223333", ARN: "arn:aws:iam::111122223333:user/" + user, UserID: "AIDA" + user, Name: user},
-		Bare: true, Duration: 300 * time.Microsecond,
+		Principal: policy.Principal{Type: policy.IAMUser, Account: "111122223333", ARN: "arn:aws:iam::111122223333:user/" + user, UserID: "AIDA" + user, Name: user},
+		Bare:      true, Duration: 300 * time.Microsecond,
 	}
 	ev.Decisions = []Decision{{Action: "s3:GetObject", Resource: "arn:aws:s3:::" + ev.Bucket + "/" + ev.Key, Account: "111122223333", Allowed: i%100 != 0}}
 	if i%100 == 0 {
@@ -51,6 +52,54 @@ func BenchmarkAppend(b *testing.B) {
 			time.Sleep(time.Millisecond)
 		}
 	}
+}
+
+// BenchmarkEvent is what a data event costs from the request to a reader of the journal: made, chained, written,
+// sealed and read, in processor time of this process.
+func BenchmarkEvent(b *testing.B) {
+	for name, parameters := range map[string][]byte{"data": nil, "record": []byte(`{"Host":"s3.example.test","bucketName":"bucket1","key":"dir/1"}`)} {
+		b.Run(name, func(b *testing.B) {
+			j := open(b, JournalConfig{})
+			e, ev := &encoder{}, made(1)
+			ev.Parameters, ev.Bare = parameters, parameters == nil
+			r := j.Reader(0)
+			defer r.Close()
+			b.ReportAllocs()
+			b.ResetTimer()
+			started := processorTime(b)
+			for i := range b.N {
+				ev.Key = keys[i%len(keys)]
+				if err := j.Append(i%2000 == 1999, e.lines(ev, CategoryData)...); err != nil {
+					b.Fatal(err)
+				}
+				if i%2000 == 1999 {
+					if _, err := r.Ready(2000); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			if err := j.Close(); err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(float64(processorTime(b)-started)/float64(b.N), "cpu-ns/op")
+		})
+	}
+}
+
+var keys = func() (all [1000]string) {
+	for i := range all {
+		all[i] = "dir/" + strconv.Itoa(i*7919)
+	}
+	return all
+}()
+
+func processorTime(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // BenchmarkPopulation fills a journal with KURA_BENCH_EVENTS events (default 200,000) in KURA_BENCH_DIR

@@ -148,9 +148,14 @@ func isPath(s string, ev *Event) bool {
 
 // unpacker reads the fields of a data line.
 type unpacker struct {
-	rest string
-	more bool
-	bad  bool
+	rest    string
+	more    bool
+	bad     bool
+	escapes bool // there are some
+}
+
+func unpack(fields string) unpacker {
+	return unpacker{rest: fields, more: true, escapes: strings.IndexByte(fields, '\\') >= 0}
 }
 
 func (u *unpacker) field() (s string) {
@@ -185,6 +190,9 @@ func (u *unpacker) same(other string) string {
 
 // plain is a text without its escapes.
 func (u *unpacker) plain(s string) string {
+	if !u.escapes {
+		return s
+	}
 	at := strings.IndexByte(s, '\\')
 	if at < 0 {
 		return s
@@ -276,12 +284,12 @@ type expander struct {
 	space []byte
 }
 
-// recordSpace is how much memory for records is taken at once; most are of 1.2 KB.
-const recordSpace = 64 << 10
+// recordSpace is how much memory for records is taken at once, at most; a record has 1.2 KB.
+const recordSpace = 1 << 20
 
 // note reads a data line. Without full the note has no Verdicts.
 func (x *expander) note(p *parsedLine, n *Note, full bool) error {
-	u := unpacker{rest: string(p.body[2:]), more: true} // everything in the note lies in it
+	u := unpack(string(p.body[2:])) // everything in the note lies in it
 	x.account, x.shared = u.unpack(&x.ev)
 	if u.bad {
 		return errLine
@@ -301,7 +309,7 @@ func (x *expander) note(p *parsedLine, n *Note, full bool) error {
 // record is that of the line that note read last.
 func (x *expander) record(n *Note) []byte {
 	if cap(x.space)-len(x.space) < usualLine {
-		x.space = make([]byte, 0, recordSpace)
+		x.space = make([]byte, 0, min(max(2*cap(x.space), usualLine), recordSpace))
 	}
 	w := writer{b: x.space[len(x.space):]}
 	x.encoder.record(&w, &x.ev, n, x.shared)

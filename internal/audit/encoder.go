@@ -3,6 +3,8 @@ package audit
 import (
 	"crypto/rand"
 	"time"
+
+	"github.com/kura-s3/kura/policy"
 )
 
 // encoder makes the lines of events one after the other in the same memory: an event that is recorded
@@ -14,6 +16,9 @@ type encoder struct {
 	tokens []uint64
 	// told are the tokens that were made last: most fields are those of the event before.
 	told [noteFields]told
+	// who asked last, and what a record says of them.
+	who  identity
+	said []byte
 	// second is the time whose text was asked for last.
 	second int64
 	text   string
@@ -93,6 +98,28 @@ func (e *encoder) appendTokens(t []uint64, n *Note) []uint64 {
 		t = append(t, last.token)
 	}
 	return t
+}
+
+// identity is all that userIdentity is made of.
+type identity struct {
+	principal            policy.Principal
+	session              Session
+	accessKey, invokedBy string
+}
+
+// identify writes userIdentity: that of the event before, where it is the same.
+func (e *encoder) identify(w *writer, ev *Event) {
+	who := identity{ev.Principal, ev.Session, ev.AccessKey, ev.InvokedBy}
+	if e.said == nil || e.who != who {
+		own := writer{b: e.said[:0]}
+		own.object("userIdentity", func() { identify(&own, ev) })
+		e.who, e.said = who, own.b
+	}
+	if w.more {
+		w.b = append(w.b, ',')
+	}
+	w.b = append(w.b, e.said...)
+	w.more = true
 }
 
 // stamp is a time in CloudTrail's form.

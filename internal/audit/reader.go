@@ -30,6 +30,7 @@ type Reader struct {
 	end     uint64 // last line of the segment in r, 0 while it grows
 
 	expander expander
+	entries  []Entry // that Ready gave
 }
 
 // Reader begins after line number after; 0 is the beginning. What retention has removed is skipped.
@@ -60,12 +61,17 @@ func (r *Reader) Next(ctx context.Context, most int) ([]Entry, error) {
 	}
 }
 
-// Ready gives the entries that are there now, at most most, without waiting. Their notes are without
-// Verdicts: who reads everything that happens should not pay for what it does not look at.
+// Ready gives the entries that are there now, at most most, without waiting. They and their records are good
+// until the Reader is asked for more, and their notes are without Verdicts: who reads everything that happens
+// should not pay for what it does not look at.
 func (r *Reader) Ready(most int) ([]Entry, error) {
 	for {
+		r.expander.space = r.expander.space[:0]
 		limit, _ := r.journal.Durable()
 		entries, err := r.read(limit, most, true)
+		if entries != nil {
+			r.entries = entries
+		}
 		if err != nil || len(entries) > 0 || r.next > limit {
 			return entries, err
 		}
@@ -93,7 +99,13 @@ func (r *Reader) read(limit uint64, most int, light bool) ([]Entry, error) {
 			return nil, err
 		}
 	}
-	entries := make([]Entry, 0, min(uint64(most), limit-r.next+1))
+	var entries []Entry
+	if n := int(min(uint64(most), limit-r.next+1)); light && cap(r.entries) >= n {
+		clear(r.entries)
+		entries = r.entries[:0]
+	} else {
+		entries = make([]Entry, 0, n)
+	}
 	for len(entries) < most && r.next <= limit {
 		if r.end != 0 && r.next > r.end {
 			r.Close()

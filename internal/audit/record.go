@@ -207,7 +207,7 @@ func recipients(ev *Event) (account, other string) {
 func (e *encoder) record(w *writer, ev *Event, note *Note, shared string) {
 	w.open('{')
 	w.text("eventVersion", "1.11")
-	w.object("userIdentity", func() { identify(w, ev) })
+	e.identify(w, ev)
 	w.text("eventTime", e.stamp(ev.Time))
 	w.text("eventSource", note.Source)
 	w.text("eventName", note.Name)
