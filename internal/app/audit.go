@@ -39,7 +39,7 @@ func (s *server) openRecord(ctx context.Context, secrets audit.Secrets) error {
 	}
 	s.record = audit.NewLog(audit.LogConfig{Management: management, Data: data, Strict: s.config.AuditStrict})
 	s.trails, err = trail.Open(ctx, trail.Config{
-		Meta: s.engines.Meta, Secrets: secrets, Record: s.record, Feed: s.feed, S3: s.onBehalf, Region: s.config.Region,
+		Meta: s.engines.Meta, Secrets: secrets, Record: s.record, Feed: s.feed, S3: s.onBehalf, Logs: trailLogs{s}, Region: s.config.Region,
 		LogInterval: s.config.LogInterval, DigestInterval: s.config.DigestInterval, Log: s.log,
 	})
 	if err != nil {
@@ -92,7 +92,7 @@ func (s *server) onBehalf(ctx context.Context, as *authz.Subject, r *http.Reques
 }
 
 func (s *server) cloudtrail() api.Service {
-	return cloudtrail.New(cloudtrail.Config{Trails: s.trails, AuditDir: auditDir(s.config.Data), Region: s.config.Region, Authn: s.authn, Log: s.log})
+	return cloudtrail.New(cloudtrail.Config{Trails: s.trails, PassRole: passRole, AuditDir: auditDir(s.config.Data), Region: s.config.Region, Authn: s.authn, Log: s.log})
 }
 
 // startTrails delivers log files.

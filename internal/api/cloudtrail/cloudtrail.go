@@ -31,6 +31,8 @@ type Config struct {
 	Trails *trail.Store
 	// AuditDir holds the journals that LookupEvents reads. Required.
 	AuditDir string
+	// PassRole gives the demand iam:PassRole on a role, with the service that gets it. Required.
+	PassRole func(role, service string) authz.Demand
 	// Region of this server.
 	Region string
 	// Authn finds out who signed. Required.
@@ -44,11 +46,12 @@ type edge struct {
 	trails   *trail.Store
 	auditDir string
 	region   string
+	passRole func(role, service string) authz.Demand
 }
 
 // New makes the service.
 func New(c Config) *rpc.Service {
-	e := edge{trails: c.Trails, auditDir: c.AuditDir, region: c.Region}
+	e := edge{trails: c.Trails, auditDir: c.AuditDir, region: c.Region, passRole: c.PassRole}
 	return rpc.New(rpc.Config{
 		Name: "cloudtrail", Protocol: wire.JSON11, Model: cloudtrailwire.Operations, Answers: answers, Authn: c.Authn, Log: c.Log,
 		Ops: slices.Concat(e.trailOps(), e.statusOps(), e.selectorOps(), e.tagOps(), e.historyOps()),
@@ -88,6 +91,8 @@ var answers = map[fault.Kind]rpc.Answer{
 	trail.TooManyTags:         {Code: "TagsLimitExceededException", Status: 400},
 	trail.InvalidTag:          {Code: "InvalidTagParameterException", Status: 400},
 	trail.Busy:                {Code: "ConcurrentModificationException", Status: 400, Message: "The trail is being changed by another request."},
+	trail.InvalidLogGroup:     {Code: "InvalidCloudWatchLogsLogGroupArnException", Status: 400},
+	trail.InvalidLogRole:      {Code: "InvalidCloudWatchLogsRoleArnException", Status: 400},
 	trail.DeliveryUnavailable: {Code: "InsufficientS3BucketPolicyException", Status: 400},
 	notProvided:               {Code: "InvalidTrailNameException", Status: 400, Message: "Trail name cannot be blank!"},
 	badARN:                    {Code: "CloudTrailARNInvalidException", Status: 400},

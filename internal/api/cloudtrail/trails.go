@@ -30,12 +30,10 @@ func (e edge) trailOps() []*api.Op {
 var keyPattern = regexp.MustCompile(`^(arn:aws:kms:[a-z0-9-]+:[0-9]{12}:(key/[A-Za-z0-9-]+|alias/[A-Za-z0-9/_-]+)|alias/[A-Za-z0-9/_-]+|[A-Za-z0-9-]{36}|mrk-[a-z0-9]+)$`)
 
 // unsupported refuses what Kura has no service for.
-func unsupported(topic, group, role *string, organization *bool) error {
+func unsupported(topic *string, organization *bool) error {
 	switch {
 	case member.Text(topic) != "":
 		return fault.New(trail.Unsupported, "Kura has no Amazon SNS: SnsTopicName cannot be given.")
-	case member.Text(group) != "" || member.Text(role) != "":
-		return fault.New(trail.Unsupported, "Kura has no Amazon CloudWatch Logs: CloudWatchLogsLogGroupArn cannot be given.")
 	case member.True(organization):
 		return fault.New(trail.Unsupported, "Kura has no organization trails.")
 	}
@@ -53,13 +51,17 @@ func (e edge) createTrail(ctx context.Context, g authz.Grant, in *cloudtrailwire
 	if strings.HasPrefix(member.Text(in.Name), "arn:") {
 		return nil, fault.New(trail.InvalidName, "Trail name cannot be an ARN.")
 	}
-	if err := unsupported(in.SnsTopicName, in.CloudWatchLogsLogGroupArn, in.CloudWatchLogsRoleArn, in.IsOrganizationTrail); err != nil {
+	if err := unsupported(in.SnsTopicName, in.IsOrganizationTrail); err != nil {
 		return nil, err
 	}
 	if err := checkKey(member.Text(in.KmsKeyId)); err != nil {
 		return nil, err
 	}
+	if err := e.pass(ctx, g, in.CloudWatchLogsRoleArn); err != nil {
+		return nil, err
+	}
 	t, err := e.trails.Create(ctx, g, trail.Trail{
+		LogGroup: member.Text(in.CloudWatchLogsLogGroupArn), LogRole: member.Text(in.CloudWatchLogsRoleArn),
 		Name: member.Text(in.Name), Account: g.Principal().Account, Region: e.region, Bucket: member.Text(in.S3BucketName), Prefix: member.Text(in.S3KeyPrefix),
 		KMSKey: member.Text(in.KmsKeyId), GlobalEvents: in.IncludeGlobalServiceEvents == nil || *in.IncludeGlobalServiceEvents,
 		MultiRegion: member.True(in.IsMultiRegionTrail), Validation: member.True(in.EnableLogFileValidation), Tags: tagsOf(in.TagsList),
@@ -72,6 +74,7 @@ func (e edge) createTrail(ctx context.Context, g authz.Grant, in *cloudtrailwire
 		Name: shown.Name, S3BucketName: shown.S3BucketName, S3KeyPrefix: shown.S3KeyPrefix, IncludeGlobalServiceEvents: shown.IncludeGlobalServiceEvents,
 		IsMultiRegionTrail: shown.IsMultiRegionTrail, TrailARN: shown.TrailARN, LogFileValidationEnabled: shown.LogFileValidationEnabled,
 		KmsKeyId: shown.KmsKeyId, IsOrganizationTrail: shown.IsOrganizationTrail,
+		CloudWatchLogsLogGroupArn: shown.CloudWatchLogsLogGroupArn, CloudWatchLogsRoleArn: shown.CloudWatchLogsRoleArn,
 	}, nil
 }
 
@@ -83,7 +86,7 @@ func set[T any](to *T, value *T) {
 }
 
 func (e edge) updateTrail(ctx context.Context, g authz.Grant, in *cloudtrailwire.UpdateTrailInput) (*cloudtrailwire.UpdateTrailOutput, error) {
-	if err := unsupported(in.SnsTopicName, in.CloudWatchLogsLogGroupArn, in.CloudWatchLogsRoleArn, in.IsOrganizationTrail); err != nil {
+	if err := unsupported(in.SnsTopicName, in.IsOrganizationTrail); err != nil {
 		return nil, err
 	}
 	if err := checkKey(member.Text(in.KmsKeyId)); err != nil {
@@ -93,7 +96,14 @@ func (e edge) updateTrail(ctx context.Context, g authz.Grant, in *cloudtrailwire
 	if err != nil {
 		return nil, err
 	}
+	if role := member.Text(in.CloudWatchLogsRoleArn); role != old.LogRole {
+		if err := e.pass(ctx, g, in.CloudWatchLogsRoleArn); err != nil {
+			return nil, err
+		}
+	}
 	t, err := e.trails.Update(ctx, g, "cloudtrail:UpdateTrail", old.ARN(), func(t *trail.Trail) error {
+		set(&t.LogGroup, in.CloudWatchLogsLogGroupArn)
+		set(&t.LogRole, in.CloudWatchLogsRoleArn)
 		set(&t.Bucket, in.S3BucketName)
 		set(&t.Prefix, in.S3KeyPrefix)
 		set(&t.KMSKey, in.KmsKeyId)
@@ -110,6 +120,7 @@ func (e edge) updateTrail(ctx context.Context, g authz.Grant, in *cloudtrailwire
 		Name: shown.Name, S3BucketName: shown.S3BucketName, S3KeyPrefix: shown.S3KeyPrefix, IncludeGlobalServiceEvents: shown.IncludeGlobalServiceEvents,
 		IsMultiRegionTrail: shown.IsMultiRegionTrail, TrailARN: shown.TrailARN, LogFileValidationEnabled: shown.LogFileValidationEnabled,
 		KmsKeyId: shown.KmsKeyId, IsOrganizationTrail: shown.IsOrganizationTrail,
+		CloudWatchLogsLogGroupArn: shown.CloudWatchLogsLogGroupArn, CloudWatchLogsRoleArn: shown.CloudWatchLogsRoleArn,
 	}, nil
 }
 
@@ -118,9 +129,24 @@ func show(t *trail.Trail) cloudtrailwire.Trail {
 	return cloudtrailwire.Trail{
 		Name: new(t.Name), S3BucketName: new(t.Bucket), S3KeyPrefix: member.Given(t.Prefix), IncludeGlobalServiceEvents: new(t.GlobalEvents),
 		IsMultiRegionTrail: new(t.MultiRegion), HomeRegion: new(t.Region), TrailARN: new(t.ARN()), LogFileValidationEnabled: new(t.Validation),
+		CloudWatchLogsLogGroupArn: member.Given(t.LogGroup), CloudWatchLogsRoleArn: member.Given(t.LogRole),
 		KmsKeyId: member.Given(t.KMSKey), HasCustomEventSelectors: new(len(t.Selectors)+len(t.Advanced) > 0), HasInsightSelectors: &no, IsOrganizationTrail: &no,
 	}
 }
+
+// pass asks whether the caller may give CloudTrail the role.
+func (e edge) pass(ctx context.Context, g authz.Grant, role *string) error {
+	if member.Text(role) == "" {
+		return nil
+	}
+	if !roleARN.MatchString(*role) {
+		return fault.New(trail.InvalidLogRole, "CloudTrail cannot validate the specified role ARN.")
+	}
+	_, err := g.Ask(ctx, e.passRole(*role, trail.Service))
+	return err
+}
+
+var roleARN = regexp.MustCompile(`^arn:aws:iam::[0-9]{12}:role/[\x21-\x7e]+$`)
 
 func (e edge) deleteTrail(ctx context.Context, g authz.Grant, in *cloudtrailwire.DeleteTrailInput) (*cloudtrailwire.DeleteTrailOutput, error) {
 	t, err := e.trailOf(g, in.Name)
@@ -205,7 +231,9 @@ func (e edge) getTrailStatus(ctx context.Context, g authz.Grant, in *cloudtrailw
 	if err != nil {
 		return nil, err
 	}
+	logs := e.trails.LogState(t)
 	return &cloudtrailwire.GetTrailStatusOutput{
+		LatestCloudWatchLogsDeliveryTime: moment(logs.Delivered), LatestCloudWatchLogsDeliveryError: member.Given(logs.Error),
 		IsLogging: new(t.Logging), LatestDeliveryError: member.Given(st.Error), LatestDeliveryTime: moment(st.Delivered),
 		StartLoggingTime: moment(t.Started), StopLoggingTime: moment(t.Stopped),
 		LatestDigestDeliveryTime: moment(st.Digest.Delivered), LatestDigestDeliveryError: member.Given(st.Digest.Error),

@@ -77,6 +77,7 @@ func (s *Store) Run(ctx context.Context) {
 		for _, t := range *s.trails.Load() {
 			if t.Logging && ctx.Err() == nil {
 				s.deliver(ctx, t, false)
+				s.logs(ctx, t)
 			}
 		}
 	}
@@ -85,6 +86,7 @@ func (s *Store) Run(ctx context.Context) {
 // last delivers what there is, and a last digest.
 func (s *Store) last(ctx context.Context, t *Trail) {
 	s.deliver(context.WithoutCancel(ctx), t, true)
+	s.logs(context.WithoutCancel(ctx), t)
 }
 
 // deliver brings a trail up to date. With final the digest is due whatever the time.

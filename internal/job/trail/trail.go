@@ -49,6 +49,8 @@ const (
 	InvalidTag          fault.Kind = "trail.InvalidTag"
 	Busy                fault.Kind = "trail.Busy"
 	DeliveryUnavailable fault.Kind = "trail.DeliveryUnavailable"
+	InvalidLogGroup     fault.Kind = "trail.InvalidLogGroup"
+	InvalidLogRole      fault.Kind = "trail.InvalidLogRole"
 )
 
 // Service is the principal that delivers.
@@ -63,16 +65,19 @@ type Trail struct {
 	Name, Account, Region string
 	Bucket, Prefix        string
 	KMSKey                string `json:",omitempty"`
-	GlobalEvents          bool
-	MultiRegion           bool
-	Validation            bool
-	Logging               bool
-	Created               time.Time
-	Started, Stopped      time.Time          `json:",omitzero"`
-	Tags                  []Tag              `json:",omitempty"`
-	Selectors             []Selector         `json:",omitempty"`
-	Advanced              []AdvancedSelector `json:",omitempty"`
-	selector              *compiled
+	// LogGroup is the ARN of a group of CloudWatch Logs that events are delivered to too, in the name of
+	// LogRole; "" for none.
+	LogGroup, LogRole string `json:",omitempty"`
+	GlobalEvents      bool
+	MultiRegion       bool
+	Validation        bool
+	Logging           bool
+	Created           time.Time
+	Started, Stopped  time.Time          `json:",omitzero"`
+	Tags              []Tag              `json:",omitempty"`
+	Selectors         []Selector         `json:",omitempty"`
+	Advanced          []AdvancedSelector `json:",omitempty"`
+	selector          *compiled
 }
 
 const format = 1
@@ -111,6 +116,8 @@ type Config struct {
 	Feed *feed.Feed
 	// S3 makes the requests of deliveries. Required.
 	S3 deliver.OnBehalf
+	// Logs are where trails deliver to beside their buckets. Nil: nowhere.
+	Logs LogGroups
 	// Region of this server.
 	Region string
 	// LogInterval and DigestInterval are how often is delivered. Required.
@@ -130,6 +137,9 @@ type Store struct {
 	locks  map[string]*sync.Mutex
 	trails atomic.Pointer[map[string]*Trail] // by ARN
 	work   map[string]*delivery
+
+	logStates map[string]*LogState
+	logWork   map[string]*logWork
 }
 
 const (
@@ -166,6 +176,9 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		return nil
 	})
 	if err != nil {
+		return nil, err
+	}
+	if err := s.loadLogs(ctx); err != nil {
 		return nil, err
 	}
 	s.trails.Store(&trails)
@@ -297,6 +310,9 @@ func (s *Store) Create(ctx context.Context, g authz.Grant, t Trail) (*Trail, err
 	if err := s.tryBucket(ctx, &t); err != nil {
 		return nil, err
 	}
+	if err := s.checkLogs(ctx, &t); err != nil {
+		return nil, err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if (*s.trails.Load())[t.ARN()] != nil {
@@ -327,6 +343,11 @@ func (s *Store) Update(ctx context.Context, g authz.Grant, action, arn string, c
 			return nil, err
 		}
 		if err := s.tryBucket(ctx, &probe); err != nil {
+			return nil, err
+		}
+	}
+	if probe.LogGroup != old.LogGroup || probe.LogRole != old.LogRole {
+		if err := s.checkLogs(ctx, &probe); err != nil {
 			return nil, err
 		}
 	}
@@ -406,6 +427,9 @@ func (s *Store) Delete(ctx context.Context, g authz.Grant, arn string) error {
 	if t.Logging {
 		s.last(ctx, t)
 	}
+	unlock := s.lock(arn + "#logs") // no delivery meanwhile
+	defer unlock()
+	s.dropLogWork(arn)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if t, err = s.Find(arn); err != nil {
@@ -415,12 +439,14 @@ func (s *Store) Delete(ctx context.Context, g authz.Grant, arn string) error {
 	var b engine.Batch
 	b.Delete([]byte(trailPrefix + arn))
 	b.Delete([]byte(statePrefix + arn))
+	b.Delete([]byte(logPrefix + arn))
 	if err := s.commit(ctx, g, &b, feed.Entry{Account: t.Account, Resource: arn, Gone: true, Before: before}); err != nil {
 		return err
 	}
 	trails := maps.Clone(*s.trails.Load())
 	delete(trails, arn)
 	delete(s.states, arn)
+	delete(s.logStates, arn)
 	s.forget(arn)
 	s.trails.Store(&trails)
 	return nil
@@ -441,6 +467,10 @@ func (s *Store) put(ctx context.Context, g authz.Grant, old, t *Trail, st *State
 		}
 		b.Set([]byte(statePrefix+t.ARN()), state)
 	}
+	logs, err := s.beginLogs(&b, old, t)
+	if err != nil {
+		return fmt.Errorf("trail: %w", err)
+	}
 	e := feed.Entry{Account: t.Account, Resource: t.ARN(), After: raw}
 	if old != nil {
 		e.Before, _ = json.Marshal(old)
@@ -454,6 +484,9 @@ func (s *Store) put(ctx context.Context, g authz.Grant, old, t *Trail, st *State
 	s.trails.Store(&trails)
 	if st != nil {
 		s.states[t.ARN()] = st
+	}
+	if logs != nil {
+		s.logStates[t.ARN()] = logs
 	}
 	return nil
 }
@@ -474,37 +507,4 @@ func (s *Store) commit(ctx context.Context, g authz.Grant, b *engine.Batch, e fe
 		return fmt.Errorf("trail: %w", err)
 	}
 	return nil
-}
-
-// tryBucket finds out whether CloudTrail may deliver: as AWS, by making the folder of the account.
-func (s *Store) tryBucket(ctx context.Context, t *Trail) error {
-	agent := agentOf(t)
-	if _, err := agent.Get(ctx, s.config.S3, t.Bucket, "acl"); err != nil {
-		return bucketError(t, err)
-	}
-	return bucketError(t, agent.Put(ctx, s.config.S3, t.Bucket, t.folder(), t.headers(), nil))
-}
-
-func bucketError(t *Trail, err error) error {
-	code := deliver.CodeOf(err)
-	switch {
-	case err == nil:
-		return nil
-	case code == "NoSuchBucket":
-		return fault.New(NoBucket, "S3 bucket "+t.Bucket+" does not exist!")
-	case strings.HasPrefix(code, "KMS."), code == "InvalidArgument" && t.KMSKey != "":
-		return fault.New(KeyNotFound, "KMS key is not found: "+t.KMSKey)
-	case code == "AccessDenied" && t.KMSKey != "" && strings.Contains(err.Error(), "kms:"):
-		return fault.New(InsufficientKey, "Insufficient permissions to access S3 bucket "+t.Bucket+" or KMS key "+t.KMSKey+".")
-	case code == "AccessDenied":
-		return fault.New(InsufficientPolicy, "Incorrect S3 bucket policy is detected for bucket: "+t.Bucket)
-	case code == "NotImplemented":
-		return fault.New(Unsupported, "The bucket cannot take log files of this trail: "+err.Error())
-	}
-	return &fault.Error{Kind: DeliveryUnavailable, Message: "The bucket " + t.Bucket + " cannot be written: " + err.Error(), Cause: err}
-}
-
-// agentOf is CloudTrail at work for a trail.
-func agentOf(t *Trail) deliver.Agent {
-	return deliver.Agent{Service: Service, SourceARN: t.ARN(), SourceAccount: t.Account}
 }

@@ -153,28 +153,60 @@ func (f *fields) match(message string) (bool, map[string]string) {
 // split gives the fields of a message: what stands in quotation marks or brackets is one.
 func split(message string) []string {
 	var out []string
-	rest := strings.TrimSpace(message)
-	for rest != "" {
-		end, inner := -1, 0
-		switch rest[0] {
-		case '"':
-			end, inner = strings.IndexByte(rest[1:], '"'), 1
-		case '[':
-			end = strings.IndexByte(rest[1:], ']')
+	ends := closings{quote: -1, bracket: -1}
+	for at := skip(message, 0); at < len(message); {
+		end := len(message)
+		if n := strings.IndexAny(message[at:], blankSet); n >= 0 {
+			end = at + n
 		}
-		if end >= 0 && (end+2 == len(rest) || isBlank(rest[end+2])) {
-			out = append(out, rest[inner:end+2-inner])
-			rest = strings.TrimLeft(rest[end+2:], " \t\r\n")
-			continue
+		text := message[at:end]
+		if last := ends.of(message, at); last > at && (last+1 == len(message) || isBlank(message[last+1])) {
+			end, text = last+1, message[at:last+1]
+			if message[at] == '"' {
+				text = message[at+1 : last]
+			}
 		}
-		n := strings.IndexAny(rest, " \t\r\n")
-		if n < 0 {
-			n = len(rest)
-		}
-		out = append(out, rest[:n])
-		rest = strings.TrimLeft(rest[n:], " \t\r\n")
+		out = append(out, text)
+		at = skip(message, end)
 	}
 	return out
+}
+
+// closings are where the next quotation mark and bracket were found, so that no part of a message is searched
+// twice; len(message): there is none.
+type closings struct{ quote, bracket int }
+
+// of is the place of what closes the field that begins at a place; -1 for fields that nothing closes.
+func (c *closings) of(message string, at int) int {
+	next, mark := &c.quote, byte('"')
+	switch message[at] {
+	case '"':
+	case '[':
+		next, mark = &c.bracket, ']'
+	default:
+		return -1
+	}
+	if *next <= at {
+		if n := strings.IndexByte(message[at+1:], mark); n >= 0 {
+			*next = at + 1 + n
+		} else {
+			*next = len(message)
+		}
+	}
+	if *next == len(message) {
+		return -1
+	}
+	return *next
+}
+
+const blankSet = " \t\r\n"
+
+// skip is the first place from at on that is not blank.
+func skip(message string, at int) int {
+	for at < len(message) && isBlank(message[at]) {
+		at++
+	}
+	return at
 }
 
 func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }

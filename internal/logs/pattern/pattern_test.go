@@ -2,7 +2,9 @@ package pattern
 
 import (
 	"maps"
+	"strings"
 	"testing"
+	"time"
 )
 
 const access = `127.0.0.1 - frank [10/Oct/2000:13:25:15 -0700] "GET /index.html HTTP/1.0" 404 1534`
@@ -129,13 +131,40 @@ func TestExtract(t *testing.T) {
 	}
 }
 
+// TestTime: messages that were made to be slow are not.
+func TestTime(t *testing.T) {
+	n := 1 << 19
+	for pattern, message := range map[string]string{
+		`[..., x=y]`:                  strings.Repeat("[ ", n),
+		`[a=x, ..., b=y]`:             strings.Repeat("\" [", n) + "]x\"x",
+		`{ $.a[*][*][*] = x }`:        `{"a":` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + "}",
+		`{ $.a = "*a*a*a*a*a*a*b" }`:  `{"a":"` + strings.Repeat("a", n) + `"}`,
+		`%a*a*a*a*a*b%`:               strings.Repeat("a", n/8),
+		`?"aaaaaaaab" ?"aaaaaaaaaab"`: strings.Repeat("a", n),
+	} {
+		p, err := Parse(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		p.Match(message)
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("%s: %v", pattern, took)
+		}
+	}
+}
+
 func FuzzPattern(f *testing.F) {
 	f.Add(`{ ($.a[0].b = "x*" || $.c IS NULL) && $.d > 1e3 }`, call)
 	f.Add(`[..., a=%x{2}% && a!=1, "b]`, access)
 	f.Add(`?"a b" -c %d%`, "a b c d")
 	f.Fuzz(func(t *testing.T, text, message string) {
+		began := time.Now()
 		if p, err := Parse(text); err == nil {
 			p.Extract(message)
+		}
+		if took := time.Since(began); took > 3*time.Second {
+			t.Errorf("%v", took)
 		}
 	})
 }
