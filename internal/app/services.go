@@ -49,33 +49,9 @@ func (s *server) openServices(ctx context.Context) error {
 		Credentials: s.identities, Anonymous: identity.Anonymous(), Region: s.config.Region,
 		Services: signingNames,
 	})
-
 	var err error
 	s.pipeline, err = api.NewServer(api.Config{
-		Services: []api.Service{
-			s3.New(s3.Config{
-				Objects: s.objects, Authn: s.authn, Guard: s.guard, Region: s.config.Region, Domains: s.config.Domains, Log: s.log,
-				DisplayName: s.accountName, Accounts: s3Accounts{s.identities}, Control: s.control, Elsewhere: s.replicatesTo, UseMFA: s.useMFA,
-				Exposes: s.exposesBucket, ExposesObject: s.exposesObject, Outsiders: s.outsiders,
-				Notices: s.notifier, Screen: s.screen(),
-				KMS: s.kms, AllowSSEC: s.config.AllowSSEC,
-				LifecycleDay: s.config.LifecycleDay,
-				Counter:      metrics.NewBuckets(registry),
-			}),
-			iam.New(iam.Config{Identities: s.identities, Exposes: s.exposesPolicy, Authn: s.authn, Log: s.log}),
-			sqs.New(sqs.Config{Queues: s.queues, Exposes: s.exposesPolicy, Authn: s.authn, Log: s.log}),
-			s.sns(),
-			organizations.New(organizations.Config{Identities: s.identities, Authn: s.authn, Log: s.log}),
-			events.New(events.Config{Events: s.events, Authn: s.authn, Log: s.log}),
-			kms.New(kms.Config{Keys: s.kms, Exposes: s.exposesPolicy, Authn: s.authn, Log: s.log}),
-			s.cloudtrail(),
-			s.configService(),
-			s.accessAnalyzer(),
-			s.logsService(),
-			s.guardDuty(),
-			s.lambda(),
-			sts.New(sts.Config{Identities: s.identities, Guard: s.guard, Authn: s.authn, Log: s.log}),
-		},
+		Services:   s.services(registry),
 		Guard:      s.guard,
 		Recorder:   s.record,
 		Peer:       s.peers(),
@@ -91,6 +67,45 @@ func (s *server) openServices(ctx context.Context) error {
 	}
 	close(s.piped)
 	s.startLifecycle(counters)
+	if err := s.openFront(registry); err != nil {
+		return err
+	}
+	s.gauges().Register(registry)
+	s.recordMetrics(registry)
+	s.topicMetrics(registry)
+	return s.introduce()
+}
+
+// services are those that requests can be for.
+func (s *server) services(registry prometheus.Registerer) []api.Service {
+	return []api.Service{
+		s3.New(s3.Config{
+			Objects: s.objects, Authn: s.authn, Guard: s.guard, Region: s.config.Region, Domains: s.config.Domains, Log: s.log,
+			DisplayName: s.accountName, Accounts: s3Accounts{s.identities}, Control: s.control, Elsewhere: s.replicatesTo, UseMFA: s.useMFA,
+			Exposes: s.exposesBucket, ExposesObject: s.exposesObject, Outsiders: s.outsiders,
+			Notices: s.notifier, Screen: s.screen(),
+			KMS: s.kms, AllowSSEC: s.config.AllowSSEC,
+			LifecycleDay: s.config.LifecycleDay,
+			Counter:      metrics.NewBuckets(registry),
+		}),
+		iam.New(iam.Config{Identities: s.identities, Exposes: s.exposesPolicy, Authn: s.authn, Log: s.log}),
+		sqs.New(sqs.Config{Queues: s.queues, Exposes: s.exposesPolicy, Authn: s.authn, Log: s.log}),
+		s.sns(),
+		organizations.New(organizations.Config{Identities: s.identities, Authn: s.authn, Log: s.log}),
+		events.New(events.Config{Events: s.events, Authn: s.authn, Log: s.log}),
+		kms.New(kms.Config{Keys: s.kms, Exposes: s.exposesPolicy, Authn: s.authn, Log: s.log}),
+		s.cloudtrail(),
+		s.configService(),
+		s.accessAnalyzer(),
+		s.logsService(),
+		s.guardDuty(),
+		s.lambda(),
+		sts.New(sts.Config{Identities: s.identities, Guard: s.guard, Authn: s.authn, Log: s.log}),
+	}
+}
+
+// openFront makes what takes connections and hands their requests to the pipeline.
+func (s *server) openFront(registry *prometheus.Registry) (err error) {
 	limits := front.DefaultLimits()
 	limits.Connections = s.config.MaxConnections
 	limits.ConnectionsPerIP = s.config.MaxConnectionsPerIP
@@ -113,10 +128,7 @@ func (s *server) openServices(ctx context.Context) error {
 	}
 	// Serve shuts the front down; this is for an opening that fails further on.
 	s.onClose(func() error { return s.front.Shutdown(context.Background()) })
-	s.gauges().Register(registry)
-	s.recordMetrics(registry)
-	s.topicMetrics(registry)
-	return s.introduce()
+	return nil
 }
 
 // accountName is what an account calls itself.
