@@ -7,6 +7,7 @@ import (
 )
 
 func TestNodeAnswers(t *testing.T) {
+	alone(t)
 	f := start(t)
 	cases := []struct{ name, file, source, want string }{
 		{"async", "app.js", `exports.handler = async (event, context) => ({ got: event.x, fn: context.functionName, left: context.getRemainingTimeInMillis() > 1000 })`, `{"got":1,"fn":"f","left":true}`},
@@ -31,6 +32,7 @@ func TestNodeAnswers(t *testing.T) {
 }
 
 func TestNodeFailures(t *testing.T) {
+	alone(t)
 	f := start(t)
 	cases := []struct{ name, source, kind, message string }{
 		{"throws", `exports.handler = async () => { throw new TypeError("bad") }`, "TypeError", "bad"},
@@ -63,6 +65,7 @@ func TestNodeFailures(t *testing.T) {
 }
 
 func TestNodePackagesAndFolders(t *testing.T) {
+	alone(t)
 	f := start(t)
 	need(t, "node")
 	code := zipped(t,

@@ -224,6 +224,7 @@ def handler(event, context):
 }
 
 func TestArchivesThatAreRefused(t *testing.T) {
+	alone(t)
 	f := start(t)
 	entry := func(name string, mode fs.FileMode, content string) []byte {
 		return zipped(t, file{name: name, mode: mode, content: content})
@@ -287,6 +288,7 @@ func TestArchivesThatAreRefused(t *testing.T) {
 }
 
 func TestWhatCannotRun(t *testing.T) {
+	alone(t)
 	f := start(t)
 	s := spec("ruby3.3", "x", nil)
 	if _, err := f.try(s, "{}"); !errors.Is(err, runner.ErrRuntime) {

@@ -100,6 +100,7 @@ func provided(t testing.TB, handler string) *runner.Spec {
 }
 
 func TestProvidedRuntime(t *testing.T) {
+	alone(t)
 	f := start(t)
 	s := provided(t, "echo")
 	for range 5 {
@@ -108,6 +109,7 @@ func TestProvidedRuntime(t *testing.T) {
 }
 
 func TestProvidedShellScript(t *testing.T) {
+	alone(t)
 	f := start(t)
 	need(t, "curl")
 	s := spec("provided.al2", "x", zipped(t, file{name: "bootstrap", mode: 0o755, content: `#!/bin/sh
@@ -140,6 +142,7 @@ func TestTheRuntimeAPIRefuses(t *testing.T) {
 }
 
 func TestARuntimeThatCannotStart(t *testing.T) {
+	alone(t)
 	f := start(t)
 	e := f.failure(provided(t, "cannot"), "{}")
 	equal(t, "type", e.ErrorType, "Runtime.Unknown")

@@ -16,6 +16,7 @@ import (
 )
 
 func TestPythonFailures(t *testing.T) {
+	alone(t)
 	f := start(t)
 	cases := []struct {
 		name, source, kind, message string
@@ -51,6 +52,7 @@ func TestPythonFailures(t *testing.T) {
 }
 
 func TestPythonHandlerNames(t *testing.T) {
+	alone(t)
 	f := start(t)
 	need(t, "python3")
 	code := zipped(t, file{name: "a/b.py", content: "from a.c import word\ndef handler(e, c): return word"}, file{name: "a/c.py", content: "word = 'found'"}, file{name: "top.py", content: "class K:\n  def handler(self, e, c): return 1"})
@@ -63,6 +65,7 @@ func TestPythonHandlerNames(t *testing.T) {
 }
 
 func TestPythonContext(t *testing.T) {
+	alone(t)
 	f := start(t)
 	s := python(t, `
 import json, logging, os
@@ -84,6 +87,7 @@ def handler(event, c):
 }
 
 func TestPayloads(t *testing.T) {
+	alone(t)
 	f := start(t)
 	s := python(t, `def handler(event, context): return "x" * event["n"]`)
 	s.Timeout = 20 * time.Second
@@ -137,6 +141,7 @@ func published(t *testing.T, name string) string {
 }
 
 func TestPublishedNotifier(t *testing.T) {
+	alone(t)
 	var got []string
 	slack := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(r.Body)
@@ -166,6 +171,7 @@ func TestPublishedNotifier(t *testing.T) {
 }
 
 func TestPublishedWriter(t *testing.T) {
+	alone(t)
 	var got []string
 	s3 := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)

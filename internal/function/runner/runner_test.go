@@ -29,6 +29,17 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// raced: the race detector is in the program, and in each sandbox too, where it takes a second to start.
+var raced bool
+
+// alone skips a test in which the runner does one thing at a time: the race detector has nothing to see there.
+func alone(t *testing.T) {
+	t.Helper()
+	if raced {
+		t.Skip("one thing at a time: without the race detector only")
+	}
+}
+
 // logs keeps what functions write.
 type logs struct {
 	mu    sync.Mutex
@@ -84,6 +95,9 @@ func zipped(t testing.TB, files ...file) []byte {
 	z := zip.NewWriter(&b)
 	for _, f := range files {
 		h := &zip.FileHeader{Name: f.name, Method: zip.Deflate}
+		if len(f.content) > 1<<20 {
+			h.Method = zip.Store
+		}
 		if f.mode == 0 {
 			f.mode = 0o644
 		}

@@ -8,11 +8,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// memfdSecret has the same number everywhere, and a name in only some of the tables of numbers.
+const memfdSecret = 447
+
 // What the code may not ask of the kernel: things that need rights which it does not have anyway, things that
 // have had more than their share of holes, and ways to hold memory that nobody counts.
 var deniedCalls = []uint32{
 	// memory without an owner that the watch can see
-	unix.SYS_MEMFD_CREATE, unix.SYS_MEMFD_SECRET, unix.SYS_SHMGET, unix.SYS_SEMGET, unix.SYS_MSGGET,
+	unix.SYS_MEMFD_CREATE, memfdSecret, unix.SYS_SHMGET, unix.SYS_SEMGET, unix.SYS_MSGGET,
 	// namespaces and mounts
 	unix.SYS_UNSHARE, unix.SYS_SETNS, unix.SYS_MOUNT, unix.SYS_UMOUNT2, unix.SYS_PIVOT_ROOT, unix.SYS_CHROOT, unix.SYS_OPEN_TREE,
 	unix.SYS_MOVE_MOUNT, unix.SYS_FSOPEN, unix.SYS_FSCONFIG, unix.SYS_FSMOUNT, unix.SYS_FSPICK, unix.SYS_MOUNT_SETATTR,
