@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/kura-s3/kura/internal/api"
@@ -47,14 +48,20 @@ type logKeys struct{ s *server }
 // logContext is the encryption context by which policies of keys know the group.
 func logContext(group string) map[string]string { return map[string]string{"aws:logs:arn": group} }
 
-// decide asks the key's policy.
-func (l logKeys) decide(ctx context.Context, action string, key *kms.Key, account, group string) (authz.Grant, error) {
+// use asks the key's policy and lets do use the key. The use, or its refusal, is on record as KMS's.
+func (l logKeys) use(ctx context.Context, action string, key *kms.Key, account, group string, do func(authz.Grant) error) error {
 	because := cause{group, account}
 	as := servicePrincipal("logs."+l.s.config.Region+".amazonaws.com", because)
-	return l.s.guard.Decide(ctx, &authz.Inquiry{Subject: as, Keys: withoutRequest{because}, Event: &audit.Event{
-		ID: event.NewID(), RequestID: event.NewID(), Time: time.Now(), Service: "kms", Operation: action[len("kms:"):], Class: audit.Management,
+	ev := &audit.Event{
+		ID: event.NewID(), RequestID: event.NewID(), Time: time.Now(), Service: "logs", Operation: "SealLogEvents", Class: audit.Data,
 		Principal: as.Principal, AuthType: "system", Region: l.s.config.Region, SourceIP: as.Principal.ARN, UserAgent: as.Principal.ARN,
-	}}, l.s.kms.Demand(key, action, logContext(group), "", &as.Principal))
+	}
+	grant, err := l.s.guard.Decide(ctx, &authz.Inquiry{Subject: as, Keys: withoutRequest{because}, Event: ev},
+		l.s.kms.Demand(key, action, logContext(group), "", &as.Principal))
+	if err == nil {
+		err = do(grant)
+	}
+	return errors.Join(err, l.s.record.Complete(context.WithoutCancel(ctx), ev))
 }
 
 // dataKeySize is that of keys for AES-256.
@@ -66,14 +73,14 @@ func (l logKeys) NewDataKey(ctx context.Context, account, ref, group string) (pl
 	if err != nil {
 		return nil, nil, err
 	}
-	if _, err := l.decide(ctx, "kms:Decrypt", key, account, group); err != nil {
-		return nil, nil, err
+	err = l.use(ctx, "kms:GenerateDataKey", key, account, group, func(g authz.Grant) (err error) {
+		plain, wrapped, err = l.s.kms.GenerateDataKey(ctx, g, key, logContext(group), dataKeySize)
+		return err
+	})
+	if err == nil {
+		_, err = l.OpenDataKey(ctx, account, group, wrapped)
 	}
-	grant, err := l.decide(ctx, "kms:GenerateDataKey", key, account, group)
-	if err != nil {
-		return nil, nil, err
-	}
-	return l.s.kms.GenerateDataKey(ctx, grant, key, logContext(group), dataKeySize)
+	return plain, wrapped, err
 }
 
 // OpenDataKey implements logs.Keys.
@@ -82,10 +89,10 @@ func (l logKeys) OpenDataKey(ctx context.Context, account, group string, wrapped
 	if err != nil {
 		return nil, err
 	}
-	grant, err := l.decide(ctx, "kms:Decrypt", key, account, group)
-	if err != nil {
-		return nil, err
-	}
-	plain, _, err := l.s.kms.Decrypt(ctx, grant, wrapped, logContext(group))
+	var plain []byte
+	err = l.use(ctx, "kms:Decrypt", key, account, group, func(g authz.Grant) (err error) {
+		plain, _, err = l.s.kms.Decrypt(ctx, g, wrapped, logContext(group))
+		return err
+	})
 	return plain, err
 }

@@ -38,6 +38,11 @@ type delivery struct {
 // nothing else having happened, they are no reason for a file: it would be the cause of the next one, for ever.
 var own = map[string]bool{Service: true, "logging.s3.amazonaws.com": true}
 
+// ownUse tells so of a record by who made it: those services, and CloudWatch Logs of any region.
+func ownUse(user string) bool {
+	return own[user] || strings.HasPrefix(user, "logs.") && strings.HasSuffix(user, ".amazonaws.com")
+}
+
 func (d *delivery) close() {
 	d.management.Close()
 	d.data.Close()
@@ -302,7 +307,7 @@ func (f *file) add(e *audit.Entry) {
 	}
 	f.write(e.Record)
 	f.records++
-	if own[e.User] {
+	if ownUse(e.User) {
 		f.own++
 	}
 	if at := e.Time(); at.Before(f.oldest) {

@@ -47,8 +47,12 @@ const (
 	maxLogsAtATick = 100 // batches
 )
 
-// logWork is what one reads with, where it reads.
-type logWork struct{ management, data *audit.Reader }
+// logWork is what one reads with, from which places on, and what was read that is delivered with what comes.
+type logWork struct {
+	management, data *audit.Reader
+	from             [2]uint64
+	pending          []LogEvent
+}
 
 func (w *logWork) close() {
 	w.management.Close()
@@ -145,15 +149,17 @@ func (s *Store) logs(ctx context.Context, t *Trail) {
 func (s *Store) logBatch(ctx context.Context, t *Trail, st *LogState) (more bool, err error) {
 	arn := t.ARN()
 	w := s.logWork[arn] // under the lock of this trail's logs, as is all of it
-	if w != nil && (w.management.Position() != st.Management || w.data.Position() != st.Data) {
+	if w != nil && w.from != [2]uint64{st.Management, st.Data} {
 		s.dropLogWork(arn)
 		w = nil
 	}
 	if w == nil {
-		w = &logWork{s.config.Record.Management().Reader(st.Management), s.config.Record.Data().Reader(st.Data)}
+		w = &logWork{
+			management: s.config.Record.Management().Reader(st.Management), data: s.config.Record.Data().Reader(st.Data), from: [2]uint64{st.Management, st.Data},
+		}
 		s.setLogWork(arn, w)
 	}
-	var events []LogEvent
+	events, others := w.pending, len(w.pending) >= maxLogEvents
 	for _, r := range []*audit.Reader{w.management, w.data} {
 		entries, err := r.Ready(maxLogEvents / 2)
 		if err != nil {
@@ -163,14 +169,20 @@ func (s *Store) logBatch(ctx context.Context, t *Trail, st *LogState) (more bool
 		for i := range entries {
 			if t.takes(&entries[i].Note) {
 				events = append(events, LogEvent{entries[i].Time().UnixMilli(), string(entries[i].Record)})
+				others = others || !ownUse(entries[i].User)
 			}
 		}
+	}
+	if w.pending = nil; len(events) > 0 && !others {
+		w.pending = events // see ownUse
+		return more, nil
 	}
 	if err := s.putLogs(ctx, t, events); err != nil {
 		return false, err
 	}
 	moved := st.Management != w.management.Position() || st.Data != w.data.Position()
 	st.Management, st.Data = w.management.Position(), w.data.Position()
+	w.from = [2]uint64{st.Management, st.Data}
 	if len(events) > 0 {
 		st.Delivered, st.Error = s.config.Now().UTC(), ""
 		return more, s.keepLogs(ctx, arn, st)
