@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http/httptest"
 	"net/url"
 	"strings"
@@ -248,6 +249,7 @@ func TestPoliciesOfFunctions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		_, _ = io.Copy(io.Discard, answer.Body) // to its end: then it is on record
 		answer.Body.Close()
 		if answer.StatusCode != c.want {
 			t.Errorf("%s: %d", c.name, answer.StatusCode)

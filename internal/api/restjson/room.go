@@ -8,9 +8,9 @@ import (
 
 const (
 	// maxLarge bounds the memory that large bodies of one service take together.
-	maxLarge = 256 << 20
+	maxLarge = 160 << 20
 	// roomWait is how long a request waits for room.
-	roomWait = 10 * time.Second
+	roomWait = 30 * time.Second
 )
 
 // room is the memory for large bodies. Its zero value is all free.
