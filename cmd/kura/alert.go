@@ -96,6 +96,20 @@ var slackResult = &transformer{
 	InputTemplate: `{"text":"<resource> is <result> with <rule> in account <account>. <why>"}`,
 }
 
+// slackFinding is the message of a finding of GuardDuty, slackLeak that of a leaked access key.
+var (
+	slackFinding = &transformer{
+		InputPathsMap: map[string]string{
+			"title": "$.detail.title", "text": "$.detail.description", "type": "$.detail.type", "severity": "$.detail.severity", "account": "$.account",
+		},
+		InputTemplate: `{"text":"<title> <text> (<type>, severity <severity>, account <account>)"}`,
+	}
+	slackLeak = &transformer{
+		InputPathsMap: map[string]string{"text": "$.detail.eventDescription[0].latestDescription", "account": "$.account"},
+		InputTemplate: `{"text":"Leaked credentials in account <account>: <text>"}`,
+	}
+)
+
 // alert makes and removes what an alert consists of.
 type alert struct {
 	api     *eventsClient
@@ -132,6 +146,10 @@ func (a *alert) set(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	fmt.Fprintf(out, "Alerts of exposed buckets go to %s (rule %s).\n", host(a.o.url), a.o.name)
+	if err := a.findings(ctx, destination); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "Findings of severity %d and more, and leaked access keys, go there too (rules %s-findings, %s-leaks).\n", severe, a.o.name, a.o.name)
 	if len(a.o.configRules) == 0 {
 		return nil
 	}
@@ -144,6 +162,29 @@ func (a *alert) set(ctx context.Context, out io.Writer) error {
 	}
 	fmt.Fprintf(out, "Results of %s go there too (rule %s-config).\n", strings.Join(a.o.configRules, ", "), a.o.name)
 	return nil
+}
+
+// severe is how severe a finding must be to be told.
+const severe = 4
+
+// findings tells of what GuardDuty finds, and of leaked access keys. That a bucket was opened is told
+// already, and a leaked key need not be told twice.
+func (a *alert) findings(ctx context.Context, destination string) error {
+	found, leaked := a.message, a.message
+	if a.message != nil {
+		found, leaked = slackFinding, slackLeak
+	}
+	pattern := object{"source": []string{"aws.guardduty"}, "detail-type": []string{"GuardDuty Finding"}, "detail": object{
+		"severity": []object{{"numeric": []any{">=", severe}}},
+		"type": []object{{"anything-but": []string{
+			"Policy:S3/BucketAnonymousAccessGranted", "Policy:S3/BucketPublicAccessGranted", "Kura:IAMUser/CredentialsExposed",
+		}}},
+	}}
+	if err := a.rule(ctx, a.o.name+"-findings", pattern, destination, found); err != nil {
+		return err
+	}
+	pattern = object{"source": []string{"aws.health"}, "detail": object{"eventTypeCode": []string{"AWS_RISK_CREDENTIALS_EXPOSED"}}}
+	return a.rule(ctx, a.o.name+"-leaks", pattern, destination, leaked)
 }
 
 // host is a URL without what may be secret of it.
@@ -193,6 +234,8 @@ func (a *alert) remove(ctx context.Context, out io.Writer) error {
 	}{
 		{"RemoveTargets", object{"Rule": a.o.name, "Ids": []string{"alert"}}}, {"DeleteRule", object{"Name": a.o.name}},
 		{"RemoveTargets", object{"Rule": a.o.name + "-config", "Ids": []string{"alert"}}}, {"DeleteRule", object{"Name": a.o.name + "-config"}},
+		{"RemoveTargets", object{"Rule": a.o.name + "-findings", "Ids": []string{"alert"}}}, {"DeleteRule", object{"Name": a.o.name + "-findings"}},
+		{"RemoveTargets", object{"Rule": a.o.name + "-leaks", "Ids": []string{"alert"}}}, {"DeleteRule", object{"Name": a.o.name + "-leaks"}},
 		{"DeleteApiDestination", object{"Name": a.o.name}}, {"DeleteConnection", object{"Name": a.o.name}},
 	} {
 		_, err := a.api.call(ctx, step.operation, step.in)

@@ -65,7 +65,10 @@ func threatLists(files []string) (map[string]*finding.Table, error) {
 }
 
 // startFindings begins to look for attacks.
-func (s *server) startFindings(context.Context) error {
+func (s *server) startFindings(ctx context.Context) error {
+	if err := s.recoverAdmin(ctx); err != nil {
+		return err
+	}
 	s.background(s.findings.Work)
 	s.background(s.finder.Run)
 	return nil
@@ -91,10 +94,28 @@ func (s *server) screen() func(*audit.Event, io.Reader) io.Reader {
 	if !s.config.Quarantine {
 		return nil
 	}
+	return s.quarantine().Scanner().Screen
+}
+
+func (s *server) quarantine() *quarantine.Quarantine {
 	return quarantine.New(quarantine.Config{
 		Identities: s.identities, Guard: s.guard, Record: s.record, AuditDir: auditDir(s.config.Data), Bus: s.bus, Findings: s.findings,
 		Region: s.config.Region, Log: s.log,
-	}).Scanner().Screen
+	})
+}
+
+// recoverAdmin lets the first administrator in again whose key leaked, with a new key that the environment
+// gives: who starts the server could read all of its data anyway.
+func (s *server) recoverAdmin(ctx context.Context) error {
+	admin, _, err := firstKeys(s.options.Environ)
+	if err != nil || admin == nil {
+		return err
+	}
+	done, err := s.quarantine().Recover(ctx, s.identities.ManagingAccount(), "admin", *admin)
+	if done {
+		s.log.Warn("the administrator's quarantine is lifted; his keys are deleted, and the one of the environment is his", "key", admin.ID)
+	}
+	return err
 }
 
 // guardDuty is the edge of GuardDuty.
