@@ -212,6 +212,9 @@ func (r *reader) session(id string, text []byte) {
 		for end < len(text) && tokenChar(text[end]) {
 			end++
 		}
+		for pad := 0; end < len(text) && text[end] == '=' && end > at && pad < 2; pad++ {
+			end++
+		}
 		if end-at >= minToken && r.tokens < maxTokens {
 			r.tokens++
 			if c, err := r.scanner.Lookup(context.Background(), id, string(text[at:end])); err == nil && holds(text, c.Secret) {
@@ -219,7 +222,7 @@ func (r *reader) session(id string, text []byte) {
 				return
 			}
 		}
-		at = end
+		at = max(at, end-1)
 	}
 }
 
@@ -241,7 +244,7 @@ func (r *reader) tell(id string, c *authn.Credential) {
 func keyChar(c byte) bool { return c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' }
 
 func tokenChar(c byte) bool {
-	return keyChar(c) || c >= 'a' && c <= 'z' || c == '+' || c == '/' || c == '=' || c == '-' || c == '_'
+	return keyChar(c) || c >= 'a' && c <= 'z' || c == '+' || c == '/'
 }
 
 // holds tells whether the secret stands somewhere in the text, as it is or as URLs and JSON write it. How

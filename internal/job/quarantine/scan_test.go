@@ -72,6 +72,7 @@ func TestScan(t *testing.T) {
 		"an unknown id":         {"AKIAUNKNOWNUNKNOWNUN " + secret, ""},
 		"an inactive key":       {"AKIAINACTIVEINACTIVE " + secret, ""},
 		"a session":             {tempID + "\n" + secret + "\n" + token + "\n", tempID},
+		"a session's exports":   {"AWS_ACCESS_KEY_ID=" + tempID + "\nAWS_SECRET_ACCESS_KEY=" + secret + "\nAWS_SESSION_TOKEN=" + token + "\n", tempID},
 		"a session, no token":   {tempID + "\n" + secret + "\n", ""},
 		"a session, no secret":  {tempID + "\n" + token + "\n", ""},
 		"after noise":           {string(noise) + pair, liveID},
