@@ -12,6 +12,7 @@ import (
 
 	"github.com/kura-s3/kura/internal/config"
 	"github.com/kura-s3/kura/internal/engine"
+	"github.com/kura-s3/kura/internal/function"
 	"github.com/kura-s3/kura/internal/identity"
 	"github.com/kura-s3/kura/internal/job/lifecycle"
 	"github.com/kura-s3/kura/internal/keys"
@@ -97,6 +98,9 @@ func (s *server) examine(ctx context.Context) (*diagnosis, error) {
 	}
 	if err := s.examineTopics(ctx, ring, people); err != nil {
 		return f.wrong("topics", err), nil
+	}
+	if err := function.Check(ctx, function.Config{Meta: s.engines.Meta, Secrets: ring, Region: s.config.Region}, f.add); err != nil {
+		return f.wrong("functions", err), nil
 	}
 	objects, err := object.Open(ctx, object.Config{Meta: s.engines.Meta, Blob: s.engines.Blob, Keys: ring, Log: s.log})
 	if err != nil {

@@ -456,3 +456,37 @@ func TestDestinationsOfAliases(t *testing.T) {
 		}
 	}
 }
+
+// TestTheDoctorReadsFunctions: what is whole is not complained of, what is damaged is named.
+func TestTheDoctorReadsFunctions(t *testing.T) {
+	f := newFixture(t)
+	f.create(function.Creation{Publish: true, Settings: function.Settings{Environment: map[string]string{"ABC": "x"}}})
+	if _, _, err := f.store.UpdateCode(t.Context(), f.g, ref(""), function.NewCode{Zip: zipped(50)}); err != nil {
+		t.Fatal(err)
+	}
+	check := func() (found []string) {
+		err := function.Check(t.Context(), function.Config{Meta: f.meta, Secrets: plainly{}, Region: "us-east-1"}, func(where, what string) {
+			found = append(found, where[strings.LastIndexByte(where, ':')+1:]+" "+what)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	if found := check(); found != nil {
+		t.Errorf("%q", found)
+	}
+	it, err := f.meta.Scan(t.Context(), []byte("fn/c/"), nil)
+	if err != nil || !it.Next() {
+		t.Fatal(err)
+	}
+	var b engine.Batch
+	b.Set(bytes.Clone(it.Key()), append(bytes.Clone(it.Value()), 7))
+	it.Close()
+	if err := f.meta.Commit(t.Context(), &b); err != nil {
+		t.Fatal(err)
+	}
+	if found := check(); len(found) != 1 || found[0] != "1 its code cannot be read" {
+		t.Errorf("%q", found)
+	}
+}
