@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kura-s3/kura/bench/internal/s3conn"
@@ -33,6 +34,14 @@ const (
 	alarmWait = time.Minute
 	// alarmConns is how many callers make buckets public side by side.
 	alarmConns = 8
+	// In the flood, so many changes a second for so long are made to buckets that stay closed, by so many callers, while
+	// so many others become public.
+	floodRate   = 1000
+	floodTime   = 5 * time.Second
+	floodConns  = 32
+	floodAlarms = 20
+	// leastBuckets is how many buckets all of this takes.
+	leastBuckets = 2*alarmChanges + floodAlarms + floodConns + 1
 	// alarmLogs is the bucket of the delivery channel; it comes after the others.
 	alarmLogs = "config-logs"
 	// alarmGoal is the 99th percentile that Kura wants, in milliseconds.
@@ -61,6 +70,9 @@ type AlarmResult struct {
 	// One change after the other; and side by side, as fast as the server answers.
 	Alone   AlarmFigure `json:"alone"`
 	Abreast AlarmFigure `json:"abreast"`
+	// Flood is one by one, under so many changes a second to other buckets: how far detection falls behind.
+	Flood     AlarmFigure `json:"flood"`
+	FloodRate float64     `json:"flood_changes_per_s"`
 }
 
 // AlarmFigure is one way to make the changes.
@@ -112,7 +124,10 @@ func (b *bench) alarm(ctx context.Context, binary, dir string) (AlarmResult, err
 	if r.Alone, err = a.changes(ctx, 0, 1); err != nil {
 		return r, err
 	}
-	r.Abreast, err = a.changes(ctx, alarmChanges, alarmConns)
+	if r.Abreast, err = a.changes(ctx, alarmChanges, alarmConns); err != nil {
+		return r, err
+	}
+	r.Flood, r.FloodRate, err = a.flood(ctx, r.Buckets)
 	return r, err
 }
 
@@ -262,6 +277,49 @@ func (a *alarm) changes(ctx context.Context, from, conns int) (AlarmFigure, erro
 	return AlarmFigure{times.Count(), milliseconds(times.Quantile(0.5)), milliseconds(times.Quantile(0.99))}, nil
 }
 
+// flood changes quiet buckets at floodRate, and makes some others public meanwhile. It tells how many changes a second
+// there were in truth.
+func (a *alarm) flood(ctx context.Context, buckets int) (AlarmFigure, float64, error) {
+	var group sync.WaitGroup
+	var next atomic.Int64
+	fails := make([]error, floodConns+1)
+	began := time.Now()
+	const all = int64(floodRate * floodTime / time.Second)
+	for id := range floodConns {
+		group.Go(func() {
+			w := &worker{site: &a.site, id: id, conn: a.endpoint.Conn()}
+			defer w.conn.Close()
+			quiet := 2*alarmChanges + floodAlarms
+			for i := next.Add(1) - 1; i < all && fails[id] == nil; i = next.Add(1) - 1 {
+				if fails[id] = sleep(ctx, time.Until(began.Add(time.Duration(i)*time.Second/floodRate))); fails[id] != nil {
+					return
+				}
+				bucket := alarmBucket(quiet + int(i)%(buckets-1-quiet))
+				action := [...]string{"s3:GetObject", "s3:PutObject"}[int(i)/(buckets-1-quiet)%2]
+				fails[id] = putPolicy(ctx, w, bucket, `{"AWS":"arn:aws:iam::`+alarmAccount+`:root"}`, action)
+			}
+		})
+	}
+	var times stat.Histogram
+	group.Go(func() {
+		w := &worker{site: &a.site, id: floodConns, conn: a.endpoint.Conn()}
+		defer w.conn.Close()
+		fail := &fails[floodConns]
+		for i := 0; i < floodAlarms && *fail == nil; i++ {
+			if *fail = sleep(ctx, time.Until(began.Add(time.Duration(i)*floodTime/floodAlarms))); *fail != nil {
+				return
+			}
+			var took time.Duration
+			if took, *fail = a.change(ctx, w, alarmBucket(2*alarmChanges+i)); *fail == nil {
+				times.Record(took)
+			}
+		}
+	})
+	group.Wait()
+	rate := float64(all) / time.Since(began).Seconds()
+	return AlarmFigure{times.Count(), milliseconds(times.Quantile(0.5)), milliseconds(times.Quantile(0.99))}, rate, errors.Join(fails...)
+}
+
 // change makes one bucket public, and gives the time from the answer to the message.
 func (a *alarm) change(ctx context.Context, w *worker, bucket string) (time.Duration, error) {
 	message := a.heard.expect(bucket)
@@ -382,7 +440,7 @@ func printAlarms(out io.Writer, results []AlarmResult) {
 		for _, f := range []struct {
 			how string
 			AlarmFigure
-		}{{"one by one", r.Alone}, {strconv.Itoa(alarmConns) + " at a time", r.Abreast}} {
+		}{{"one by one", r.Alone}, {strconv.Itoa(alarmConns) + " at a time", r.Abreast}, {"under " + count(r.FloodRate) + " other changes a second", r.Flood}} {
 			fmt.Fprintf(out, "  %-12s p50 %.1f ms, p99 %.1f ms of %d  goal: p99 %d ms\n", f.how, f.P50, f.P99, f.Changes, alarmGoal)
 		}
 	}

@@ -127,8 +127,8 @@ func (c *Config) check(extra int) error {
 		return errors.New("--rounds must be between 1 and 100")
 	case c.Objects < 1000 || c.Objects > 10_000_000:
 		return errors.New("--objects must be between 1,000 and 10,000,000")
-	case c.AlarmBuckets != 0 && (c.AlarmBuckets <= 2*alarmChanges || c.AlarmBuckets > 10_000):
-		return errors.New("--alarm-buckets must be 0 or between 401 and 10,000")
+	case c.AlarmBuckets != 0 && (c.AlarmBuckets < leastBuckets || c.AlarmBuckets > 10_000):
+		return fmt.Errorf("--alarm-buckets must be 0 or between %d and 10,000", leastBuckets)
 	}
 	known := measurable()
 	for _, name := range c.Only {

@@ -18,7 +18,7 @@ func TestFindingsAreTheTruth(t *testing.T) {
 	h := newAccessHarness(t)
 	h.must(admin, "PUT", "/bucket", "")
 	h.must(admin, "PUT", "/bucket/key", "content")
-	states, alarms := 0, 0
+	states, alarms, last := 0, 0, &seen{}
 	for aclName, header := range matrixACLs {
 		for _, ownership := range matrixOwnerships {
 			h.setACL(aclName, header, ownership)
@@ -33,7 +33,7 @@ func TestFindingsAreTheTruth(t *testing.T) {
 					for accountBlock := range matrixBlocks {
 						h.setAccountBlock(matrixBlocks[accountBlock])
 						states++
-						alarms += h.tryFindings(fmt.Sprintf("policy %s, ACL %s, %s, bucket %s, account %s", policyName, aclName, ownership, bucketBlock, accountBlock))
+						alarms += h.tryFindings(last, fmt.Sprintf("policy %s, ACL %s, %s, bucket %s, account %s", policyName, aclName, ownership, bucketBlock, accountBlock))
 					}
 				}
 			}
@@ -55,7 +55,23 @@ var probes = []struct {
 	{otherAdmin, otherAccount, "/bucket/key", "s3:GetObject"}, {otherAdmin, otherAccount, "/bucket?list-type=2", "s3:ListBucket"},
 }
 
-func (h *harness) findings() []posture.Opening {
+// seen is a state and what strangers got in it from this machine.
+type seen struct {
+	bucket *posture.Resource
+	block  posture.Block
+	got    map[string]bool
+}
+
+// home trusts the owner's account only.
+func home(canonical string) posture.Trust {
+	return func(_, _ []string) policy.Zone {
+		return policy.Zone{Accounts: []string{testAccount}, CanonicalIDs: []string{canonical}}
+	}
+}
+
+// findings are those about the bucket as it is, and what is new since the last state: what an alarm tells and
+// the guard refuses.
+func (h *harness) findings(last *seen) (openings, gained []posture.Opening, now *seen) {
 	h.t.Helper()
 	b, err := h.objects.Bucket("bucket")
 	if err != nil {
@@ -69,13 +85,14 @@ func (h *harness) findings() []posture.Opening {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	openings, err := posture.Openings(resource, *account.Block, func(_, _ []string) policy.Zone {
-		return policy.Zone{Accounts: []string{testAccount}, CanonicalIDs: []string{b.Owner.Canonical}}
-	})
-	if err != nil {
+	now = &seen{bucket: resource, block: *account.Block, got: map[string]bool{}}
+	if openings, err = posture.Openings(resource, now.block, home(b.Owner.Canonical)); err != nil {
 		h.t.Fatal(err)
 	}
-	return openings
+	if gained, err = posture.Gains(last.bucket, resource, last.block, now.block, home(b.Owner.Canonical)); err != nil {
+		h.t.Fatal(err)
+	}
+	return openings, gained, now
 }
 
 func must(t testing.TB, v any) []byte {
@@ -89,9 +106,9 @@ func must(t testing.TB, v any) []byte {
 
 // tryFindings holds the findings to what requests get, from where the findings say that they get in and
 // from elsewhere.
-func (h *harness) tryFindings(state string) int {
+func (h *harness) tryFindings(last *seen, state string) int {
 	h.t.Helper()
-	openings := h.findings()
+	openings, gained, now := h.findings(last)
 	said := map[string]bool{}
 	address := "127.0.0.1"
 	for _, o := range openings {
@@ -105,7 +122,13 @@ func (h *harness) tryFindings(state string) int {
 			said[reached(&o)+" "+action] = true
 		}
 	}
-	home := h.peer.IP
+	alarm := map[string]bool{}
+	for _, o := range gained {
+		for _, action := range o.Actions {
+			alarm[reached(&o)+" "+action] = true
+		}
+	}
+	here := h.peer.IP
 	for _, from := range []string{address, "127.0.0.1"} {
 		h.peer.IP = netip.MustParseAddr(from)
 		for _, p := range probes {
@@ -114,13 +137,48 @@ func (h *harness) tryFindings(state string) int {
 			if got && !want {
 				h.t.Errorf("%s: %q gets %s and no finding says so", state, p.caller, p.uri)
 			}
+			if from == "127.0.0.1" {
+				name := p.caller + " " + p.action
+				now.got[name] = got
+				told := alarm[name] || alarm["* "+p.action] || p.who != (user{}) && alarm["authenticated "+p.action]
+				if got && last.got != nil && !last.got[name] && !told {
+					h.t.Errorf("%s: %q newly gets %s, and no alarm says so", state, p.caller, p.uri)
+				}
+				if told && !said[name] && !said["* "+p.action] && !said["authenticated "+p.action] {
+					h.t.Errorf("%s: an alarm says that %q gets %s, and it does not", state, p.caller, p.uri)
+				}
+			}
 			if want && !got && from == address {
 				h.t.Errorf("%s: a finding says that %q gets %s, and it does not", state, p.caller, p.uri)
 			}
 		}
 	}
-	h.peer.IP = home
+	h.peer.IP = here
+	h.tryVerdict(now, state)
+	*last = *now
 	return len(openings)
+}
+
+// tryVerdict holds what AWS Config's rules say of public reading to what requests get.
+func (h *harness) tryVerdict(now *seen, state string) {
+	h.t.Helper()
+	policyRead, _, listRead, _ := now.bucket.Bucket.PublicAccess(now.block)
+	here := h.peer.IP
+	defer func() { h.peer.IP = here }()
+	// A policy for some addresses is not public, as AWS defines it: the request comes from anywhere else.
+	h.peer.IP = netip.MustParseAddr("198.51.100.77")
+	reads := false
+	for _, p := range probes {
+		got := h.do(p.who, "GET", p.uri, "").Code == http.StatusOK
+		reads = reads || got
+		if got && p.who == (user{}) && !policyRead && !listRead {
+			h.t.Errorf("%s: anybody gets %s, and the rule about public reading is met", state, p.uri)
+		}
+	}
+	// As at AWS the rule does not see that a policy stops what a public list gives; findings and alarms do.
+	if !reads && policyRead && !listRead {
+		h.t.Errorf("%s: the rule about public reading is not met, and nobody reads", state)
+	}
 }
 
 // reached is whom a finding is about, as the probes name it.
