@@ -9,8 +9,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -93,7 +95,14 @@ func runDemo(ctx context.Context, p program, o demoOptions, cases []demo.Case) (
 		}
 		err = errors.Join(err, os.RemoveAll(dir))
 	}()
-	s, err := startDemo(ctx, data)
+	functions := exec.CommandContext(ctx, "python3", "-c", "import boto3").Run() == nil
+	s, err := startDemo(ctx, data, functions)
+	if err != nil && functions && ctx.Err() == nil { // this machine cannot isolate them
+		functions = false
+		if err = os.RemoveAll(data); err == nil {
+			s, err = startDemo(ctx, data, functions)
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -109,7 +118,7 @@ func runDemo(ctx context.Context, p program, o demoOptions, cases []demo.Case) (
 	shown.line("Kura serves a throw-away store on %s and %s.", s.http, s.https)
 	began := time.Now()
 	steps, err := demo.Run(ctx, demo.Config{
-		HTTP: s.http, HTTPS: s.https, Client: client, Region: env["AWS_REGION"], AccessKeyID: env["AWS_ACCESS_KEY_ID"], Secret: env["AWS_SECRET_ACCESS_KEY"],
+		HTTP: s.http, HTTPS: s.https, Functions: functions, Client: client, Region: env["AWS_REGION"], AccessKeyID: env["AWS_ACCESS_KEY_ID"], Secret: env["AWS_SECRET_ACCESS_KEY"],
 		Begin: shown.begin, Report: shown.report,
 	}, cases)
 	switch {
@@ -177,8 +186,10 @@ type demoServer struct {
 const demoPatience = 30 * time.Second
 
 // startDemo serves data on ports of its own.
-func startDemo(ctx context.Context, data string) (*demoServer, error) {
-	settings, err := config.Load(map[string][]string{"data": {data}, "listen": {"127.0.0.1:0"}, "listen-tls": {"127.0.0.1:0"}}, nil)
+func startDemo(ctx context.Context, data string, functions bool) (*demoServer, error) {
+	settings, err := config.Load(map[string][]string{
+		"data": {data}, "listen": {"127.0.0.1:0"}, "listen-tls": {"127.0.0.1:0"}, "functions": {strconv.FormatBool(functions)},
+	}, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -19,6 +19,8 @@ type Config struct {
 	HTTP, HTTPS string
 	// Client trusts the server's certificate. Required.
 	Client *http.Client
+	// Functions says that the server runs functions in Python with boto3.
+	Functions bool
 	// Region of the server. Required.
 	Region string
 	// AccessKeyID and Secret are the administrator's. Required.

@@ -55,7 +55,7 @@ type answer struct {
 
 const (
 	maxAnswer = 1 << 20
-	patience  = 15 * time.Second
+	patience  = time.Minute
 )
 
 // do makes a request, shows it with its answer, and holds the answer to what is wanted. After a failure
