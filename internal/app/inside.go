@@ -67,7 +67,7 @@ func (check ruleTarget) Check(_ context.Context, _ string, t *event.RuleTarget) 
 const s3Principal = "s3.amazonaws.com"
 
 // senders are the service principals that send because of something, by the service of its ARN.
-var senders = map[string]string{"events": eventsPrincipal, "s3": s3Principal, "sns": snsPrincipal}
+var senders = map[string]string{"events": eventsPrincipal, "s3": s3Principal, "sns": snsPrincipal, "config": configPrincipal}
 
 // insideCarrier carries deliveries to services of this server. It implements delivery.Carrier and
 // notify.Inside.

@@ -39,7 +39,7 @@ func (s *server) openPosture(ctx context.Context) error {
 	}
 	s.watched = &watched{s, grant}
 	s.recorder, err = recorder.Open(ctx, recorder.Config{
-		Meta: s.engines.Meta, Source: s.watched, Region: s.config.Region, Publish: s.publishPosture, Heard: s.events.Heard, Deliver: configDelivery{s}, Log: s.log,
+		Meta: s.engines.Meta, Source: s.watched, Region: s.config.Region, Publish: s.publishPosture, Heard: s.configHeard, Deliver: configDelivery{s}, CheckTopic: s.configMayPublish, Log: s.log,
 	})
 	if err != nil {
 		return err
@@ -97,9 +97,14 @@ func (s *server) publishPosture(ctx context.Context, b *engine.Batch, e posture.
 	if err != nil {
 		return nil, err
 	}
-	return s.bus.Publish(ctx, b, event.Event{
+	published, err := s.bus.Publish(ctx, b, event.Event{
 		Source: e.Source, DetailType: e.DetailType, Account: e.Account, Region: e.Region, Time: e.Time, Resources: e.Resources, Detail: detail,
 	})
+	if err != nil || e.Source != configSource {
+		return published, err
+	}
+	told, err := s.tellTopic(b, e.Account, detail)
+	return func() { published(); told() }, err
 }
 
 // watched is where the resources are that are watched over.
@@ -312,7 +317,7 @@ func (d configDelivery) Exists(bucket string) bool {
 
 // Put implements recorder.Delivery.
 func (d configDelivery) Put(ctx context.Context, c *recorder.Channel, role, key string, body []byte) error {
-	because := cause{arn: "arn:aws:config:" + d.s.config.Region + ":" + c.Account + ":configuration-recorder/default", account: c.Account}
+	because := d.s.configCause(c.Account)
 	refused := d.put(ctx, servicePrincipal(configPrincipal, because), c, key, body)
 	if refused == nil || role == "" {
 		return refused

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -238,13 +239,25 @@ func (s *server) topicTargets() insideService {
 // publishSubjects are those of messages that services publish, by the service of what caused them.
 var publishSubjects = map[string]string{"s3": "Amazon S3 Notification"}
 
+// publishOptions are what a sender says beside the message.
+type publishOptions struct{ Subject string }
+
 func publish(ctx context.Context, d *queue.Delivery) (*http.Request, error) {
 	if len(d.Payload) == 0 {
 		return nil, errors.New("an empty message")
 	}
+	var with publishOptions
+	if len(d.Options) > 0 {
+		if err := json.Unmarshal(d.Options, &with); err != nil {
+			return nil, err
+		}
+	}
 	form := url.Values{"Action": {"Publish"}, "Version": {"2010-03-31"}, "TopicArn": {d.Target}, "Message": {string(d.Payload)}}
-	if f := strings.SplitN(d.Cause, ":", 4); len(f) == 4 && publishSubjects[f[2]] != "" {
-		form.Set("Subject", publishSubjects[f[2]])
+	if f := strings.SplitN(d.Cause, ":", 4); with.Subject == "" && len(f) == 4 {
+		with.Subject = publishSubjects[f[2]]
+	}
+	if with.Subject != "" {
+		form.Set("Subject", with.Subject)
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://sns.inside/", strings.NewReader(form.Encode()))
 	if err != nil {

@@ -197,7 +197,7 @@ func (e edge) describeChannels(c call, in *configwire.DescribeDeliveryChannelsIn
 	if err != nil || ch == nil {
 		return out, err
 	}
-	w := configwire.DeliveryChannel{Name: &ch.Name, S3BucketName: &ch.Bucket, S3KeyPrefix: member.Given(ch.Prefix), S3KmsKeyArn: member.Given(ch.KMSKey)}
+	w := configwire.DeliveryChannel{Name: &ch.Name, S3BucketName: &ch.Bucket, S3KeyPrefix: member.Given(ch.Prefix), S3KmsKeyArn: member.Given(ch.KMSKey), SnsTopicARN: member.Given(ch.Topic)}
 	if ch.Frequency != "" {
 		w.ConfigSnapshotDeliveryProperties = &configwire.ConfigSnapshotDeliveryProperties{DeliveryFrequency: configwire.MaximumExecutionFrequency(ch.Frequency)}
 	}

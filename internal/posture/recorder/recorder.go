@@ -90,6 +90,8 @@ type Config struct {
 	Heard func(account string, known map[string]string) bool
 	// Deliver writes snapshots. Nil: delivery channels are refused.
 	Deliver Delivery
+	// CheckTopic tells whether there is a topic, and why Config cannot publish there. Nil: there are no topics.
+	CheckTopic func(ctx context.Context, account, topic string) (exists bool, err error)
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
 	// Log is required.
@@ -98,14 +100,15 @@ type Config struct {
 
 // Store is AWS Config for all accounts. Safe for concurrent use.
 type Store struct {
-	meta    engine.Meta
-	source  posture.Source
-	region  string
-	publish posture.Publisher
-	heard   func(account string, known map[string]string) bool
-	deliver Delivery
-	now     func() time.Time
-	log     *slog.Logger
+	meta       engine.Meta
+	source     posture.Source
+	region     string
+	publish    posture.Publisher
+	heard      func(account string, known map[string]string) bool
+	deliver    Delivery
+	checkTopic func(ctx context.Context, account, topic string) (exists bool, err error)
+	now        func() time.Time
+	log        *slog.Logger
 
 	// judging is held by whoever judges, and by whoever changes what is judged by. It is taken before mu.
 	judging sync.Mutex
@@ -131,7 +134,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		return nil, errors.New("recorder: Config needs Meta, Source, Region and Log")
 	}
 	s := &Store{
-		meta: c.Meta, source: c.Source, region: c.Region, publish: c.Publish, heard: c.Heard, deliver: c.Deliver, now: c.Now, log: c.Log,
+		meta: c.Meta, source: c.Source, region: c.Region, publish: c.Publish, heard: c.Heard, deliver: c.Deliver, checkTopic: c.CheckTopic, now: c.Now, log: c.Log,
 		accounts: map[string]*accountState{}, wake: make(chan struct{}, 1),
 	}
 	if s.now == nil {

@@ -188,8 +188,6 @@ func (s *Store) PutChannel(ctx context.Context, g authz.Grant, account string, i
 	switch {
 	case len(in.Name) > 256:
 		return fault.New(InvalidChannelName, "The delivery channel name is not valid.")
-	case in.Topic != "":
-		return fault.New(InvalidTopic, "The SNS topic ARN '"+in.Topic+"' is not valid: no topic can be delivered to.")
 	case in.Frequency != "" && frequencies[in.Frequency] == 0:
 		return fault.New(InvalidParameter, "The delivery frequency '"+in.Frequency+"' is not valid.")
 	case len(in.Prefix) > 512 || strings.HasPrefix(in.Prefix, "/") || strings.HasPrefix(in.Prefix, "AWSLogs/"):
@@ -208,6 +206,9 @@ func (s *Store) PutChannel(ctx context.Context, g authz.Grant, account string, i
 	if s.deliver == nil || !s.deliver.Exists(in.Bucket) {
 		return fault.New(NoSuchBucket, "Cannot find a S3 bucket with an empty bucket name or with the name '"+in.Bucket+"'.")
 	}
+	if err := s.mayPublish(ctx, account, in.Topic); err != nil {
+		return err
+	}
 	in.Account = account
 	if err := s.deliver.Put(ctx, &in, recorder.RoleARN, in.folder(account)+"ConfigWritabilityCheckFile", nil); err != nil {
 		f := fault.New(InsufficientDelivery, "Insufficient delivery policy to s3 bucket: "+in.Bucket+", unable to write to bucket, provided s3 key prefix is '"+in.Prefix+"', provided kms key is '"+in.KMSKey+"'.")
@@ -220,6 +221,36 @@ func (s *Store) PutChannel(ctx context.Context, g authz.Grant, account string, i
 	s.judging.Lock()
 	defer s.judging.Unlock()
 	return s.storeChannel(ctx, &in)
+}
+
+// mayPublish says why a topic cannot be told; "" is none.
+func (s *Store) mayPublish(ctx context.Context, account, topic string) error {
+	if topic == "" {
+		return nil
+	}
+	exists, err := false, error(nil)
+	if s.checkTopic != nil {
+		exists, err = s.checkTopic(ctx, account, topic)
+	}
+	switch {
+	case !exists:
+		return fault.New(InvalidTopic, "The sns topic arn '"+topic+"' is not valid.")
+	case err != nil:
+		f := fault.New(InsufficientDelivery, "Insufficient delivery policy to sns topic: "+topic+", unable to write to topic.")
+		f.Cause = err
+		return f
+	}
+	return nil
+}
+
+// Topic is that of the account's delivery channel, "" for none. It decides nothing.
+func (s *Store) Topic(account string) string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if c := s.find(account).channel; c != nil {
+		return c.Topic
+	}
+	return ""
 }
 
 // folder is where the account's files go.
