@@ -341,6 +341,9 @@ func (s *Store) mayCreate(r Ref, in Creation) error {
 	if len(in.Tags) > maxTags {
 		return invalid("The number of tags exceeds the limit of %d.", maxTags)
 	}
+	if err := checkTags(in.Tags); err != nil {
+		return err
+	}
 	n := 0
 	for _, f := range *s.functions.Load() {
 		if f.Account == r.Account {

@@ -3,6 +3,7 @@ package function
 import (
 	"context"
 	"maps"
+	"strings"
 
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/engine"
@@ -46,9 +47,22 @@ func (s *Store) Unreserve(ctx context.Context, g authz.Grant, r Ref) error {
 	return err
 }
 
+// checkTags refuses names that are AWS's.
+func checkTags(added map[string]string) error {
+	for name := range added {
+		if strings.HasPrefix(strings.ToLower(name), "aws:") {
+			return invalid("System tags cannot be added or updated by requester: %s", name)
+		}
+	}
+	return nil
+}
+
 // Tag needs lambda:TagResource.
 func (s *Store) Tag(ctx context.Context, g authz.Grant, r Ref, added map[string]string) error {
 	_, err := s.edit(ctx, g, "lambda:TagResource", r, func(f *Function, _ *engine.Batch) error {
+		if err := checkTags(added); err != nil {
+			return err
+		}
 		if f.Tags == nil {
 			f.Tags = map[string]string{}
 		}

@@ -334,6 +334,7 @@ func TestWhatIsRefused(t *testing.T) {
 		{rest("AddPermission", "POST", functions+"/f/policy?Qualifier=$LATEST", m{"StatementId": "s", "Action": "lambda:InvokeFunction", "Principal": "s3.amazonaws.com"}), 400, invalid},
 		{rest("PutFunctionConcurrency", "PUT", "/2017-10-31/functions/f/concurrency", m{"ReservedConcurrentExecutions": 901}), 400, invalid},
 		{rest("TagResource", "POST", "/2017-03-31/tags/"+url.PathEscape(arn+":1"), m{"Tags": m{"a": "b"}}), 400, invalid},
+		{rest("TagResource", "POST", "/2017-03-31/tags/"+url.PathEscape(arn), m{"Tags": m{"aws:mine": "b"}}), 400, invalid},
 		{rest("DeleteFunction", "DELETE", functions+"/f?Qualifier=$LATEST", nil), 400, invalid},
 		{rest("CreateFunctionUrlConfig", "POST", "/2021-10-31/functions/f/url", m{"AuthType": "NONE"}), 501, "NotImplementedException"},
 		{rest("CreateEventSourceMapping", "POST", "/2015-03-31/event-source-mappings", m{"FunctionName": "f"}), 501, "NotImplementedException"},
@@ -432,4 +433,23 @@ func TestPages(t *testing.T) {
 	if a := h.Do("admin", rest("ListFunctions", "GET", functions+"/?Marker=!", nil)); a.Status != 400 {
 		t.Errorf("%d %s", a.Status, a.Body)
 	}
+}
+
+// FuzzNames: no name of a function panics, and what is understood is the same when it is written out.
+func FuzzNames(f *testing.F) {
+	for _, name := range []string{"f", "f:1", arn, arn + ":$LATEST", owner + ":function:f", "function:f", "arn:aws:lambda:::", "::", "f:"} {
+		f.Add(name, "")
+		f.Add(name, "live")
+	}
+	store := &function.Store{}
+	f.Fuzz(func(t *testing.T, name, qualifier string) {
+		r, err := store.Parse(owner, name, qualifier)
+		if err != nil {
+			return
+		}
+		again, err := store.Parse("", "arn:aws:lambda::"+r.Account+":function:"+strings.TrimSuffix(r.Name+":"+r.Qualifier, ":"), "")
+		if err != nil || again != r {
+			t.Errorf("%q %q: %+v, again %+v %v", name, qualifier, r, again, err)
+		}
+	})
 }
