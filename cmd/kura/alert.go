@@ -170,9 +170,12 @@ const severe = 4
 // findings tells of what GuardDuty finds, and of leaked access keys. That a bucket was opened is told
 // already, and a leaked key need not be told twice.
 func (a *alert) findings(ctx context.Context, destination string) error {
-	found, leaked := a.message, a.message
-	if a.message != nil {
-		found, leaked = slackFinding, slackLeak
+	found, leaked := slackFinding, slackLeak
+	switch a.message {
+	case nil:
+		found, leaked = nil, nil
+	case mailMessage:
+		found, leaked = mailFinding, mailLeak
 	}
 	pattern := object{"source": []string{"aws.guardduty"}, "detail-type": []string{"GuardDuty Finding"}, "detail": object{
 		"severity": []object{{"numeric": []any{">=", severe}}},

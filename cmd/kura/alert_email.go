@@ -31,6 +31,12 @@ var mailResult = &transformer{
 	InputTemplate: `"<resource> is <result> with <rule>\n\nAccount: <account>\n<why>"`,
 }
 
+// mailFinding is that about a finding of GuardDuty, mailLeak that about a leaked access key.
+var (
+	mailFinding = &transformer{InputPathsMap: slackFinding.InputPathsMap, InputTemplate: `"<title>\n\n<text>\n\nType: <type>\nSeverity: <severity>\nAccount: <account>"`}
+	mailLeak    = &transformer{InputPathsMap: slackLeak.InputPathsMap, InputTemplate: `"Leaked credentials in account <account>\n\n<text>"`}
+)
+
 func alertEmail(p program) *cobra.Command {
 	o := alertOptions{}
 	var to []string
@@ -39,7 +45,7 @@ func alertEmail(p program) *cobra.Command {
 		Short: "Sends alerts by e-mail",
 		Long: "Makes, by the APIs of SNS and EventBridge, a topic, its subscriptions by e-mail and a rule in the caller's account, so that every\n" +
 			"bucket that a change opens to strangers is told at once, and once more when it is closed again. Each address gets a mail with a\n" +
-			"link that confirms it. The server needs --smtp-server. Said again, it brings them up to date. With --config-rule the\n" +
+			"link that confirms it; findings of severity 4 and more and leaked access keys are told too. The server needs --smtp-server. Said again, it brings them up to date. With --config-rule the\n" +
 			"results of those AWS Config rules are told as well. Endpoint and credentials come from the environment, as client.env sets it.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -89,6 +95,9 @@ func (a *mailAlert) set(ctx context.Context, out io.Writer) error {
 	if err := a.rule(ctx, a.o.name, exposures, arn, a.message); err != nil {
 		return err
 	}
+	if err := a.findings(ctx, arn); err != nil {
+		return err
+	}
 	if len(a.o.configRules) > 0 {
 		if err := a.rule(ctx, a.o.name+"-config", resultsOf(a.o.configRules), arn, mailResult); err != nil {
 			return err
@@ -120,7 +129,7 @@ func (a *mailAlert) open(ctx context.Context, arn string) error {
 	rules := "arn:aws:events:" + f[3] + ":" + f[4] + ":rule/" + a.o.name
 	policy, err := json.Marshal(object{"Version": "2012-10-17", "Statement": object{
 		"Effect": "Allow", "Principal": object{"Service": "events.amazonaws.com"}, "Action": "sns:Publish", "Resource": arn,
-		"Condition": object{"ArnEquals": object{"aws:SourceArn": []string{rules, rules + "-config"}}},
+		"Condition": object{"ArnEquals": object{"aws:SourceArn": []string{rules, rules + "-config", rules + "-findings", rules + "-leaks"}}},
 	}})
 	if err != nil {
 		return err
