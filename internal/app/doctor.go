@@ -102,6 +102,9 @@ func (s *server) examine(ctx context.Context) (*diagnosis, error) {
 	if err := function.Check(ctx, function.Config{Meta: s.engines.Meta, Secrets: ring, Region: s.config.Region}, f.add); err != nil {
 		return f.wrong("functions", err), nil
 	}
+	if err := s.examineLogs(ctx, ring, people, f.add); err != nil {
+		return f.wrong("logs", err), nil
+	}
 	objects, err := object.Open(ctx, object.Config{Meta: s.engines.Meta, Blob: s.engines.Blob, Keys: ring, Log: s.log})
 	if err != nil {
 		return f.wrong("objects", err), nil

@@ -10,6 +10,7 @@ import (
 	"github.com/kura-s3/kura/internal/audit"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/event"
+	"github.com/kura-s3/kura/internal/identity"
 	"github.com/kura-s3/kura/internal/keys"
 	"github.com/kura-s3/kura/internal/kms"
 	"github.com/kura-s3/kura/internal/logs"
@@ -20,6 +21,16 @@ func (s *server) openLogs(ctx context.Context, ring *keys.Ring) (err error) {
 	s.logs, err = logs.Open(ctx, logs.Config{
 		Meta: s.engines.Meta, Secrets: ring, Principals: s.identities, Keys: logKeys{s}, Region: s.config.Region, Log: s.log,
 	})
+	return err
+}
+
+// examineLogs has the log groups look at what is theirs, for the doctor.
+func (s *server) examineLogs(ctx context.Context, ring *keys.Ring, people *identity.Store, report func(where, what string)) error {
+	store, err := logs.Open(ctx, logs.Config{Meta: s.engines.Meta, Secrets: ring, Principals: people, Keys: logKeys{s}, Region: s.config.Region, Log: s.log})
+	if err != nil {
+		return err
+	}
+	_, err = store.Check(ctx, report)
 	return err
 }
 

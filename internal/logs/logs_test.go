@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -525,6 +526,82 @@ func TestResourcePolicies(t *testing.T) {
 	}
 	if err := h.store.DeletePolicy(t.Context(), h.g, account, "none"); !fault.Is(err, NotFound) {
 		t.Errorf("none: %v", err)
+	}
+}
+
+func (h *harness) check() (found []string) {
+	h.t.Helper()
+	_, err := h.store.Check(h.t.Context(), func(where, what string) { found = append(found, where+": "+what) })
+	h.must(err)
+	return found
+}
+
+// TestCheck: what is sound is told so, and what is not is not.
+func TestCheck(t *testing.T) {
+	h := newHarness(t)
+	h.group("g", "s", "t", "u")
+	h.put("g", "s", Input{h.ms(), "one"})
+	h.put("g", "t", Input{h.ms(), "two"})
+	h.must(h.store.DeleteStream(t.Context(), h.g, account, "g", "t"))
+	h.must(h.store.AssociateKey(t.Context(), h.g, account, "g", "good"))
+	h.put("g", "u", Input{h.ms(), "three"})
+	if found := h.check(); len(found) != 0 {
+		t.Errorf("%v", found)
+	}
+	for prefix, change := range map[string]func(b *engine.Batch, k, v []byte){
+		bodyPrefix:  func(b *engine.Batch, k, v []byte) { v[len(v)-1] ^= 1; b.Set(k, v) },
+		backPrefix:  func(b *engine.Batch, k, _ []byte) { b.Delete(k) },
+		namePrefix:  func(b *engine.Batch, k, _ []byte) { b.Delete(k) },
+		forthPrefix: func(b *engine.Batch, k, _ []byte) { b.Delete(k) },
+	} {
+		h := newHarness(t)
+		h.group("g", "s")
+		h.put("g", "s", Input{h.ms(), "one"})
+		var b engine.Batch
+		h.must(h.store.each(t.Context(), prefix, func(k, v []byte, _ engine.Version) error {
+			change(&b, bytes.Clone(k), bytes.Clone(v))
+			return nil
+		}))
+		h.must(h.meta.Commit(t.Context(), &b))
+		if found := h.check(); len(found) != 1 {
+			t.Errorf("%s: %v", prefix, found)
+		}
+	}
+}
+
+// TestManyWriteAtOnce: writers, readers, sweeps and changes of the group do not lose an acknowledged event.
+func TestManyWriteAtOnce(t *testing.T) {
+	h := newHarness(t)
+	h.store.now = time.Now
+	h.group("g", "a", "b")
+	now := time.Now().UnixMilli()
+	var wg sync.WaitGroup
+	for w := range 8 {
+		wg.Go(func() {
+			for i := range 25 {
+				in := []Input{{now + int64(i), fmt.Sprintf("%d/%d", w, i)}}
+				if _, _, err := h.store.Put(t.Context(), h.g, account, "g", []string{"a", "b"}[w%2], in); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Go(func() {
+		for i := range 20 {
+			if err := h.store.Tag(t.Context(), h.g, account, "g", map[string]string{"n": fmt.Sprint(i)}); err != nil {
+				t.Error(err)
+			}
+			if err := h.store.Sweep(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	wg.Wait()
+	if got := h.filter("g", Filtering{Limit: 7}); len(got) != 200 {
+		t.Errorf("%d events", len(got))
+	}
+	if found := h.check(); len(found) != 0 {
+		t.Errorf("%v", found)
 	}
 }
 

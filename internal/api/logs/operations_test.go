@@ -78,3 +78,100 @@ func TestEveryOperationIsGuarded(t *testing.T) {
 		apitest.Sample{Operation: "DeleteLogGroup", In: group},
 	)
 }
+
+func TestErrorsAreAWSs(t *testing.T) {
+	h := newHarness(t)
+	h.Must("CreateLogGroup", m{"logGroupName": "g"})
+	h.Must("CreateLogStream", m{"logGroupName": "g", "logStreamName": "s"})
+	for _, c := range []struct {
+		operation string
+		in        m
+		code      string
+	}{
+		{"CreateLogGroup", m{"logGroupName": "g"}, "ResourceAlreadyExistsException"},
+		{"CreateLogGroup", m{"logGroupName": "a:b"}, "InvalidParameterException"},
+		{"CreateLogGroup", m{"logGroupName": "aws/x"}, "InvalidParameterException"},
+		{"CreateLogGroup", m{}, "InvalidParameterException"},
+		{"CreateLogGroup", m{"logGroupName": "x", "logGroupClass": "INFREQUENT_ACCESS"}, "InvalidParameterException"},
+		{"CreateLogGroup", m{"logGroupName": "x", "kmsKeyId": "bad"}, "InvalidParameterException"},
+		{"CreateLogStream", m{"logGroupName": "g", "logStreamName": "s"}, "ResourceAlreadyExistsException"},
+		{"CreateLogStream", m{"logGroupName": "g", "logStreamName": "a:b"}, "InvalidParameterException"},
+		{"DeleteLogGroup", m{"logGroupName": "none"}, "ResourceNotFoundException"},
+		{"PutRetentionPolicy", m{"logGroupName": "g", "retentionInDays": 2}, "InvalidParameterException"},
+		{"GetLogEvents", m{"logGroupName": "g", "logStreamName": "none"}, "ResourceNotFoundException"},
+		{"GetLogEvents", m{"logGroupName": "g", "logGroupIdentifier": groupARN, "logStreamName": "s"}, "InvalidParameterException"},
+		{"GetLogEvents", m{"logStreamName": "s"}, "InvalidParameterException"},
+		{"GetLogEvents", m{"logGroupIdentifier": groupARN + ":*", "logStreamName": "s"}, "InvalidParameterException"},
+		{"GetLogEvents", m{"logGroupName": "g", "logStreamName": "s", "nextToken": "f/1"}, "InvalidParameterException"},
+		{"GetLogEvents", m{"logGroupName": "g", "logStreamName": "s", "nextToken": "x/" + "00000000000000000000000000000000000000000000000000000000"}, "InvalidParameterException"},
+		{"GetLogEvents", m{"logGroupName": "g", "logStreamName": "s", "nextToken": "f/" + "99999999999999999999999999999999999999999999999999999999"}, "InvalidParameterException"},
+		{"GetLogEvents", m{"logGroupName": "g", "logStreamName": "s", "startTime": 5, "endTime": 4}, "InvalidParameterException"},
+		{"GetLogEvents", m{"logGroupName": "g", "logStreamName": "s", "limit": 10001}, "InvalidParameterException"},
+		{"FilterLogEvents", m{"logGroupName": "g", "filterPattern": "{ $.a }"}, "InvalidParameterException"},
+		{"FilterLogEvents", m{"logGroupName": "g", "logStreamNames": []string{"s"}, "logStreamNamePrefix": "s"}, "InvalidParameterException"},
+		{"FilterLogEvents", m{"logGroupName": "g", "logStreamNames": []string{"none"}}, "ResourceNotFoundException"},
+		{"FilterLogEvents", m{"logGroupName": "g", "nextToken": "-1"}, "InvalidParameterException"},
+		{"DescribeLogStreams", m{"logGroupName": "g", "orderBy": "LastEventTime", "logStreamNamePrefix": "s"}, "InvalidParameterException"},
+		{"DescribeLogGroups", m{"nextToken": "%"}, "InvalidParameterException"},
+		{"DescribeLogGroups", m{"includeLinkedAccounts": true}, "InvalidParameterException"},
+		{"TagResource", m{"resourceArn": "arn:aws:s3:::b", "tags": m{"a": "b"}}, "InvalidParameterException"},
+		{"PutResourcePolicy", m{"policyName": "p", "policyDocument": "{"}, "InvalidParameterException"},
+		{"PutResourcePolicy", m{"policyName": "p", "policyDocument": "{}", "resourceArn": groupARN}, "InvalidParameterException"},
+		{"PutSubscriptionFilter", m{"logGroupName": "g", "filterName": "f", "filterPattern": "", "destinationArn": "arn:aws:lambda:us-east-1:1:function:f"}, "NotImplementedException"},
+		{"StartLiveTail", m{"logGroupIdentifiers": []string{groupARN}}, "NotImplementedException"},
+		{"NoSuchThing", m{}, "UnknownOperationException"},
+	} {
+		if a := h.Call("admin", c.operation, c.in); a.Status < 400 || a.Code() != c.code {
+			t.Errorf("%s %v: %d %s", c.operation, c.in, a.Status, a.Body)
+		}
+	}
+	h.Must("PutLogGroupDeletionProtection", m{"logGroupIdentifier": "g", "deletionProtectionEnabled": true})
+	if a := h.Call("admin", "DeleteLogGroup", m{"logGroupName": "g"}); a.Code() != "ValidationException" {
+		t.Errorf("a protected group: %s", a.Body)
+	}
+}
+
+// TestMessagesAreNotOnRecord looks at everything that was recorded.
+func TestMessagesAreNotOnRecord(t *testing.T) {
+	h := newHarness(t)
+	h.Must("CreateLogGroup", m{"logGroupName": "g"})
+	h.Must("CreateLogStream", m{"logGroupName": "g", "logStreamName": "s"})
+	h.Must("PutLogEvents", m{"logGroupName": "g", "logStreamName": "s", "logEvents": []m{{"timestamp": time.Now().UnixMilli(), "message": "CONFIDENTIAL"}}})
+	h.Must("TestMetricFilter", m{"filterPattern": "x", "logEventMessages": []string{"CONFIDENTIAL x"}})
+	h.Must("FilterLogEvents", m{"logGroupName": "g"})
+	for _, ev := range h.Recorder.Events {
+		if bytes.Contains(ev.Parameters, []byte("CONFIDENTIAL")) || bytes.Contains(ev.Response, []byte("CONFIDENTIAL")) {
+			t.Errorf("%s: %s %s", ev.Operation, ev.Parameters, ev.Response)
+		}
+	}
+}
+
+// TestTheWholeResource: policies name groups with ":*" behind, and the operations on tags without.
+func TestTheWholeResource(t *testing.T) {
+	h := newHarness(t)
+	h.Must("CreateLogGroup", m{"logGroupName": "g"})
+	statement := func(resource string) string {
+		return `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"logs:*","Resource":"` + resource + `"}}`
+	}
+	h.People.Add(t, apitest.Owner, "star", statement(groupARN+":*"))
+	h.People.Add(t, apitest.Owner, "bare", statement(groupARN))
+	for _, c := range []struct {
+		who, operation string
+		in             m
+		good           bool
+	}{
+		{"star", "PutRetentionPolicy", m{"logGroupName": "g", "retentionInDays": 1}, true},
+		{"bare", "PutRetentionPolicy", m{"logGroupName": "g", "retentionInDays": 1}, false},
+		{"star", "TagLogGroup", m{"logGroupName": "g", "tags": m{"a": "b"}}, true},
+		{"star", "TagResource", m{"resourceArn": groupARN, "tags": m{"a": "b"}}, false},
+		{"bare", "TagResource", m{"resourceArn": groupARN, "tags": m{"a": "b"}}, true},
+		{"star", "CreateLogStream", m{"logGroupName": "g", "logStreamName": "s"}, true},
+		{"star", "CreateLogGroup", m{"logGroupName": "gg"}, false},
+		{"star", "DescribeLogGroups", m{}, false},
+		{"star", "DeleteLogGroup", m{"logGroupName": "g"}, true},
+	} {
+		if a := h.Call(c.who, c.operation, c.in); (a.Status == 200) != c.good {
+			t.Errorf("%s by %s: %d %s", c.operation, c.who, a.Status, a.Body)
+		}
+	}
+}
