@@ -234,7 +234,7 @@ func TestNoGrant(t *testing.T) {
 	if err := w.store.DeleteDetector(t.Context(), none, account, id, nil); err == nil {
 		t.Error("a detector deleted without a grant")
 	}
-	if _, err := w.store.CreateList(t.Context(), none, "guardduty:CreateIPSet", account, id, finding.List{}, nil); err == nil {
+	if _, err := w.store.CreateList(t.Context(), none, "guardduty:CreateIPSet", account, id, finding.List{}, nil, nil); err == nil {
 		t.Error("a list without a grant")
 	}
 }
@@ -259,6 +259,30 @@ func TestTable(t *testing.T) {
 	}
 	if (*finding.Table)(nil).Contains(netip.MustParseAddr("::1")) || table.Contains(netip.Addr{}) {
 		t.Error("nothing is in nothing")
+	}
+}
+
+// TestTrustEverybody: who trusts everybody has switched detection off, and no filter keeps that quiet.
+func TestTrustEverybody(t *testing.T) {
+	w := newWorld(t)
+	id := w.detector()
+	if err := w.store.CreateFilter(t.Context(), w.grant, account, id, finding.Filter{
+		Name: "all", Action: "ARCHIVE", Criteria: finding.Criteria{"region": {Eq: []string{"us-east-1"}}},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	by := &finding.Sighting{Account: account, Type: finding.DetectorDisabled, Severity: finding.High}
+	list := finding.List{Kind: finding.KindTrusted, Name: "l", Format: "TXT", Location: "s3://b/k", Active: true}
+	l, err := w.store.CreateList(t.Context(), w.grant, "guardduty:CreateIPSet", account, id, list, []byte("10.0.0.0/8\n2001:db8::/32"), by)
+	if err != nil || len(w.told) != 0 {
+		t.Fatal(err, w.told)
+	}
+	for i, text := range []string{"0.0.0.0/0", "2000::/3", "10.0.0.0/8\n11.0.0.0/8"} {
+		change := finding.ListChange{Text: []byte(text)}
+		by.Actor = text
+		if err := w.store.UpdateList(t.Context(), w.grant, "guardduty:UpdateIPSet", account, id, finding.KindTrusted, l, change, by); err != nil || len(w.told) != i+1 {
+			t.Fatal(text, err, w.told)
+		}
 	}
 }
 

@@ -58,8 +58,9 @@ func (l *List) check() error {
 
 func tableKey(account, id string) string { return tablePrefix + account + "/" + id }
 
-// CreateList makes a list of what text says. It needs action on the detector.
-func (s *Store) CreateList(ctx context.Context, g authz.Grant, action, account, detector string, in List, text []byte) (id string, err error) {
+// CreateList makes a list of what text says. It needs action on the detector. To trust everybody is to switch
+// detection off, which is found: by is the call.
+func (s *Store) CreateList(ctx context.Context, g authz.Grant, action, account, detector string, in List, text []byte, by *Sighting) (id string, err error) {
 	in.ID, in.Created = newID(), s.now().UTC()
 	return in.ID, s.edit(ctx, g, action, account, detector, func(w *work, d *Detector) error {
 		if err := in.check(); err != nil {
@@ -80,8 +81,20 @@ func (s *Store) CreateList(ctx context.Context, g authz.Grant, action, account, 
 		if n >= maxLists[in.Kind] {
 			return badRequest("the maximum number of lists of this kind has been reached.")
 		}
-		return in.fill(w, d, text)
+		if err := in.fill(w, d, text); err != nil {
+			return err
+		}
+		return s.trusting(ctx, w, &in, by)
 	})
+}
+
+// trusting tells of a list that trusts everybody.
+func (s *Store) trusting(ctx context.Context, w *work, l *List, by *Sighting) error {
+	d := s.detectors[by.Account]
+	if l.Kind != KindTrusted || !l.Active || l.table == nil || !l.table.Wide() || !d.Enabled {
+		return nil
+	}
+	return s.sight(ctx, w, d, by)
 }
 
 // fill reads the list's addresses and puts it into d.
@@ -105,7 +118,7 @@ type ListChange struct {
 }
 
 // UpdateList needs action on the list.
-func (s *Store) UpdateList(ctx context.Context, g authz.Grant, action, account, detector, kind, id string, in ListChange) error {
+func (s *Store) UpdateList(ctx context.Context, g authz.Grant, action, account, detector, kind, id string, in ListChange, by *Sighting) error {
 	return s.editOn(ctx, g, action, s.ARN(account, detector, kind, id), account, detector, func(w *work, d *Detector) error {
 		old, err := d.list(kind, id)
 		if err != nil {
@@ -124,11 +137,13 @@ func (s *Store) UpdateList(ctx context.Context, g authz.Grant, action, account, 
 		if err := l.check(); err != nil {
 			return err
 		}
-		if in.Text != nil {
-			return l.fill(w, d, in.Text)
-		}
 		d.Lists[id] = &l
-		return nil
+		if in.Text != nil {
+			if err := l.fill(w, d, in.Text); err != nil {
+				return err
+			}
+		}
+		return s.trusting(ctx, w, &l, by)
 	})
 }
 

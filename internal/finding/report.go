@@ -73,7 +73,8 @@ func (s *Store) sight(ctx context.Context, w *work, d *Detector, seen *Sighting)
 	}
 	e := s.fresh(d, seen, at, now)
 	for _, f := range d.ranked() {
-		if f.Action == actionArchive && f.Criteria.Matches(&e.Finding) {
+		// That detection is switched off cannot be suppressed.
+		if f.Action == actionArchive && seen.Type != DetectorDisabled && f.Criteria.Matches(&e.Finding) {
 			e.Suppressed, e.Finding.Service.Archived = true, true
 			break
 		}

@@ -36,6 +36,21 @@ func (t *Table) Contains(a netip.Addr) bool {
 	return i > 0 && bytes.Compare(x[:], t.ranges[i-1].to[:]) <= 0
 }
 
+// Wide tells whether the table covers so much that trusting it is trusting everybody: more than 2^24 IPv4
+// addresses together, or an IPv6 range larger than a /32.
+func (t *Table) Wide() bool {
+	var v4 uint64
+	for i := range t.ranges {
+		from, to := &t.ranges[i].from, &t.ranges[i].to
+		if netip.AddrFrom16(*from).Is4In6() && netip.AddrFrom16(*to).Is4In6() {
+			v4 += uint64(binary.BigEndian.Uint32(to[12:])) - uint64(binary.BigEndian.Uint32(from[12:])) + 1
+		} else if !bytes.Equal(from[:4], to[:4]) {
+			return true
+		}
+	}
+	return v4 > 1<<24
+}
+
 // Len is the number of ranges.
 func (t *Table) Len() int { return len(t.ranges) }
 

@@ -168,7 +168,7 @@ func (c call) switchedOff(operation string) *finding.Sighting {
 	return &finding.Sighting{
 		Account: c.account, Type: finding.DetectorDisabled, Severity: finding.SeverityOf(finding.DetectorDisabled), Actor: p.UniqueID,
 		Title:       "Threat detection was switched off.",
-		Description: who.Name() + " called " + operation + ": what happens from now on is not looked at any more.",
+		Description: who.Name() + " called " + operation + ": from now on less is looked at, or nothing any more.",
 		Resource:    finding.Resource{ResourceType: finding.AccessKey, AccessKeyDetails: who.Details()},
 		Call:        who.Call("guardduty.amazonaws.com", operation, ""),
 	}

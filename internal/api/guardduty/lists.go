@@ -116,7 +116,7 @@ func (e edge) createList(c call, detector *string, l finding.List) (string, erro
 		return "", err
 	}
 	action := "guardduty:" + c.api.Op.Name()
-	return e.findings.CreateList(c, c.grant, action, c.account, member.Text(detector), l, text)
+	return e.findings.CreateList(c, c.grant, action, c.account, member.Text(detector), l, text, c.switchedOff(c.api.Op.Name()))
 }
 
 // updateList changes a list. Its object is read again when it is another one, and when the list is
@@ -135,7 +135,7 @@ func (e edge) updateList(c call, action, kind string, detector, id *string, in f
 			return err
 		}
 	}
-	return e.findings.UpdateList(c, c.grant, action, c.account, member.Text(detector), kind, member.Text(id), in)
+	return e.findings.UpdateList(c, c.grant, action, c.account, member.Text(detector), kind, member.Text(id), in, c.switchedOff(c.api.Op.Name()))
 }
 
 // content reads a list's object as its caller may read it: nobody comes to know by a list what he could not

@@ -388,11 +388,11 @@ func TestNetworks(t *testing.T) {
 func TestTrusted(t *testing.T) {
 	w := newWorld(t)
 	if _, err := w.store.CreateList(t.Context(), w.grant, "guardduty:CreateIPSet", account, w.id,
-		finding.List{Kind: finding.KindTrusted, Name: "l", Format: "TXT", Location: "s3://b/k", Active: true}, []byte("10.0.0.0/8\n192.0.2.1\n")); err != nil {
+		finding.List{Kind: finding.KindTrusted, Name: "l", Format: "TXT", Location: "s3://b/k", Active: true}, []byte("10.0.0.0/9\n192.0.2.1\n"), &finding.Sighting{Account: account}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.store.CreateList(t.Context(), w.grant, "guardduty:CreateThreatIntelSet", account, w.id,
-		finding.List{Kind: finding.KindThreat, Name: "l", Format: "TXT", Location: "s3://b/k", Active: true}, []byte("203.0.113.9\n")); err != nil {
+		finding.List{Kind: finding.KindThreat, Name: "l", Format: "TXT", Location: "s3://b/k", Active: true}, []byte("203.0.113.9\n"), &finding.Sighting{Account: account}); err != nil {
 		t.Fatal(err)
 	}
 	if got := w.note(5000, w.event("GetObject")); len(got) != 0 {
