@@ -26,7 +26,8 @@ func (r *Runner) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r.mu.Lock()
 	p := r.byToken[token]
 	r.mu.Unlock()
-	if p == nil {
+	if p == nil || !r.doors.admit(req, p) {
+		w.Header().Set("Connection", "close")
 		http.NotFound(w, req)
 		return
 	}
@@ -36,7 +37,7 @@ func (r *Runner) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 // serveInside answers at the listener of one sandbox.
 func (p *process) serveInside(l net.Listener) *http.Server {
 	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { p.serve(w, req, req.URL.Path) }), MaxHeaderBytes: 64 << 10}
-	go func() { _ = s.Serve(l) }() // until the sandbox closes l
+	go func() { _ = s.Serve(bound(l)) }() // until the sandbox closes l
 	return s
 }
 

@@ -205,7 +205,7 @@ func (r *Runner) openDoors(p *process) {
 			p.inside = p.serveInside(l)
 			continue
 		}
-		go r.carry(l)
+		go r.carry(bound(l))
 	}
 }
 
@@ -231,7 +231,7 @@ func (r *Runner) carry(l net.Listener) {
 				close(done)
 			}()
 			_, _ = io.Copy(in, out)
-			_ = in.(*net.TCPConn).CloseWrite()
+			_ = in.(*boundedConn).CloseWrite()
 			<-done
 		}()
 	}

@@ -56,10 +56,38 @@ func actAsRuntime() {
 		case "lingers":
 			post(at+"/response", `"early"`)
 			time.Sleep(400 * time.Millisecond)
+		case "floods":
+			post(at+"/response", fmt.Sprintf("%q", flood(string(event))))
 		case "network":
 			post(at+"/response", fmt.Sprintf("%q", reach(string(event))))
 		}
 	}
+}
+
+// flood opens connections until there are so many, half of them silent, and says how many answered.
+func flood(address string) string {
+	if address = strings.Trim(address, `"`); address == "self" {
+		address = os.Getenv("AWS_LAMBDA_RUNTIME_API")
+	}
+	host, path, _ := strings.Cut(address, "/")
+	answered := 0
+	for range 300 {
+		if c, err := net.Dial("tcp", host); err == nil {
+			defer c.Close()
+		}
+		c, err := net.Dial("tcp", host)
+		if err != nil {
+			continue
+		}
+		defer c.Close()
+		fmt.Fprintf(c, "GET /%s/2018-06-01/runtime/nothing HTTP/1.1\r\nHost: x\r\n\r\n", path)
+		_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		b := make([]byte, 1024)
+		if n, _ := c.Read(b); strings.Contains(string(b[:n]), "404") && !strings.Contains(string(b[:n]), "Connection: close") {
+			answered++
+		}
+	}
+	return fmt.Sprint(answered)
 }
 
 func reach(event string) string {
@@ -139,6 +167,23 @@ func TestTheRuntimeAPIRefuses(t *testing.T) {
 	contains(t, "log", log, `first: 202 {"status":"OK"}`)
 	contains(t, "log", log, "second: 403 ")
 	contains(t, "log", log, "late error: 403 ")
+}
+
+func TestConnectionsAreBounded(t *testing.T) {
+	alone(t)
+	f := start(t)
+	s := provided(t, "floods")
+	s.Timeout = 30 * time.Second
+	equal(t, "connections that were served", f.answer(s, `""`), `"0"`)
+	s.Env = map[string]string{"SELF": "1"}
+	var n int
+	if _, err := fmt.Sscanf(f.answer(s, `"self"`), `"%d"`, &n); err != nil || n < 100 || n > 127 {
+		t.Errorf("%d connections were served: %v", n, err)
+	}
+	other := provided(t, "echo")
+	other.ARN += "2"
+	equal(t, "another", f.answer(other, "1"), "1")
+	equal(t, "again", f.answer(s, `""`), `"0"`)
 }
 
 func TestARuntimeThatCannotStart(t *testing.T) {

@@ -150,6 +150,7 @@ type Runner struct {
 	hide     []string
 	exposed  bool // Unsafe, and this host cannot isolate
 	address  string
+	doors    *doors
 	server   *http.Server
 	starter  starter
 	programs interpreters
@@ -171,7 +172,7 @@ func New(c Config) (*Runner, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	r := &Runner{config: c, byToken: map[string]*process{}, running: map[string]int{}}
+	r := &Runner{config: c, doors: newDoors(), byToken: map[string]*process{}, running: map[string]int{}}
 	if err := r.checkNetwork(); err != nil {
 		return nil, err
 	}
@@ -185,7 +186,9 @@ func New(c Config) (*Runner, error) {
 		return nil, err
 	}
 	r.address = l.Addr().String()
-	r.server = &http.Server{Handler: r, MaxHeaderBytes: 64 << 10, ReadHeaderTimeout: 30 * time.Second}
+	r.server = &http.Server{
+		Handler: r, MaxHeaderBytes: 64 << 10, ReadHeaderTimeout: 30 * time.Second, ConnState: r.doors.changed, ConnContext: r.doors.name,
+	}
 	go func() { _ = r.server.Serve(l) }() // until Close
 	r.starter = newStarter()
 	if err := r.tryIsolation(); err != nil {
