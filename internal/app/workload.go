@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/user"
 	"strconv"
 	"strings"
@@ -28,6 +29,9 @@ func (s *server) startWorkloads(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := s.besideFunctions(rules); err != nil {
+		return err
+	}
 	w, err := workload.New(workload.Config{
 		Rules: rules, Region: s.config.Region, Log: s.log,
 		Assume: s.workloadSession,
@@ -47,6 +51,16 @@ func (s *server) startWorkloads(ctx context.Context) error {
 	done := make(chan error, 1)
 	go func() { done <- w.Serve(l) }()
 	s.onClose(func() error { return errors.Join(w.Close(), <-done) })
+	return nil
+}
+
+// besideFunctions refuses a rule for this server's own user where functions run: to the kernel they are that user.
+func (s *server) besideFunctions(rules []workload.Rule) error {
+	for _, r := range rules {
+		if s.config.Functions && r.User != nil && int64(*r.User) == int64(os.Geteuid()) {
+			return fmt.Errorf("--workload %s: functions run as this server's own user, %d, and would have the role too: give the program another user, or a token", r.Role, *r.User)
+		}
+	}
 	return nil
 }
 
