@@ -39,7 +39,7 @@ func (s *server) openRecord(ctx context.Context, secrets audit.Secrets) error {
 	}
 	s.record = audit.NewLog(audit.LogConfig{Management: management, Data: data, Strict: s.config.AuditStrict})
 	s.trails, err = trail.Open(ctx, trail.Config{
-		Meta: s.engines.Meta, Secrets: secrets, Record: s.record, Feed: s.feed, S3: s.onBehalf, Logs: trailLogs{s}, Region: s.config.Region,
+		Meta: s.engines.Meta, Secrets: secrets, Record: s.record, Feed: s.feed, S3: s.onBehalf, Logs: trailLogs{s}, Topics: trailTopics{s}, Region: s.config.Region,
 		LogInterval: s.config.LogInterval, DigestInterval: s.config.DigestInterval, Log: s.log,
 	})
 	if err != nil {

@@ -31,12 +31,16 @@ func (s *server) configHeard(account string, known map[string]string) bool {
 
 // configMayPublish asks the topic's policy.
 func (s *server) configMayPublish(ctx context.Context, account, topic string) (exists bool, err error) {
+	return s.mayPublish(ctx, configPrincipal, s.configCause(account), topic)
+}
+
+// mayPublish asks a topic's policy whether a service may publish because of something.
+func (s *server) mayPublish(ctx context.Context, service string, because cause, topic string) (exists bool, err error) {
 	t, err := s.topics.store.Topic(topic)
 	if err != nil {
 		return false, err
 	}
-	because := s.configCause(account)
-	as := servicePrincipal(configPrincipal, because)
+	as := servicePrincipal(service, because)
 	_, err = s.guard.Decide(ctx, &authz.Inquiry{
 		Subject: as, Keys: withoutRequest{because}, Event: eventAuthority{s}.record("sns:Publish", as.Principal),
 	}, s.topics.store.Demand(t, "sns:Publish", nil))

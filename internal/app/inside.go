@@ -14,6 +14,7 @@ import (
 	"github.com/kura-s3/kura/internal/event/queue"
 	"github.com/kura-s3/kura/internal/fault"
 	"github.com/kura-s3/kura/internal/job/delivery"
+	"github.com/kura-s3/kura/internal/job/trail"
 )
 
 // insideService is a service of this server that events and notifications can be sent to. What is sent is
@@ -67,7 +68,7 @@ func (check ruleTarget) Check(_ context.Context, _ string, t *event.RuleTarget) 
 const s3Principal = "s3.amazonaws.com"
 
 // senders are the service principals that send because of something, by the service of its ARN.
-var senders = map[string]string{"events": eventsPrincipal, "s3": s3Principal, "sns": snsPrincipal, "config": configPrincipal}
+var senders = map[string]string{"events": eventsPrincipal, "s3": s3Principal, "sns": snsPrincipal, "config": configPrincipal, "cloudtrail": trail.Service}
 
 // insideCarrier carries deliveries to services of this server. It implements delivery.Carrier and
 // notify.Inside.

@@ -93,6 +93,8 @@ var answers = map[fault.Kind]rpc.Answer{
 	trail.Busy:                {Code: "ConcurrentModificationException", Status: 400, Message: "The trail is being changed by another request."},
 	trail.InvalidLogGroup:     {Code: "InvalidCloudWatchLogsLogGroupArnException", Status: 400},
 	trail.InvalidLogRole:      {Code: "InvalidCloudWatchLogsRoleArnException", Status: 400},
+	trail.InvalidTopic:        {Code: "InvalidSnsTopicNameException", Status: 400},
+	trail.InsufficientTopic:   {Code: "InsufficientSnsTopicPolicyException", Status: 400},
 	trail.DeliveryUnavailable: {Code: "InsufficientS3BucketPolicyException", Status: 400},
 	notProvided:               {Code: "InvalidTrailNameException", Status: 400, Message: "Trail name cannot be blank!"},
 	badARN:                    {Code: "CloudTrailARNInvalidException", Status: 400},

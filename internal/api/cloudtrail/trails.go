@@ -30,14 +30,20 @@ func (e edge) trailOps() []*api.Op {
 var keyPattern = regexp.MustCompile(`^(arn:aws:kms:[a-z0-9-]+:[0-9]{12}:(key/[A-Za-z0-9-]+|alias/[A-Za-z0-9/_-]+)|alias/[A-Za-z0-9/_-]+|[A-Za-z0-9-]{36}|mrk-[a-z0-9]+)$`)
 
 // unsupported refuses what Kura has no service for.
-func unsupported(topic *string, organization *bool) error {
-	switch {
-	case member.Text(topic) != "":
-		return fault.New(trail.Unsupported, "Kura has no Amazon SNS: SnsTopicName cannot be given.")
-	case member.True(organization):
+func unsupported(organization *bool) error {
+	if member.True(organization) {
 		return fault.New(trail.Unsupported, "Kura has no organization trails.")
 	}
 	return nil
+}
+
+// topicARN is the topic that a request names, by its name or its ARN.
+func (e edge) topicARN(account string, topic *string) string {
+	name := member.Text(topic)
+	if name == "" || strings.HasPrefix(name, "arn:") {
+		return name
+	}
+	return "arn:aws:sns:" + e.region + ":" + account + ":" + name
 }
 
 func checkKey(id string) error {
@@ -51,7 +57,7 @@ func (e edge) createTrail(ctx context.Context, g authz.Grant, in *cloudtrailwire
 	if strings.HasPrefix(member.Text(in.Name), "arn:") {
 		return nil, fault.New(trail.InvalidName, "Trail name cannot be an ARN.")
 	}
-	if err := unsupported(in.SnsTopicName, in.IsOrganizationTrail); err != nil {
+	if err := unsupported(in.IsOrganizationTrail); err != nil {
 		return nil, err
 	}
 	if err := checkKey(member.Text(in.KmsKeyId)); err != nil {
@@ -61,6 +67,7 @@ func (e edge) createTrail(ctx context.Context, g authz.Grant, in *cloudtrailwire
 		return nil, err
 	}
 	t, err := e.trails.Create(ctx, g, trail.Trail{
+		Topic:    e.topicARN(g.Principal().Account, in.SnsTopicName),
 		LogGroup: member.Text(in.CloudWatchLogsLogGroupArn), LogRole: member.Text(in.CloudWatchLogsRoleArn),
 		Name: member.Text(in.Name), Account: g.Principal().Account, Region: e.region, Bucket: member.Text(in.S3BucketName), Prefix: member.Text(in.S3KeyPrefix),
 		KMSKey: member.Text(in.KmsKeyId), GlobalEvents: in.IncludeGlobalServiceEvents == nil || *in.IncludeGlobalServiceEvents,
@@ -74,6 +81,7 @@ func (e edge) createTrail(ctx context.Context, g authz.Grant, in *cloudtrailwire
 		Name: shown.Name, S3BucketName: shown.S3BucketName, S3KeyPrefix: shown.S3KeyPrefix, IncludeGlobalServiceEvents: shown.IncludeGlobalServiceEvents,
 		IsMultiRegionTrail: shown.IsMultiRegionTrail, TrailARN: shown.TrailARN, LogFileValidationEnabled: shown.LogFileValidationEnabled,
 		KmsKeyId: shown.KmsKeyId, IsOrganizationTrail: shown.IsOrganizationTrail,
+		SnsTopicName: shown.SnsTopicName, SnsTopicARN: shown.SnsTopicARN,
 		CloudWatchLogsLogGroupArn: shown.CloudWatchLogsLogGroupArn, CloudWatchLogsRoleArn: shown.CloudWatchLogsRoleArn,
 	}, nil
 }
@@ -86,7 +94,7 @@ func set[T any](to *T, value *T) {
 }
 
 func (e edge) updateTrail(ctx context.Context, g authz.Grant, in *cloudtrailwire.UpdateTrailInput) (*cloudtrailwire.UpdateTrailOutput, error) {
-	if err := unsupported(in.SnsTopicName, in.IsOrganizationTrail); err != nil {
+	if err := unsupported(in.IsOrganizationTrail); err != nil {
 		return nil, err
 	}
 	if err := checkKey(member.Text(in.KmsKeyId)); err != nil {
@@ -102,6 +110,9 @@ func (e edge) updateTrail(ctx context.Context, g authz.Grant, in *cloudtrailwire
 		}
 	}
 	t, err := e.trails.Update(ctx, g, "cloudtrail:UpdateTrail", old.ARN(), func(t *trail.Trail) error {
+		if in.SnsTopicName != nil {
+			t.Topic = e.topicARN(t.Account, in.SnsTopicName)
+		}
 		set(&t.LogGroup, in.CloudWatchLogsLogGroupArn)
 		set(&t.LogRole, in.CloudWatchLogsRoleArn)
 		set(&t.Bucket, in.S3BucketName)
@@ -120,6 +131,7 @@ func (e edge) updateTrail(ctx context.Context, g authz.Grant, in *cloudtrailwire
 		Name: shown.Name, S3BucketName: shown.S3BucketName, S3KeyPrefix: shown.S3KeyPrefix, IncludeGlobalServiceEvents: shown.IncludeGlobalServiceEvents,
 		IsMultiRegionTrail: shown.IsMultiRegionTrail, TrailARN: shown.TrailARN, LogFileValidationEnabled: shown.LogFileValidationEnabled,
 		KmsKeyId: shown.KmsKeyId, IsOrganizationTrail: shown.IsOrganizationTrail,
+		SnsTopicName: shown.SnsTopicName, SnsTopicARN: shown.SnsTopicARN,
 		CloudWatchLogsLogGroupArn: shown.CloudWatchLogsLogGroupArn, CloudWatchLogsRoleArn: shown.CloudWatchLogsRoleArn,
 	}, nil
 }
@@ -129,6 +141,7 @@ func show(t *trail.Trail) cloudtrailwire.Trail {
 	return cloudtrailwire.Trail{
 		Name: new(t.Name), S3BucketName: new(t.Bucket), S3KeyPrefix: member.Given(t.Prefix), IncludeGlobalServiceEvents: new(t.GlobalEvents),
 		IsMultiRegionTrail: new(t.MultiRegion), HomeRegion: new(t.Region), TrailARN: new(t.ARN()), LogFileValidationEnabled: new(t.Validation),
+		SnsTopicName: member.Given(t.Topic[strings.LastIndexByte(t.Topic, ':')+1:]), SnsTopicARN: member.Given(t.Topic),
 		CloudWatchLogsLogGroupArn: member.Given(t.LogGroup), CloudWatchLogsRoleArn: member.Given(t.LogRole),
 		KmsKeyId: member.Given(t.KMSKey), HasCustomEventSelectors: new(len(t.Selectors)+len(t.Advanced) > 0), HasInsightSelectors: &no, IsOrganizationTrail: &no,
 	}

@@ -376,6 +376,9 @@ func (s *Store) putFile(ctx context.Context, t *Trail, st *State, f *file) error
 	if err := agentOf(t).Put(ctx, s.config.S3, t.Bucket, key, h, f.packed.Bytes()); err != nil {
 		return err
 	}
+	if err := s.tell(ctx, t, key); err != nil {
+		return err
+	}
 	now := s.config.Now().UTC()
 	st.Delivered, st.Attempted, st.Succeeded, st.Error = now, now, now, ""
 	st.Begun = time.Time{}

@@ -51,6 +51,8 @@ const (
 	DeliveryUnavailable fault.Kind = "trail.DeliveryUnavailable"
 	InvalidLogGroup     fault.Kind = "trail.InvalidLogGroup"
 	InvalidLogRole      fault.Kind = "trail.InvalidLogRole"
+	InvalidTopic        fault.Kind = "trail.InvalidTopic"
+	InsufficientTopic   fault.Kind = "trail.InsufficientTopicPolicy"
 )
 
 // Service is the principal that delivers.
@@ -68,16 +70,18 @@ type Trail struct {
 	// LogGroup is the ARN of a group of CloudWatch Logs that events are delivered to too, in the name of
 	// LogRole; "" for none.
 	LogGroup, LogRole string `json:",omitempty"`
-	GlobalEvents      bool
-	MultiRegion       bool
-	Validation        bool
-	Logging           bool
-	Created           time.Time
-	Started, Stopped  time.Time          `json:",omitzero"`
-	Tags              []Tag              `json:",omitempty"`
-	Selectors         []Selector         `json:",omitempty"`
-	Advanced          []AdvancedSelector `json:",omitempty"`
-	selector          *compiled
+	// Topic is the ARN of a topic that hears of each log file, "" for none.
+	Topic            string `json:",omitempty"`
+	GlobalEvents     bool
+	MultiRegion      bool
+	Validation       bool
+	Logging          bool
+	Created          time.Time
+	Started, Stopped time.Time          `json:",omitzero"`
+	Tags             []Tag              `json:",omitempty"`
+	Selectors        []Selector         `json:",omitempty"`
+	Advanced         []AdvancedSelector `json:",omitempty"`
+	selector         *compiled
 }
 
 const format = 1
@@ -118,6 +122,8 @@ type Config struct {
 	S3 deliver.OnBehalf
 	// Logs are where trails deliver to beside their buckets. Nil: nowhere.
 	Logs LogGroups
+	// Topics hear of log files. Nil: there are none.
+	Topics Topics
 	// Region of this server.
 	Region string
 	// LogInterval and DigestInterval are how often is delivered. Required.
@@ -313,6 +319,9 @@ func (s *Store) Create(ctx context.Context, g authz.Grant, t Trail) (*Trail, err
 	if err := s.checkLogs(ctx, &t); err != nil {
 		return nil, err
 	}
+	if err := s.checkTopic(ctx, &t); err != nil {
+		return nil, err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if (*s.trails.Load())[t.ARN()] != nil {
@@ -343,6 +352,11 @@ func (s *Store) Update(ctx context.Context, g authz.Grant, action, arn string, c
 			return nil, err
 		}
 		if err := s.tryBucket(ctx, &probe); err != nil {
+			return nil, err
+		}
+	}
+	if probe.Topic != old.Topic {
+		if err := s.checkTopic(ctx, &probe); err != nil {
 			return nil, err
 		}
 	}
