@@ -3,9 +3,10 @@ package function
 import (
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/kura-s3/kura/internal/function/runner"
 )
 
 // Settings are what a request says of a configuration; nil: nothing.
@@ -18,7 +19,7 @@ type Settings struct {
 	Logging                             *Logging
 }
 
-// runtimes are those that the runner knows.
+// runtimes are those that the runner knows, as a refusal lists them.
 var runtimes = []string{
 	"nodejs18.x", "nodejs20.x", "nodejs22.x", "provided.al2", "provided.al2023",
 	"python3.9", "python3.10", "python3.11", "python3.12", "python3.13", "python3.14",
@@ -84,7 +85,7 @@ func texts(in *Settings) []check {
 			return nil
 		}},
 		{in.Runtime != nil, func(c *Configuration) error {
-			if !slices.Contains(runtimes, *in.Runtime) {
+			if !runner.Supported(*in.Runtime) {
 				return invalid("Value %s at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [%s] or be a valid ARN", *in.Runtime, strings.Join(runtimes, ", "))
 			}
 			c.Runtime = *in.Runtime
