@@ -71,6 +71,14 @@ const (
 	fieldResource = 'm'
 )
 
+// otherResource is Resource, or nothing where it is the ARN: who asks for a resource asks for both.
+func (n *Note) otherResource() string {
+	if r := n.Resource(); r != n.ARN {
+		return r
+	}
+	return ""
+}
+
 // noteField is a field of a Note that is in the filters.
 type noteField struct {
 	field byte
@@ -83,7 +91,7 @@ func (n *Note) fields() [noteFields]noteField {
 	return [noteFields]noteField{
 		{fieldAccount, n.Account}, {fieldCategory, n.Category}, {fieldSource, n.Source}, {fieldName, n.Name}, {fieldUser, n.User},
 		{fieldUserName, n.UserName}, {fieldKeyID, n.KeyID}, {fieldIP, n.IP}, {fieldBucket, n.Bucket}, {fieldKey, n.Key},
-		{fieldARN, n.ARN}, {fieldResource, n.Resource()}, {fieldType, n.Type}, {fieldError, n.Error}, {fieldID, n.ID}, {fieldEvent, n.Event}, {fieldRead, readText(n.ReadOnly)},
+		{fieldARN, n.ARN}, {fieldResource, n.otherResource()}, {fieldType, n.Type}, {fieldError, n.Error}, {fieldID, n.ID}, {fieldEvent, n.Event}, {fieldRead, readText(n.ReadOnly)},
 	}
 }
 
@@ -110,7 +118,7 @@ func newBlock(offset int64, first uint64) *block {
 }
 
 // blockLines bounds the lines of a block, so that its filter says something.
-const blockLines = 256
+const blockLines = 128
 
 // full tells whether the next line begins another block.
 func (b *block) full() bool { return b.raw >= blockBytes || b.lines >= blockLines }
