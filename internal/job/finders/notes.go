@@ -111,7 +111,7 @@ type alarm struct {
 // alarm.
 func (f *Finder) Note(ev *audit.Event) {
 	watches := f.config.Findings.Watches()
-	if len(watches) == 0 || ev.Operation == "" || !ev.Peer.IsValid() || ev.Principal.Type == policy.Service || ev.Principal.Type == policy.Nobody {
+	if len(watches) == 0 || !fromOutside(ev) {
 		return
 	}
 	owner := ""
@@ -121,18 +121,25 @@ func (f *Finder) Note(ev *audit.Event) {
 	if owner == "" {
 		owner = ev.Principal.Account
 	}
-	if w := watches[owner]; w != nil && (w.S3 || ev.Class == audit.Management) && !w.Trusted.Contains(ev.Peer) {
+	if w := watches[owner]; looksAt(w, ev) {
 		f.listed(w, owner, ev)
 		if ev.Principal.Type == policy.Anonymous && ev.Status < 300 && ev.Class == audit.Data && ev.ReadOnly {
 			f.strangers(owner, ev)
 		}
 	}
-	account := ev.Principal.Account
-	w := watches[account]
-	if w == nil || ev.Principal.UniqueID == "" || ev.Class == audit.Data && !w.S3 || w.Trusted.Contains(ev.Peer) {
-		return
+	if ev.Principal.UniqueID != "" && looksAt(watches[ev.Principal.Account], ev) {
+		f.noteActor(ev)
 	}
-	f.noteActor(ev)
+}
+
+// fromOutside tells the requests of people and programs from those that Kura makes itself.
+func fromOutside(ev *audit.Event) bool {
+	return ev.Operation != "" && ev.Peer.IsValid() && ev.Principal.Type != policy.Service && ev.Principal.Type != policy.Nobody
+}
+
+// looksAt tells whether a request is one that somebody wants looked at.
+func looksAt(w *finding.Watch, ev *audit.Event) bool {
+	return w != nil && (w.S3 || ev.Class == audit.Management) && !w.Trusted.Contains(ev.Peer)
 }
 
 // noteActor counts a request of a principal whose account has a detector.
