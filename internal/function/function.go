@@ -350,8 +350,8 @@ func (f *Function) at(version string) *Configuration {
 		return &f.Latest
 	}
 	n, err := strconv.Atoi(version)
-	if err != nil {
-		return nil
+	if err != nil || strconv.Itoa(n) != version {
+		return nil // "01" is no name of version 1
 	}
 	return f.Versions[n]
 }

@@ -347,6 +347,10 @@ func TestQueuedInvocations(t *testing.T) {
 		if bytes.Contains(f.sealed, []byte("canary")) {
 			t.Fatal("an event lies open")
 		}
+		// What cannot be opened now is not given up.
+		if v := f.store.RunQueued(t.Context(), f.g, "other", f.sealed, 0, 3); v.Again != 8*time.Second || v.Err == nil {
+			t.Errorf("%s: %+v", name, v)
+		}
 		f.open()
 		tries, waits := 0, 0
 		for i, s := range steps {

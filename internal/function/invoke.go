@@ -165,7 +165,7 @@ func (s *Store) spec(ctx context.Context, f *Function, c *Configuration, r Ref) 
 	}
 	timeout := time.Duration(c.Timeout) * time.Second
 	return &runner.Spec{
-		ARN: s.ARN(r), Name: f.Name, Version: c.Version, Runtime: c.Runtime, Handler: c.Handler, CodeSHA256: c.Code.SHA256,
+		ARN: s.ARN(r), Name: f.Name, Version: c.Version, Runtime: c.Runtime, Handler: c.Handler, CodeSHA256: c.Code.SHA256, Role: c.Role,
 		Env: variables, MemoryMB: c.Memory, Timeout: timeout, EphemeralMB: c.Ephemeral, LogGroup: c.LogGroup(f.Name),
 		LogStreamPrefix: s.moment().Format("2006/01/02/") + "[" + c.Version + "]", Reserved: reserved,
 		Code: s.reader(c.Code),
@@ -238,11 +238,11 @@ const offPause = 5 * time.Minute
 // RunQueued tries a queued invocation. It needs lambda:InvokeFunction on everything: a background job has it.
 func (s *Store) RunQueued(ctx context.Context, g authz.Grant, requestID string, sealed []byte, tries int, waits int) Verdict {
 	raw, err := s.config.Secrets.OpenSecret(ctx, queuedContext(requestID), sealed)
-	var q queued
-	if err == nil {
-		err = json.Unmarshal(raw, &q)
+	if err != nil { // the store of keys may not answer now, or the server stops: nobody was told to forget it
+		return Verdict{Again: min(5*time.Minute, time.Second<<min(waits, 9)), Tries: tries, Err: err}
 	}
-	if err == nil && q.Format != format {
+	var q queued
+	if err = json.Unmarshal(raw, &q); err == nil && q.Format != format {
 		err = errors.New("function: an event of unknown format")
 	}
 	if err != nil {

@@ -17,6 +17,8 @@ func (r Ref) Unqualified() Ref { r.Qualifier = ""; return r }
 var (
 	functionName  = regexp.MustCompile(`^[a-zA-Z0-9-_]{1,64}$`)
 	qualifierName = regexp.MustCompile(`^(\$LATEST|[a-zA-Z0-9-_]{1,128})$`)
+	// secondName would be another way to write the number of a version, under which policies do not know it.
+	secondName    = regexp.MustCompile(`^0\d+$`)
 	accountNumber = regexp.MustCompile(`^\d{12}$`)
 )
 
@@ -60,6 +62,9 @@ func (s *Store) Parse(account, name, qualifier string) (Ref, error) {
 			return r, invalid("The derived qualifier from the function name does not match the specified qualifier.")
 		}
 		r.Qualifier = qualifier
+	}
+	if secondName.MatchString(r.Qualifier) {
+		return r, refuse(NotFound, "Function not found: %s", s.ARN(r))
 	}
 	return r, nil
 }

@@ -55,7 +55,7 @@ func (e edge) passRole(c *api.Call, role *string) {
 // create differs from the others: what it is about need not exist, and its tags are condition keys.
 func (e edge) create() *api.Op {
 	ref := func(c *api.Call, in *lambdawire.CreateFunctionInput) (function.Ref, error) {
-		return e.functions.Parse(account(c), member.Text(in.FunctionName), "")
+		return e.whole(account(c), in.FunctionName)
 	}
 	return api.Declare(api.Decl[lambdawire.CreateFunctionInput, lambdawire.CreateFunctionOutput]{
 		Wire: &lambdawire.CreateFunction, Class: audit.Management, Access: api.Write, MaxBody: maxCodeBody,
@@ -89,7 +89,8 @@ func (e edge) createFunction(c call, in *lambdawire.CreateFunctionInput) (*lambd
 	if err := refused(in); err != nil {
 		return nil, err
 	}
-	zip, err := e.zip(c, source(*in.Code))
+	zip, done, err := e.zip(c, source(*in.Code))
+	defer done()
 	if err != nil {
 		return nil, err
 	}
@@ -134,20 +135,29 @@ func refused(in *lambdawire.CreateFunctionInput) error {
 // source is where code comes from.
 type source lambdawire.FunctionCode
 
-func (e edge) zip(c call, s source) ([]byte, error) {
+// zip is the code that a request brings or names. What it names takes room until done is called.
+func (e edge) zip(c call, s source) (zip []byte, done func(), err error) {
+	done = func() {}
 	switch {
 	case s.SourceKMSKeyArn != nil:
-		return nil, invalid("SourceKMSKeyArn is not supported: code is always encrypted.")
+		return nil, done, invalid("SourceKMSKeyArn is not supported: code is always encrypted.")
 	case s.ImageUri != nil:
-		return nil, invalid("ImageUri is not supported: code is a zip.")
+		return nil, done, invalid("ImageUri is not supported: code is a zip.")
 	case s.ZipFile != nil && (s.S3Bucket != nil || s.S3Key != nil || s.S3ObjectVersion != nil):
-		return nil, invalid("Please do not provide other FunctionCode parameters when providing a ZipFile.")
+		return nil, done, invalid("Please do not provide other FunctionCode parameters when providing a ZipFile.")
 	case s.ZipFile != nil:
-		return s.ZipFile, nil
+		return s.ZipFile, done, nil
 	case s.S3Bucket == nil || s.S3Key == nil:
-		return nil, invalid("Please provide a source for function code.")
+		return nil, done, invalid("Please provide a source for function code.")
 	}
-	return e.ReadObject(c, &c.Caller.Subject, Object{*s.S3Bucket, *s.S3Key, member.Text(s.S3ObjectVersion)}, function.MaxZip)
+	select {
+	case e.fetched <- struct{}{}:
+		done = func() { <-e.fetched }
+	case <-c.R.Context().Done():
+		return nil, done, fault.New(function.Throttled, "Rate Exceeded.")
+	}
+	zip, err = e.ReadObject(c, &c.Caller.Subject, Object{*s.S3Bucket, *s.S3Key, member.Text(s.S3ObjectVersion)}, function.MaxZip)
+	return zip, done, err
 }
 
 // settings reads those of a request, and refuses what Kura does not have.
@@ -207,9 +217,10 @@ func (e edge) updateCode(c call, in *lambdawire.UpdateFunctionCodeInput) (*lambd
 	if in.PublishTo != "" {
 		return nil, invalid("PublishTo is not supported.")
 	}
-	zip, err := e.zip(c, source{
+	zip, done, err := e.zip(c, source{
 		ZipFile: in.ZipFile, S3Bucket: in.S3Bucket, S3Key: in.S3Key, S3ObjectVersion: in.S3ObjectVersion, ImageUri: in.ImageUri, SourceKMSKeyArn: in.SourceKMSKeyArn,
 	})
+	defer done()
 	if err != nil {
 		return nil, err
 	}

@@ -55,11 +55,15 @@ const Principal = "lambda.amazonaws.com"
 type edge struct {
 	Config
 	functions *function.Store
+	fetched   chan struct{} // has room for the zips from buckets that are in memory
 }
+
+// maxFetched is how many zips from buckets are in memory at a time. Those of requests are bounded with them.
+const maxFetched = 3
 
 // New makes the service.
 func New(c Config) *restjson.Service {
-	e := edge{c, c.Functions}
+	e := edge{c, c.Functions, make(chan struct{}, maxFetched)}
 	return restjson.New(restjson.Config{
 		Name: "lambda", Model: lambdawire.Operations, Errors: lambdawire.Errors, Answers: answers, Authn: c.Authn, Log: c.Log,
 		Ops: slices.Concat(e.functionOps(), e.versionOps(), e.permissionOps(), e.asyncOps(), e.manageOps(), []*api.Op{e.invoke()}),
@@ -108,6 +112,9 @@ func on[In, Out any](e edge, w *wire.Operation, access api.Access, of about[In],
 func declare[In, Out any](e edge, w *wire.Operation, access api.Access, maxBody int64, action string, of about[In], do func(call, *In) (*Out, error), more ...func(*api.Call, *authz.Demand, *In)) *api.Op {
 	ref := func(c *api.Call, in *In) (function.Ref, error) {
 		name, qualifier := of(in)
+		if qualifier == ofWhole {
+			return e.whole(account(c), name)
+		}
 		return e.functions.Parse(account(c), member.Text(name), member.Text(qualifier))
 	}
 	return api.Declare(api.Decl[In, Out]{
@@ -133,9 +140,22 @@ func declare[In, Out any](e edge, w *wire.Operation, access api.Access, maxBody 
 	})
 }
 
-// whole is an operation on a function as a whole: a qualifier is no part of what it is about.
+// ofWhole stands for the qualifier where an operation is on a function as a whole.
+var ofWhole = new(string)
+
+// whole is an operation on a function as a whole. A qualifier is no part of what it is about: what is decided
+// on is always the ARN of the function, however the request writes its name.
 func whole[In any](of func(in *In) *string) about[In] {
-	return func(in *In) (*string, *string) { return of(in), nil }
+	return func(in *In) (*string, *string) { return of(in), ofWhole }
+}
+
+// whole reads the name of a function as a whole, which may say that it means $LATEST.
+func (e edge) whole(account string, name *string) (function.Ref, error) {
+	r, err := e.functions.Parse(account, member.Text(name), "")
+	if err == nil && r.Qualifier != "" && r.Qualifier != "$LATEST" {
+		err = invalid("This operation is on the function as a whole: its name cannot have the qualifier " + r.Qualifier + ".")
+	}
+	return r.Unqualified(), err
 }
 
 // page gives the items behind a marker, at most most of them, and the marker of the next page. Items are in

@@ -271,6 +271,54 @@ func TestPoliciesOfFunctions(t *testing.T) {
 	}
 }
 
+// TestAFunctionHasOneName: an operation on a function as a whole is decided on the function's own ARN, and a
+// version has one number, however a request writes them. Otherwise a permission for an alias would reach the
+// function, and a Deny of the function would not.
+func TestAFunctionHasOneName(t *testing.T) {
+	h, _ := newHarness(t)
+	must(t, h, rest("CreateFunction", "POST", functions, creation("f", m{"Publish": true})))
+	must(t, h, rest("CreateAlias", "POST", functions+"/f/aliases", m{"Name": "dev", "FunctionVersion": "1"}))
+	h.People.Add(t, owner, "ofalias", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"lambda:*","Resource":["`+arn+`:*","arn:aws:lambda:us-east-1:`+owner+`:function:new:*"]}]}`)
+	h.People.Add(t, owner, "denied", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"lambda:*","Resource":"*"},
+		{"Effect":"Deny","Action":"lambda:*","Resource":["`+arn+`","`+arn+`:1","arn:aws:lambda:us-east-1:`+owner+`:function:new"]}]}`)
+	for _, qualifier := range []string{"", ":dev", ":1", ":none", ":$LATEST"} {
+		name := url.PathEscape("f" + qualifier)
+		f := functions + "/" + name
+		for _, s := range []apitest.Sample{
+			rest("UpdateFunctionCode", "PUT", f+"/code", m{"ZipFile": zipped("b.py")}),
+			rest("UpdateFunctionConfiguration", "PUT", f+"/configuration", m{"Timeout": 5}),
+			rest("PublishVersion", "POST", f+"/versions", m{}),
+			rest("ListVersionsByFunction", "GET", f+"/versions", nil),
+			rest("CreateAlias", "POST", f+"/aliases", m{"Name": "live", "FunctionVersion": "1"}),
+			rest("UpdateAlias", "PUT", f+"/aliases/dev", m{"FunctionVersion": "1"}),
+			rest("ListAliases", "GET", f+"/aliases", nil),
+			rest("DeleteAlias", "DELETE", f+"/aliases/dev", nil),
+			rest("PutFunctionConcurrency", "PUT", "/2017-10-31/functions/"+name+"/concurrency", m{"ReservedConcurrentExecutions": 0}),
+			rest("ListFunctionEventInvokeConfigs", "GET", "/2019-09-25/functions/"+name+"/event-invoke-config/list", nil),
+			rest("CreateFunction", "POST", functions, creation("new"+qualifier)),
+		} {
+			want := 400
+			if qualifier == "" || qualifier == ":$LATEST" {
+				want = 403
+			}
+			for _, who := range []string{"ofalias", "denied"} {
+				if a := h.Do(who, s); a.Status != want {
+					t.Errorf("%s, %s of %s: %d %s", who, s.Operation, name, a.Status, a.Body)
+				}
+			}
+		}
+	}
+	for _, s := range []apitest.Sample{
+		rest("GetFunction", "GET", functions+"/f:01", nil), rest("Invoke", "POST", functions+"/f/invocations?Qualifier=001", m{}),
+		rest("DeleteFunction", "DELETE", functions+"/f?Qualifier=01", nil), rest("CreateAlias", "POST", functions+"/f/aliases", m{"Name": "x", "FunctionVersion": "01"}),
+	} {
+		if a := h.Do("admin", s); a.Status != 404 {
+			t.Errorf("%s of version 01: %d %s", s.Operation, a.Status, a.Body)
+		}
+	}
+	must(t, h, rest("UpdateFunctionConfiguration", "PUT", functions+"/"+url.PathEscape("f:$LATEST")+"/configuration", m{"Timeout": 6}))
+}
+
 type causeKeys map[string]string
 
 func (k causeKeys) Lookup(key string) (policy.Values, bool) {

@@ -118,6 +118,11 @@ func (p *process) response(w http.ResponseWriter, req *http.Request, id string) 
 	if !ok {
 		return
 	}
+	if !p.reading.TryLock() {
+		twice(w)
+		return
+	}
+	defer p.reading.Unlock()
 	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, MaxResponse))
 	var tooLarge *http.MaxBytesError
 	switch {
@@ -140,6 +145,11 @@ func (p *process) failure(w http.ResponseWriter, req *http.Request, id string) {
 	if !ok {
 		return
 	}
+	if !p.reading.TryLock() {
+		twice(w)
+		return
+	}
+	defer p.reading.Unlock()
 	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxErrorReport))
 	if err != nil {
 		refuse(w, http.StatusRequestEntityTooLarge, "RequestEntityTooLarge", "the error report is too large")
@@ -158,6 +168,11 @@ func twice(w http.ResponseWriter) {
 
 // initError takes an error of the code's start.
 func (p *process) initError(w http.ResponseWriter, req *http.Request) {
+	if !p.reading.TryLock() {
+		twice(w)
+		return
+	}
+	defer p.reading.Unlock()
 	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxErrorReport))
 	if err != nil {
 		refuse(w, http.StatusRequestEntityTooLarge, "RequestEntityTooLarge", "the error report is too large")

@@ -23,6 +23,8 @@ type process struct {
 	began  time.Time
 	inside *http.Server
 
+	reading sync.Mutex // held while the body of a request is read: the server's memory has room for one
+
 	work    chan *call
 	settled bool // the runtime waits for work; between run and leave
 

@@ -53,6 +53,8 @@ func actAsRuntime() {
 			fmt.Println("first:", post(at+"/response", `"first"`))
 			fmt.Println("second:", post(at+"/response", `"second"`))
 			fmt.Println("late error:", post(at+"/error", `{}`))
+		case "hoards":
+			fmt.Println("while another is read:", hoard(os.Getenv("AWS_LAMBDA_RUNTIME_API"), at, post))
 		case "lingers":
 			post(at+"/response", `"early"`)
 			time.Sleep(400 * time.Millisecond)
@@ -62,6 +64,23 @@ func actAsRuntime() {
 			post(at+"/response", fmt.Sprintf("%q", reach(string(event))))
 		}
 	}
+}
+
+// hoard leaves one answer half said while it gives another, then says the rest.
+func hoard(api, at string, post func(path, body string) string) string {
+	host, path, _ := strings.Cut(api, "/")
+	c, err := net.Dial("tcp", host)
+	if err != nil {
+		return err.Error()
+	}
+	defer c.Close()
+	fmt.Fprintf(c, "POST /%s/2018-06-01/runtime/%s/response HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 6\r\n\r\n", path, at)
+	b := make([]byte, 1024)
+	_, _ = c.Read(b) // 100 Continue: it is being read
+	second := post(at+"/response", `"second"`)
+	fmt.Fprint(c, `"half"`)
+	_, _ = c.Read(b)
+	return second
 }
 
 // flood opens connections until there are so many, half of them silent, and says how many answered.
@@ -167,6 +186,14 @@ func TestTheRuntimeAPIRefuses(t *testing.T) {
 	contains(t, "log", log, `first: 202 {"status":"OK"}`)
 	contains(t, "log", log, "second: 403 ")
 	contains(t, "log", log, "late error: 403 ")
+}
+
+// TestOneAnswerIsReadAtATime: what a process has the server keep in memory is bounded.
+func TestOneAnswerIsReadAtATime(t *testing.T) {
+	f := start(t)
+	equal(t, "answer", string(f.invoke(provided(t, "hoards"), "{}").Payload), `"half"`)
+	f.Close()
+	contains(t, "log", f.logs.String(), "while another is read: 403 ")
 }
 
 func TestConnectionsAreBounded(t *testing.T) {

@@ -119,6 +119,9 @@ def handler(event, context): return [os.environ["AWS_ACCESS_KEY_ID"], os.environ
 	life = 9 * time.Second
 	equal(t, "retired", f.answer(s, "{}"), `["ASIA2", "secret", "token"]`)
 	equal(t, "about to expire", f.answer(s, "{}"), `["ASIA3", "secret", "token"]`)
+	life, s.Role = time.Hour, "arn:aws:iam::111122223333:role/other"
+	equal(t, "another role, not retired in time", f.answer(s, "{}"), `["ASIA4", "secret", "token"]`)
+	f.Retire(s.ARN)
 	s.Credentials = func(context.Context) (runner.Credentials, error) { return runner.Credentials{}, io.ErrNoProgress }
 	if _, err := f.try(s, "{}"); err == nil {
 		t.Error("it ran without credentials")

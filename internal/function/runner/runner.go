@@ -89,6 +89,7 @@ type Spec struct {
 	ARN, Name, Version string // ARN with the version or alias as qualifier, or without one
 	Runtime, Handler   string
 	CodeSHA256         string // names the code: the same value is the same zip
+	Role               string // the execution role: a process with the credentials of one never serves for another
 	Env                map[string]string
 	MemoryMB           int
 	Timeout            time.Duration
@@ -323,6 +324,12 @@ func (r *Runner) invoke(ctx context.Context, spec *Spec, key string, p *process,
 		}
 	}
 	res := p.run(in, first)
+	if res.FunctionError != "" && r.closing() {
+		// Close killed it: that says nothing about the function's code, and whoever can tries it again.
+		r.leave(spec, p)
+		told(nil, ErrClosed)
+		return
+	}
 	if p.settled {
 		r.leave(spec, p) // before it is told: the next invocation shall find the process
 		told(res, nil)
@@ -331,6 +338,12 @@ func (r *Runner) invoke(ctx context.Context, spec *Spec, key string, p *process,
 	told(res, nil) // and not held back for what the runtime still does
 	p.comesBack()
 	r.leave(spec, p)
+}
+
+func (r *Runner) closing() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.closed
 }
 
 // enter counts an invocation in, and gives it a warm process where there is one. Processes to be
