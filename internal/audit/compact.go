@@ -21,6 +21,7 @@ const (
 	flagACL      = 'a'
 	flagMFA      = 'm'
 	flagBare     = 'b'
+	flagEndpoint = 'e' // the endpoint is one more field behind the others
 )
 
 // isCompact tells whether a data line can hold the event.
@@ -103,6 +104,9 @@ func (p *packer) pack(ev *Event, account, shared string) {
 		p.text(clip(ev.URI, 2*maxText))
 	}
 	p.texts(ev.ErrorCode, clip(ev.ErrorText, maxText), ev.HostID, ev.Members)
+	if ev.Endpoint != "" {
+		p.text(ev.Endpoint)
+	}
 	for i := range ev.Decisions[:min(len(ev.Decisions), maxVerdicts)] {
 		p.decision(&ev.Decisions[i], ev)
 	}
@@ -113,7 +117,7 @@ func (p *packer) flags(ev *Event) {
 	for _, f := range [...]struct {
 		set  bool
 		flag byte
-	}{{ev.ReadOnly, flagReadOnly}, {ev.ACLRequired, flagACL}, {ev.Session.MFA, flagMFA}, {ev.Bare, flagBare}} {
+	}{{ev.ReadOnly, flagReadOnly}, {ev.ACLRequired, flagACL}, {ev.Session.MFA, flagMFA}, {ev.Bare, flagBare}, {ev.Endpoint != "", flagEndpoint}} {
 		if f.set {
 			p.b = append(p.b, f.flag)
 		}
@@ -245,6 +249,9 @@ func (u *unpacker) unpack(ev *Event) (account, shared string) {
 		ev.URI = u.plain(ev.URI)
 	}
 	ev.ErrorCode, ev.ErrorText, ev.HostID, ev.Members = u.text(), u.text(), u.text(), u.text()
+	if has(flagEndpoint) {
+		ev.Endpoint = u.text()
+	}
 	for u.more && !u.bad {
 		ev.Decisions = append(ev.Decisions, u.decision(ev))
 	}

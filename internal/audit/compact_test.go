@@ -35,6 +35,9 @@ func odd(r *rand.Rand) *Event {
 		},
 	}
 	ev.RequestID = some(ev.ID)
+	if r.IntN(2) == 0 {
+		ev.Endpoint = some("vpce-app")
+	}
 	ev.URI = some("/" + ev.Bucket + "/" + ev.Key)
 	if r.IntN(2) == 0 {
 		ev.Session = Session{Issued: time.Unix(1_760_000_000, 0), MFA: r.IntN(2) == 0, SourceIdentity: text(), Provider: some("")}
