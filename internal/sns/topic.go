@@ -416,12 +416,30 @@ func (s *Store) RemovePermission(ctx context.Context, g authz.Grant, t *Topic, l
 		if err != nil {
 			return err
 		}
-		kept := slices.DeleteFunc(slices.Clone(w.Statement), func(raw json.RawMessage) bool { return label != "" && sidOf(raw) == label })
+		kept := w.without(label)
 		if len(kept) == len(w.Statement) {
 			return refuse(NotFound, "Statement %s does not exist", label)
 		}
 		return s.rewrite(t, w, kept)
 	})
+}
+
+// without are the statements that have another label.
+func (w *written) without(label string) []json.RawMessage {
+	return slices.DeleteFunc(slices.Clone(w.Statement), func(raw json.RawMessage) bool { return label != "" && sidOf(raw) == label })
+}
+
+// PolicyWithout is a topic's policy as RemovePermission would leave it, "" for none of its own.
+func (s *Store) PolicyWithout(t *Topic, label string) (string, error) {
+	w, err := s.readWritten(t)
+	if err != nil {
+		return "", err
+	}
+	if w.Statement = w.without(label); len(w.Statement) == 0 {
+		return "", nil
+	}
+	raw, err := json.Marshal(w)
+	return string(raw), err
 }
 
 // Delete takes a topic and its subscriptions away and needs sns:DeleteTopic.

@@ -60,6 +60,16 @@ func (e edge) guard(d *authz.Demand, in any) {
 			added.Actions = append(added.Actions, "SNS:"+name)
 		}
 		e.exposes.GuardAdded(d, policy.Resource, added)
+	case *snswire.RemovePermissionInput: // the statement may be a Deny
+		t, err := e.topics.Topic(d.Resource.ARN)
+		if err != nil {
+			return // refused for what it says
+		}
+		after, err := e.topics.PolicyWithout(t, member.Text(in.Label))
+		if err != nil {
+			after = "{" // cannot be read: counts as exposing
+		}
+		e.exposes.Guard(d, policy.Resource, after)
 	}
 }
 
