@@ -144,6 +144,9 @@ func (s *Service) contradictions(b *object.Bucket, class *classification.Class) 
 		if to := s.listedOutside(b); to != "" {
 			add(classification.NoOtherAccounts, true, "an inventory of it goes to "+to)
 		}
+		if to := notifiesOutside(b); to != "" {
+			add(classification.NoOtherAccounts, true, "notifications of it go to "+to)
+		}
 	}
 	return found
 }
@@ -195,6 +198,21 @@ func (s *Service) listedOutside(b *object.Bucket) string {
 		}
 		if name := strings.TrimPrefix(conf.Destination.S3BucketDestination.Bucket, "arn:aws:s3:::"); !s.ownedAlike(b, name) {
 			return name
+		}
+	}
+	return ""
+}
+
+// notifiesOutside is where notifications go, with the names of keys, that is not the account's own; "" when
+// there is nothing.
+func notifiesOutside(b *object.Bucket) string {
+	n, err := b.Notification()
+	if err != nil {
+		return "what cannot be read"
+	}
+	for i := range n.Rules {
+		if parts := strings.SplitN(n.Rules[i].ARN, ":", 6); len(parts) != 6 || parts[4] != b.Owner.Account {
+			return n.Rules[i].ARN
 		}
 	}
 	return ""

@@ -308,3 +308,28 @@ func TestInventoryAndClassification(t *testing.T) {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
+
+// TestNotificationsAndClassification: the names of keys do not go to another account either.
+func TestNotificationsAndClassification(t *testing.T) {
+	h := newClassifiedHarness(t)
+	notifying := func(account string) *httptest.ResponseRecorder {
+		return h.put(admin, "/bucket?notification", `<NotificationConfiguration><QueueConfiguration><Queue>arn:aws:sqs:us-east-1:`+account+`:q</Queue><Event>s3:ObjectCreated:*</Event></QueueConfiguration></NotificationConfiguration>`)
+	}
+	rule := object.NotificationRule{ID: "1", Kind: object.NotifyQueue, ARN: "arn:aws:sqs:us-east-1:" + otherAccount + ":q", Events: []string{"s3:ObjectCreated:*"}}
+	theirs := must(t, &object.Notification{Format: object.FormatNotification, Rules: []object.NotificationRule{rule}})
+	if _, err := h.objects.UpdateBucket(t.Context(), h.system("s3:PutBucketNotification", "arn:aws:s3:::bucket"), "s3:PutBucketNotification", "bucket", func(b *object.Bucket) error {
+		b.Settings[object.SettingNotification] = theirs
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if w := h.tag(admin, "bucket", "classification", "confidential"); w.Code != 403 || !strings.Contains(w.Body.String(), "notifications of it go to "+rule.ARN) {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	want(t, h.put(admin, "/bucket?notification", `<NotificationConfiguration/>`), 200, "")
+	want(t, h.tag(admin, "bucket", "classification", "confidential"), 200, "")
+	if w := notifying(otherAccount); w.Code != 403 || !strings.Contains(w.Body.String(), "notifications of it go to "+rule.ARN) {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	want(t, notifying(testAccount), 400, "InvalidArgument") // there is no such queue: nothing of the class speaks against it
+}

@@ -43,7 +43,20 @@ func (s *Service) notificationOps() []*api.Op {
 		}),
 		api.Declare(api.Decl[s3wire.PutBucketNotificationConfigurationInput, empty]{
 			Wire: &s3wire.PutBucketNotificationConfiguration, Class: audit.Management, Access: api.Write, Unsigned: true,
-			Demands: onBucket[s3wire.PutBucketNotificationConfigurationInput](s, "s3:PutBucketNotification"), Do: s.putNotification,
+			Demands: func(c *api.Call, in *s3wire.PutBucketNotificationConfigurationInput) ([]authz.Demand, error) {
+				return s.needChange(c, "s3:PutBucketNotification", nil, func(b object.Bucket) *object.Bucket {
+					n, err := readNotification(in.NotificationConfiguration)
+					if err != nil {
+						return nil
+					}
+					raw, err := json.Marshal(n)
+					if err != nil {
+						return nil
+					}
+					return with(b, object.SettingNotification, raw)
+				})
+			},
+			Do: s.putNotification,
 		}),
 	}
 }
@@ -74,7 +87,7 @@ func (s *Service) putNotification(ctx context.Context, g authz.Grant, c *api.Cal
 		if n.EventBridge || len(n.Rules) > 0 {
 			b.Settings[object.SettingNotification] = raw
 		}
-		return nil
+		return s.stillJudged(c, b)
 	})
 	if err == nil && len(fresh) > 0 && s.config.Notices != nil {
 		err = s.config.Notices.Test(ctx, b, c.Peer.RequestID, c.Peer.HostID, fresh)
