@@ -200,8 +200,9 @@ func (g *Guardrails) reload() {
 	}
 }
 
-// lookEvery is how often the files are looked at for changes.
-const lookEvery = time.Second
+// lookEvery is how often the files are looked at for changes. One that changed is read when it has rested as
+// long: whoever writes it in place may not be done.
+const lookEvery = time.Second / 2
 
 // Watch reads the file again when a file changed, and when it is told to, until ctx ends.
 func (g *Guardrails) Watch(ctx context.Context, reload <-chan os.Signal) {
@@ -210,6 +211,7 @@ func (g *Guardrails) Watch(ctx context.Context, reload <-chan os.Signal) {
 	}
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
+	var changed stamps
 	for {
 		select {
 		case <-ctx.Done():
@@ -217,9 +219,15 @@ func (g *Guardrails) Watch(ctx context.Context, reload <-chan os.Signal) {
 		case <-reload:
 		case <-tick.C:
 			if g.seen.current() {
+				changed = nil
+				continue
+			}
+			if changed == nil || !changed.current() {
+				changed = g.seen.anew()
 				continue
 			}
 		}
+		changed = nil
 		g.reload()
 	}
 }

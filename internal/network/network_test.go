@@ -133,7 +133,7 @@ surfaces:
 		t.Error("a surface is for this machine unless the file says otherwise")
 	}
 	for rules, want := range map[string]bool{
-		"": true, "listeners: {https: {allow: [10.0.0.0/8]}}": false, "listeners: {https: {services: [s3, sts]}}": false,
+		"{}": true, "listeners: {https: {allow: [10.0.0.0/8]}}": false, "listeners: {https: {services: [s3, sts]}}": false,
 		"listeners: {https: {services: [s3, iam]}}": true, "surfaces: {admin: {allow: [10.0.0.0/8]}}": false,
 		"listeners: {https: {allow: [0.0.0.0/0]}}": true, "surfaces: {admin: {allow: [\"::/0\"], open: true}}": true, "listeners: {http: {allow: []}}": true,
 	} {
@@ -199,8 +199,13 @@ func TestWhatIsWrongIsRefused(t *testing.T) {
 	if _, err := Open(config(filepath.Join(t.TempDir(), "none.yaml"))); err == nil {
 		t.Error("a file that is not there was taken")
 	}
-	if _, err := Open(config(write(t, "", nil))); err != nil {
-		t.Errorf("an empty file: %v", err)
+	for _, empty := range []string{"", "\n# nothing\n"} {
+		if _, err := Open(config(write(t, empty, nil))); err == nil || !strings.Contains(err.Error(), "is empty") {
+			t.Errorf("an empty file: %v", err)
+		}
+	}
+	if _, err := Open(config(write(t, "{}", nil))); err != nil {
+		t.Errorf("no rules: %v", err)
 	}
 }
 
@@ -246,6 +251,21 @@ func TestWatch(t *testing.T) {
 	now <- os.Interrupt
 	if err := <-told; err != nil {
 		t.Error(err)
+	}
+	// A file that is being written in place is not read before it rests.
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, part := range []string{"deny: [192.0.2.4]\n", "#\n", "#\n", "#\n", "#\n", "#\n", "surfaces: {metrics: {allow: []}}\n"} {
+		if _, err := f.WriteString(part); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(lookEvery / 3)
+	}
+	if err := <-told; err != nil || g.Judge("http", addr("192.0.2.4"), false) != Denied || g.Reaches(Metrics, addr("127.0.0.1")) {
+		t.Errorf("the half of a file was taken: %v", err)
 	}
 }
 

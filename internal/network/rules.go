@@ -138,7 +138,10 @@ func (c *compiler) compile(raw []byte) error {
 	var doc document
 	d := yaml.NewDecoder(bytes.NewReader(raw))
 	d.KnownFields(true)
-	if err := d.Decode(&doc); err != nil && err != io.EOF {
+	// A file that a full disk cut to nothing must not take the rules away.
+	if err := d.Decode(&doc); err == io.EOF {
+		return fmt.Errorf("%s is empty: {} stands for no rules", c.config.Path)
+	} else if err != nil {
 		return fmt.Errorf("%s: %w", c.config.Path, err)
 	}
 	if err := d.Decode(new(document)); err != io.EOF {

@@ -33,3 +33,12 @@ func (s stamps) current() bool {
 	}
 	return true
 }
+
+// anew are the stamps of the same files, now.
+func (s stamps) anew() stamps {
+	now := make(stamps, len(s))
+	for path := range s {
+		now[path] = stampOf(path)
+	}
+	return now
+}
