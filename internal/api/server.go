@@ -139,6 +139,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) serve(c *Call) {
 	c.Started = s.config.Now()
+	defer func() { // panics included: a service gives back what the request held
+		if f, ok := c.Service.(Finisher); ok {
+			f.Finished(c)
+		}
+	}()
 	s.begin(c)
 
 	out, err := s.descend(c)
@@ -319,9 +324,6 @@ func (s *Server) record(c *Call) {
 	name := c.Event.Operation
 	if name == "" {
 		name = "Unknown"
-	}
-	if f, ok := c.Service.(Finisher); ok {
-		f.Finished(c)
 	}
 	if s.config.Meter != nil {
 		s.config.Meter.Request(name, c.Event.Status, c.Event.Duration, c.Event.BytesIn, c.Event.BytesOut)

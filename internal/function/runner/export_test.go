@@ -1,5 +1,7 @@
 package runner
 
+import "context"
+
 // NewExposed makes a runner that does not isolate, on a host that could.
 func NewExposed(c Config) (*Runner, error) {
 	r, err := New(c)
@@ -8,4 +10,13 @@ func NewExposed(c Config) (*Runner, error) {
 	}
 	r.exposed = true
 	return r, r.emptyScratch()
+}
+
+// NodePrefixes are the directories that functions see for the sake of a Node interpreter.
+func NodePrefixes(ctx context.Context, path string) ([]string, error) {
+	it, err := askNode(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	return it.prefixes, nil
 }

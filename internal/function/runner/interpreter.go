@@ -116,11 +116,11 @@ func askNode(ctx context.Context, path string) (*interpreter, error) {
 	if err != nil {
 		return nil, err
 	}
-	// …/bin/node stands beside …/lib; a lone executable is shown by its own directory.
+	// …/bin/node stands beside …/lib. What else stands there may be somebody's home.
 	it.path = real
 	it.prefixes = []string{filepath.Dir(real)}
 	if filepath.Base(filepath.Dir(real)) == "bin" {
-		it.prefixes = []string{filepath.Dir(filepath.Dir(real))}
+		it.prefixes = append(it.prefixes, filepath.Join(filepath.Dir(filepath.Dir(real)), "lib"))
 	}
 	return it, nil
 }

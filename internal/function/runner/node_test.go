@@ -2,8 +2,12 @@ package runner_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/kura-s3/kura/internal/function/runner"
 )
 
 func TestNodeAnswers(t *testing.T) {
@@ -76,4 +80,24 @@ func TestNodePackagesAndFolders(t *testing.T) {
 	s := spec("nodejs22.x", "src/main.api.run", code)
 	s.MemoryMB = 256
 	equal(t, "answer", f.answer(s, "{}"), `"found"`)
+}
+
+// TestAnInterpreterInAHome: for the sake of an interpreter in ~/bin nobody's home is shown.
+func TestAnInterpreterInAHome(t *testing.T) {
+	home, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	node := filepath.Join(home, "bin", "node")
+	if err := os.Mkdir(filepath.Dir(node), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(node, []byte("#!/bin/sh\necho '{\"executable\": \""+node+"\", \"version\": \"22.0.0\"}'\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	shown, err := runner.NodePrefixes(t.Context(), node)
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "shown", strings.Join(shown, " "), filepath.Join(home, "bin")+" "+filepath.Join(home, "lib"))
 }
