@@ -185,6 +185,18 @@ func (s *Service) replicatesOutside(b *object.Bucket) string {
 	return ""
 }
 
+// leavesWith are the condition keys of a replica's way: a destination that was the account's own when the rule was
+// made may have been deleted since, and its name be somebody else's.
+func leavesWith(source *object.Bucket, own bool, to string) authz.Keys {
+	class := accessOf(source).class
+	if own || !class.Holds(classification.NoOtherAccounts) {
+		return nil
+	}
+	return &changeKeys{class: class, judge: func() []contradiction {
+		return []contradiction{{classification.NoOtherAccounts, "it is replicated to " + to}}
+	}}
+}
+
 // listedOutside is where an inventory goes that is not the account's own, "" when there is none.
 func (s *Service) listedOutside(b *object.Bucket) string {
 	for _, id := range settingsOf(b, inventory.Setting) {

@@ -291,6 +291,25 @@ func TestReplicationAndClassification(t *testing.T) {
 		t.Fatal(err)
 	}
 	refusedWith(t, h.carry("key", version, false), "AccessDenied")
+
+	// A destination whose name became somebody else's after the rule was made gets nothing either.
+	classify := func(bucket string, tags ...object.Tag) {
+		grant := h.system("s3:PutBucketTagging", "arn:aws:s3:::"+bucket)
+		if _, err := h.objects.UpdateBucket(t.Context(), grant, "s3:PutBucketTagging", bucket, func(b *object.Bucket) error {
+			b.Tags = tags
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	classify("copies")
+	version = h.must(admin, "PUT", "/source/plain", "content", "X-Amz-Server-Side-Encryption", "AES256").Header().Get("X-Amz-Version-Id")
+	classify("source", object.Tag{Key: classification.Key, Value: "confidential"})
+	refusedWith(t, h.carry("plain", version, false), "AccessDenied")
+	classify("source")
+	if err := h.carry("plain", version, false); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestInventoryAndClassification(t *testing.T) {

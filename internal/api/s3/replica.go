@@ -160,11 +160,8 @@ func (s *Service) replicaDemands(c *api.Call, in *replicaCall) ([]authz.Demand, 
 		return nil, err
 	}
 	in.source = source
-	read, err := s.keyDemand(c, source, &in.Source, "s3:GetObjectVersionForReplication", nil)
-	if err != nil {
-		return nil, err
-	}
 	key, dest := in.Source.Key, &in.Rule.Destination
+	own := false // the replica stays with the source's account
 	to := authz.Resource{ARN: dest.Bucket + "/" + key, Account: source.Owner.Account}
 	if !in.elsewhere {
 		b, err := s.bucket(c)
@@ -174,7 +171,11 @@ func (s *Service) replicaDemands(c *api.Call, in *replicaCall) ([]authz.Demand, 
 		if dest.Account != "" && dest.Account != b.Owner.Account {
 			return nil, fault.New(accessDeniedOwner, "The destination bucket is not of account "+dest.Account+".")
 		}
-		to = s.newKeyResource(caller(c), b, key)
+		to, own = s.newKeyResource(caller(c), b, key), b.Owner.Account == source.Owner.Account
+	}
+	read, err := s.keyDemand(c, source, &in.Source, "s3:GetObjectVersionForReplication", leavesWith(source, own, dest.BucketName()))
+	if err != nil {
+		return nil, err
 	}
 	action := "s3:ReplicateObject"
 	if in.DeleteMarker {

@@ -250,7 +250,7 @@ func TestPartitionedNamesAndGrants(t *testing.T) {
 			if !regexp.MustCompile(want).MatchString(name) {
 				t.Errorf("%s: %s", keys, name)
 			}
-			if h := to.heads[name]; h.Get("X-Amz-Grant-Read") != `id="cafe"` || h.Get("X-Amz-Grant-Full-Control") != `id="79a59df9"` {
+			if h := to.heads[name]; h.Get("X-Amz-Expected-Bucket-Owner") != "111122223333" || h.Get("X-Amz-Grant-Read") != `id="cafe"` || h.Get("X-Amz-Grant-Full-Control") != `id="79a59df9"` {
 				t.Errorf("%v", h)
 			}
 		}

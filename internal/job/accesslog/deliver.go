@@ -288,7 +288,8 @@ func (d *Deliverer) put(ctx context.Context, f *spooled, g *group) error {
 		return err
 	}
 	agent := deliver.Agent{Service: Service, SourceARN: b.ARN(), SourceAccount: b.Owner.Account}
-	h := http.Header{"Content-Type": {"text/plain"}}
+	// The target was of the same account when it was named. Its name may be somebody else's by now.
+	h := http.Header{"Content-Type": {"text/plain"}, "X-Amz-Expected-Bucket-Owner": {b.Owner.Account}}
 	for name, value := range t.grantHeaders(b) {
 		h.Set(name, value)
 	}

@@ -39,6 +39,8 @@ type Config struct {
 	Guard *authz.Guard
 	// Deliver runs a request of S3 on somebody's behalf. Required.
 	Deliver func(context.Context, *authz.Subject, *http.Request) (*http.Response, error)
+	// Own tells whether the reports of a bucket must stay with its account. Optional.
+	Own func(*object.Bucket) bool
 	// Day is how long a day of the schedule lasts. Default: 24 hours.
 	Day time.Duration
 	// Look is how often the job looks for what is due. Default: 5 seconds.

@@ -146,6 +146,28 @@ func (f *fixture) rows(m *manifest) string {
 const daily = `{"Id":"x","IsEnabled":true,"IncludedObjectVersions":"All","OptionalFields":["ETag","Size","IsMultipartUploaded","EncryptionStatus"],"Schedule":{"Frequency":"Daily"},
 	"Filter":{"Prefix":"p/"},"Destination":{"S3BucketDestination":{"AccountId":null,"Bucket":"arn:aws:s3:::reports","Format":"CSV","Prefix":"inv","Encryption":null}}}`
 
+// TestWhoseReports: a report goes to whoever the configuration names as the owner, or to anybody; one that must
+// stay with the account goes to the account.
+func TestWhoseReports(t *testing.T) {
+	for want, own := range map[string]bool{"": false, "111122223333": true} {
+		f := newFixture(t)
+		f.job.config.Own = func(b *object.Bucket) bool { return own && b.Name == "source" }
+		sent := 0
+		f.job.config.Deliver = func(ctx context.Context, as *authz.Subject, r *http.Request) (*http.Response, error) {
+			if got := r.Header.Get("X-Amz-Expected-Bucket-Owner"); got != want {
+				t.Errorf("%s expects the owner %q, want %q", r.URL, got, want)
+			}
+			sent++
+			return f.deliver(ctx, as, r)
+		}
+		f.bucket(object.Unversioned, map[string]string{"inventory/x": daily})
+		f.once()
+		if sent == 0 {
+			t.Error("nothing was sent")
+		}
+	}
+}
+
 func TestReport(t *testing.T) {
 	f := newFixture(t)
 	f.bucket(object.VersioningEnabled, map[string]string{"inventory/x": daily})

@@ -176,8 +176,12 @@ func (r *report) put(ctx context.Context, key, contentType string, body []byte) 
 	h.Set("Content-Md5", base64.StdEncoding.EncodeToString(sum[:]))
 	h.Set("X-Amz-Acl", "bucket-owner-full-control")
 	h.Set("User-Agent", "s3.amazonaws.com")
-	if r.to.AccountID != "" {
-		h.Set("X-Amz-Expected-Bucket-Owner", r.to.AccountID)
+	owner := r.to.AccountID
+	if own := r.job.config.Own; own != nil && own(r.bucket) {
+		owner = r.bucket.Owner.Account // the destination's name may have become somebody else's
+	}
+	if owner != "" {
+		h.Set("X-Amz-Expected-Bucket-Owner", owner)
 	}
 	if e := r.to.Encryption; e != nil {
 		h.Set("X-Amz-Server-Side-Encryption", "AES256")
