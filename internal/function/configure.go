@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"strings"
 
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/engine"
@@ -127,6 +128,11 @@ func (s *Store) off() error {
 func (s *Store) checkRole(ctx context.Context, f *Function, c *Configuration) error {
 	if s.config.Runner == nil {
 		return s.off()
+	}
+	// Whoever may pass a role of one account, and was let into a function of another, brings the two together
+	// nevertheless: the role would serve a function that its account does not have.
+	if !strings.HasPrefix(c.Role, "arn:aws:iam::"+f.Account+":") {
+		return invalid("Cross-account pass role is not allowed.")
 	}
 	return s.config.Roles.Check(ctx, c.Role, s.arnOf(f))
 }

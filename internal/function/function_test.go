@@ -394,6 +394,16 @@ func TestQueuedInvocations(t *testing.T) {
 	}
 }
 
+// TestRolesOfOtherAccounts: a function has a role of its own account.
+func TestRolesOfOtherAccounts(t *testing.T) {
+	f := newFixture(t)
+	f.create(function.Creation{})
+	_, err := f.store.Configure(t.Context(), f.g, ref(""), function.Settings{Role: new("arn:aws:iam::444455556666:role/r")}, nil)
+	if !fault.Is(err, function.InvalidParameter) || f.mustFunction().Latest.Role != "arn:aws:iam::111122223333:role/r" {
+		t.Errorf("%v: %+v", err, f.mustFunction().Latest)
+	}
+}
+
 // TestGrants: every method needs its action on what it is about.
 func TestGrants(t *testing.T) {
 	f := newFixture(t)

@@ -445,6 +445,7 @@ func TestNothingSecretIsOnRecord(t *testing.T) {
 	must(t, h, rest("UpdateFunctionConfiguration", "PUT", functions+"/f/configuration", variables))
 	must(t, h, rest("UpdateFunctionCode", "PUT", functions+"/f/code", m{"ZipFile": zipped("b"), "Publish": true}))
 	must(t, h, rest("Invoke", "POST", functions+"/f/invocations", m{"a": "canary-event"}))
+	must(t, h, rest("AddPermission", "POST", functions+"/f/policy", m{"StatementId": "s", "Action": "lambda:InvokeFunction", "Principal": "s3.amazonaws.com", "EventSourceToken": "canary-token"}))
 	text, _ := json.Marshal(h.Recorder.Events)
 	if bytes.Contains(text, []byte("canary")) || bytes.Contains(text, []byte(base64.StdEncoding.EncodeToString(zipped("b"))[:40])) || !bytes.Contains(text, []byte("functionName")) {
 		t.Errorf("%s", text)

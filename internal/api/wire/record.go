@@ -22,6 +22,7 @@ var neverShown = map[string]bool{
 	"MessageBody": true, "MessageAttributes": true, "MessageSystemAttributes": true,
 	"Detail":        true,                           // of an event
 	"ClientContext": true, "EventSourceToken": true, // of an invocation; what lets Alexa invoke
+	"Statement": true, // of a permission as it was added: it repeats the input, the token too
 	// Of topics: what is published, where it goes (the address of a webhook is its secret), what confirms.
 	"Message": true, "Subject": true, "Endpoint": true, "Token": true,
 	// Of an API destination: the address of an incoming webhook is its secret.
