@@ -35,7 +35,7 @@ func (s *server) examineLogs(ctx context.Context, ring *keys.Ring, people *ident
 }
 
 func (s *server) logsService() api.Service {
-	return apilogs.New(apilogs.Config{Logs: s.logs, Authn: s.authn, Log: s.log})
+	return apilogs.New(apilogs.Config{Logs: s.logs, Exposes: s.exposesPolicy, Authn: s.authn, Log: s.log})
 }
 
 // logSweepInterval is how often log events are looked for whose retention has ended.

@@ -107,6 +107,23 @@ func (s *Store) policyText(text string) (ResourcePolicy, error) {
 	return ResourcePolicy{Written: text, Pinned: pinned.Normalized(), Updated: s.now().UTC().Truncate(time.Millisecond)}, nil
 }
 
+// Putting tells what all policies of an account are together, nil for nothing, and what they would be with one
+// put. It decides nothing.
+func (s *Store) Putting(account, name, text string) (before *policy.Document, after string, err error) {
+	next := &ResourcePolicies{Account: account, ByName: map[string]ResourcePolicy{}}
+	if now := (*s.policies.Load())[account]; now != nil {
+		before = now.whole
+		maps.Copy(next.ByName, now.ByName)
+	}
+	if next.ByName[name], err = s.policyText(text); err != nil {
+		return nil, "", err
+	}
+	if err := next.join(); err != nil || next.whole == nil {
+		return before, "", err
+	}
+	return before, next.whole.Normalized(), nil
+}
+
 // PutPolicy adds a policy or replaces the one of its name, and needs logs:PutResourcePolicy.
 func (s *Store) PutPolicy(ctx context.Context, g authz.Grant, account, name, text string) (p ResourcePolicy, err error) {
 	if err := g.Require("logs:PutResourcePolicy", "*"); err != nil {

@@ -44,7 +44,7 @@ const maxRetryTime = time.Hour
 
 func (r *Retries) check() error {
 	switch {
-	case r.Number < 0 || r.Number > 100 || r.AtMaxDelay < 0 || r.WithoutDelay < 0 || r.AtMinDelay < 0:
+	case min(r.Number, r.AtMaxDelay, r.WithoutDelay, r.AtMinDelay) < 0 || max(r.Number, r.AtMaxDelay, r.WithoutDelay, r.AtMinDelay) > 100:
 		return invalid("DeliveryPolicy: healthyRetryPolicy.numRetries must be between 0 and 100")
 	case r.AtMaxDelay+r.WithoutDelay+r.AtMinDelay > r.Number:
 		return invalid("DeliveryPolicy: healthyRetryPolicy.numRetries must be at least the sum of the other numbers of retries")

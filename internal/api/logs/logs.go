@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/exposure"
 	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/rpc"
 	"github.com/kura-s3/kura/internal/api/wire"
@@ -30,6 +31,8 @@ import (
 type Config struct {
 	// Logs has the groups. Required.
 	Logs *logs.Store
+	// Exposes tells what a change of the resource policies lets strangers do. Default: nothing is watched over.
+	Exposes exposure.Judge
 	// Authn finds out who signed. Required.
 	Authn *authn.Authenticator
 	// Log is required.
@@ -37,14 +40,17 @@ type Config struct {
 }
 
 // edge is what the operations have in common.
-type edge struct{ logs *logs.Store }
+type edge struct {
+	logs    *logs.Store
+	exposes exposure.Judge
+}
 
 // maxPayload bounds a request: a batch of 1 MiB, most characters of it escaped, and the rest of the JSON.
 const maxPayload = 4 << 20
 
 // New makes the service.
 func New(c Config) *rpc.Service {
-	e := edge{c.Logs}
+	e := edge{c.Logs, c.Exposes}
 	return rpc.New(rpc.Config{
 		Name: "logs", Protocol: wire.JSON11, Model: logswire.Operations, Answers: answers, MaxPayload: maxPayload, Authn: c.Authn, Log: c.Log,
 		Ops: slices.Concat(e.groupOps(), e.tagOps(), e.streamOps(), e.eventOps(), e.policyOps()),

@@ -6,12 +6,14 @@ import (
 	"slices"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/exposure"
 	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire"
 	"github.com/kura-s3/kura/internal/api/wire/logswire"
 	"github.com/kura-s3/kura/internal/audit"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/logs"
+	"github.com/kura-s3/kura/policy"
 )
 
 // onAll declares an operation that is about no group.
@@ -35,17 +37,7 @@ func accountWide(arn, revision *string) error {
 
 func (e edge) policyOps() []*api.Op {
 	return []*api.Op{
-		onAll(&logswire.PutResourcePolicy, api.Permissions, "logs:PutResourcePolicy",
-			func(ctx context.Context, g authz.Grant, c *api.Call, in *logswire.PutResourcePolicyInput) (*logswire.PutResourcePolicyOutput, error) {
-				if err := accountWide(in.ResourceArn, in.ExpectedRevisionId); err != nil {
-					return nil, err
-				}
-				p, err := e.logs.PutPolicy(ctx, g, account(c), member.Text(in.PolicyName), member.Text(in.PolicyDocument))
-				if err != nil {
-					return nil, err
-				}
-				return &logswire.PutResourcePolicyOutput{ResourcePolicy: new(shownPolicy(member.Text(in.PolicyName), p))}, nil
-			}),
+		e.putPolicy(),
 		onAll(&logswire.DeleteResourcePolicy, api.Permissions, "logs:DeleteResourcePolicy",
 			func(ctx context.Context, g authz.Grant, c *api.Call, in *logswire.DeleteResourcePolicyInput) (*logswire.DeleteResourcePolicyOutput, error) {
 				if err := accountWide(in.ResourceArn, in.ExpectedRevisionId); err != nil {
@@ -56,6 +48,36 @@ func (e edge) policyOps() []*api.Op {
 		onAll(&logswire.DescribeResourcePolicies, api.List, "logs:DescribeResourcePolicies", e.describePolicies),
 		onAll(&logswire.TestMetricFilter, api.Read, "logs:TestMetricFilter", e.testFilter),
 	}
+}
+
+func (e edge) putPolicy() *api.Op {
+	return api.Declare(api.Decl[logswire.PutResourcePolicyInput, logswire.PutResourcePolicyOutput]{
+		Wire: &logswire.PutResourcePolicy, Class: audit.Management, Access: api.Permissions,
+		Demands: func(c *api.Call, in *logswire.PutResourcePolicyInput) ([]authz.Demand, error) {
+			return c.Need("logs:PutResourcePolicy", authz.Resource{ARN: "*", Account: account(c)}, e.guard(account(c), in)), nil
+		},
+		Do: func(ctx context.Context, g authz.Grant, c *api.Call, in *logswire.PutResourcePolicyInput) (*logswire.PutResourcePolicyOutput, error) {
+			if err := accountWide(in.ResourceArn, in.ExpectedRevisionId); err != nil {
+				return nil, err
+			}
+			p, err := e.logs.PutPolicy(ctx, g, account(c), member.Text(in.PolicyName), member.Text(in.PolicyDocument))
+			if err != nil {
+				return nil, err
+			}
+			return &logswire.PutResourcePolicyOutput{ResourcePolicy: new(shownPolicy(member.Text(in.PolicyName), p))}, nil
+		},
+	})
+}
+
+// guard watches over a change of the policies, which are those of every group of the account.
+func (e edge) guard(account string, in *logswire.PutResourcePolicyInput) authz.Keys {
+	return e.exposes.Keys(nil, func() exposure.Change {
+		before, after, err := e.logs.Putting(account, member.Text(in.PolicyName), member.Text(in.PolicyDocument))
+		if err != nil {
+			after = member.Text(in.PolicyDocument) // what does not parse counts as exposing
+		}
+		return exposure.Change{Account: account, Kind: policy.Resource, Before: before, After: after}
+	})
 }
 
 func shownPolicy(name string, p logs.ResourcePolicy) logswire.ResourcePolicy {

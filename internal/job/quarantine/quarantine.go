@@ -19,6 +19,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -70,11 +71,13 @@ type Quarantine struct {
 	mu sync.Mutex
 	// told holds when a key, or its id in a bucket, was last told of.
 	told map[string]time.Time
+	// acted holds when a key was last taken out of use.
+	acted map[string]time.Time
 }
 
 // New makes a Quarantine.
 func New(c Config) *Quarantine {
-	q := &Quarantine{config: c, now: c.Now, told: map[string]time.Time{}}
+	q := &Quarantine{config: c, now: c.Now, told: map[string]time.Time{}, acted: map[string]time.Time{}}
 	if q.now == nil {
 		q.now = time.Now
 	}
@@ -111,9 +114,12 @@ func (q *Quarantine) found(l *Leak) {
 	}
 }
 
-// again is how long the same leak is not told a second time; maxTold bounds what is remembered of that.
+// again is how long the same leak is not told a second time, rest how long one that was dealt with is not
+// dealt with a second time: an upload of it costs no search of the record. maxTold bounds what is
+// remembered of that.
 const (
 	again   = time.Hour
+	rest    = 10 * time.Second
 	maxTold = 10_000
 )
 
@@ -125,20 +131,46 @@ func (q *Quarantine) first(what string) bool {
 	if at, ok := q.told[what]; ok && now.Sub(at) < again {
 		return false
 	}
-	if len(q.told) >= maxTold {
-		clear(q.told)
-	}
-	q.told[what] = now
+	remember(q.told, what, now)
 	return true
+}
+
+func remember(m map[string]time.Time, what string, now time.Time) {
+	if len(m) >= maxTold {
+		clear(m)
+	}
+	m[what] = now
+}
+
+// resting tells whether a key was dealt with a moment ago, and its quarantine was not lifted since.
+func (q *Quarantine) resting(ctx context.Context, l *Leak) bool {
+	q.mu.Lock()
+	at, ok := q.acted[l.KeyID]
+	q.mu.Unlock()
+	if !ok || q.now().Sub(at) >= rest {
+		return false
+	}
+	p := &l.Credential.Subject.Principal
+	return strings.HasPrefix(l.KeyID, "ASIA") || q.denied(ctx, identity.Ref{Kind: identity.KindUser, Account: p.Account, Name: p.Name})
 }
 
 // contain quarantines a key and tells of it.
 func (q *Quarantine) contain(ctx context.Context, l *Leak) error {
+	if q.resting(ctx, l) {
+		return nil
+	}
 	err := q.act(ctx, l)
+	if err == nil {
+		q.mu.Lock()
+		remember(q.acted, l.KeyID, q.now())
+		q.mu.Unlock()
+	}
 	if !q.first(l.KeyID) {
 		return err
 	}
-	// What could not be done is told all the same, and more urgently.
+	// What could not be done, or not in time, is told all the same, and more urgently.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
 	return errors.Join(err, q.announce(ctx, l, err == nil))
 }
 
@@ -148,24 +180,41 @@ func (q *Quarantine) act(ctx context.Context, l *Leak) error {
 	case p.Type == policy.RootUser:
 		return q.deactivate(ctx, p.Account, "", l.KeyID)
 	case p.Type == policy.AssumedRole:
-		return q.revoke(ctx, identity.Ref{Kind: identity.KindRole, Account: p.Account, Name: last(p.IssuerARN)})
+		role := identity.Ref{Kind: identity.KindRole, Account: p.Account, Name: lastPart(p.IssuerARN)}
+		return errors.Join(q.revoke(ctx, role, q.began(l)), q.assumed(ctx, l.KeyID))
 	}
 	name := p.Name
 	if p.Type == policy.FederatedUser {
-		name = last(p.IssuerARN)
+		name = lastPart(p.IssuerARN)
 	}
 	user := identity.Ref{Kind: identity.KindUser, Account: p.Account, Name: name}
 	if p.Type == policy.FederatedUser && strings.HasSuffix(p.IssuerARN, ":root") || name == "" {
 		return fault.New(identity.NoSuchEntity, "a session of the root user cannot be revoked")
 	}
-	var err error
-	if !strings.HasPrefix(l.KeyID, "ASIA") {
-		err = q.deny(ctx, user, l.KeyID)
+	if strings.HasPrefix(l.KeyID, "ASIA") {
+		return errors.Join(q.revoke(ctx, user, q.began(l)), q.assumed(ctx, l.KeyID))
 	}
-	return errors.Join(err, q.revoke(ctx, user), q.assumed(ctx, l.KeyID))
+	var err error
+	if _, revoked := q.revoked(ctx, user); !revoked || !q.denied(ctx, user) {
+		err = errors.Join(q.deny(ctx, user, l.KeyID), q.revoke(ctx, user, q.now()))
+	}
+	return errors.Join(err, q.assumed(ctx, l.KeyID))
 }
 
-func last(arn string) string { return arn[strings.LastIndexByte(arn, '/')+1:] }
+// began is when a session began. Only it and those before it are revoked: whoever shows one that he has, as often
+// as he likes, ends nobody's later sessions.
+func (q *Quarantine) began(l *Leak) time.Time {
+	if keys := l.Credential.Subject.Keys; keys != nil {
+		if v, ok := keys.Lookup("aws:tokenissuetime"); ok {
+			if at, err := time.Parse(time.RFC3339, v.One); err == nil {
+				return at
+			}
+		}
+	}
+	return q.now()
+}
+
+func lastPart(arn string) string { return arn[strings.LastIndexByte(arn, '/')+1:] }
 
 // deny attaches AWSDenyAll, or what denies as well when there is no room for it, or else takes the key away.
 func (q *Quarantine) deny(ctx context.Context, user identity.Ref, key string) error {
@@ -190,10 +239,28 @@ func (q *Quarantine) deactivate(ctx context.Context, account, user, key string) 
 	})
 }
 
-// revoke denies everything to the sessions of a user or role that began until now.
-func (q *Quarantine) revoke(ctx context.Context, of identity.Ref) error {
-	until := q.now().UTC().Truncate(time.Second).Add(time.Second).Format(time.RFC3339)
-	document := `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":["*"],"Resource":["*"],"Condition":{"DateLessThan":{"aws:TokenIssueTime":"` + until + `"}}}]}`
+// revocation is the policy that denies everything to sessions that began before a moment.
+func revocation(before time.Time) string {
+	return `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":["*"],"Resource":["*"],"Condition":{"DateLessThan":{"aws:TokenIssueTime":"` +
+		before.UTC().Format(time.RFC3339) + `"}}}]}`
+}
+
+// revoke denies everything to the sessions of a user or role that began until a moment. It never takes back what
+// is denied already, and changes nothing where that is as much.
+func (q *Quarantine) revoke(ctx context.Context, of identity.Ref, until time.Time) error {
+	before := until.UTC().Truncate(time.Second).Add(time.Second)
+	document, there := q.revoked(ctx, of)
+	if there {
+		for _, found := range issueTime.FindAllStringSubmatch(document, -1) {
+			if at, err := time.Parse(time.RFC3339, found[1]); err == nil && at.After(before) {
+				before = at
+			}
+		}
+	}
+	if there && document == revocation(before) {
+		return nil
+	}
+	document = revocation(before)
 	operation, member := "PutUserPolicy", "userName"
 	if of.Kind == identity.KindRole {
 		operation, member = "PutRolePolicy", "roleName"
@@ -203,32 +270,60 @@ func (q *Quarantine) revoke(ctx context.Context, of identity.Ref) error {
 	})
 }
 
-// longest is how long sessions of roles live at most; maxRoles bounds how many are revoked for one key.
+// issueTime finds until when a policy revokes, in whatever form an administrator or the console wrote it.
+var issueTime = regexp.MustCompile(`(?i)"aws:TokenIssueTime"\s*:\s*\[?\s*"([^"]+)"`)
+
+// revoked is the policy that revokes sessions of a user or role, when there is one.
+func (q *Quarantine) revoked(ctx context.Context, of identity.Ref) (document string, ok bool) {
+	operation := "iam:GetUserPolicy"
+	if of.Kind == identity.KindRole {
+		operation = "iam:GetRolePolicy"
+	}
+	g, err := q.config.Guard.System(ctx, Service, authz.Demand{Action: operation, Resource: authz.Resource{ARN: "arn:aws:iam::" + of.Account + ":*"}})
+	if err != nil {
+		return "", false
+	}
+	p, err := q.config.Identities.GetInlinePolicy(ctx, g, of, Revoke)
+	if err != nil {
+		return "", false
+	}
+	return p.Document, true
+}
+
+// longest is how long sessions of roles live at most; maxRoles bounds how many are revoked for one key, maxSessions
+// the sessions whose calls are followed; slack is how much later than its call was recorded a session may have
+// begun.
 const (
-	longest  = 12 * time.Hour
-	maxRoles = 50
+	longest     = 12 * time.Hour
+	maxRoles    = 50
+	maxSessions = 100_000
+	slack       = time.Minute
 )
 
-// assumed revokes the sessions of the roles that were assumed with the key, and with the sessions of those.
+// assumed revokes the sessions of the roles that were assumed with the key, and with the sessions of those, that
+// began until the last such call. It reads the record once, however many sessions there are.
 func (q *Quarantine) assumed(ctx context.Context, key string) error {
-	var errs []error
-	roles := map[string]bool{}
-	keys := []string{key}
-	for i := 0; i < len(keys) && len(roles) < maxRoles; i++ {
-		query := &audit.Query{KeyID: keys[i], Source: "sts.amazonaws.com", Since: q.now().Add(-longest)}
-		errs = append(errs, audit.Find(ctx, q.config.AuditDir, audit.StreamManagement, query, func(e *audit.Entry) bool {
-			if e.Name != "AssumeRole" || e.Error != "" || len(roles) >= maxRoles {
-				return len(roles) < maxRoles
-			}
-			if session := sessionOf(e.Record); session != "" {
-				keys = append(keys, session)
-			}
-			if parts := strings.Split(e.ARN, ":"); len(parts) == 6 && strings.HasPrefix(parts[5], "role/") && !roles[e.ARN] {
-				roles[e.ARN] = true
-				errs = append(errs, q.revoke(ctx, identity.Ref{Kind: identity.KindRole, Account: parts[4], Name: last(e.ARN)}))
-			}
+	keys, begun := map[string]bool{key: true}, map[string]time.Time{}
+	query := &audit.Query{Source: "sts.amazonaws.com", Name: "AssumeRole", Since: q.now().Add(-longest)}
+	err := audit.Find(ctx, q.config.AuditDir, audit.StreamManagement, query, func(e *audit.Entry) bool {
+		if e.Error != "" || !keys[e.KeyID] {
 			return true
-		}))
+		}
+		if session := sessionOf(e.Record); session != "" && len(keys) < maxSessions {
+			keys[session] = true
+		}
+		_, known := begun[e.ARN]
+		if parts := strings.Split(e.ARN, ":"); len(parts) == 6 && strings.HasPrefix(parts[5], "role/") && (known || len(begun) < maxRoles) {
+			begun[e.ARN] = e.Time().Add(slack)
+		}
+		return true
+	})
+	errs := []error{err}
+	for arn, at := range begun {
+		if now := q.now(); at.After(now) {
+			at = now
+		}
+		errs = append(errs, q.revoke(ctx, identity.Ref{Kind: identity.KindRole, Account: strings.Split(arn, ":")[4], Name: lastPart(arn)}, at))
 	}
 	return errors.Join(errs...)
 }

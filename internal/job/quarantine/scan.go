@@ -251,7 +251,13 @@ func tokenChar(c byte) bool {
 // long it takes says nothing about how much of it stands there.
 func holds(text []byte, secret string) bool {
 	found := 0
-	for _, form := range []string{secret, url.QueryEscape(secret), strings.ReplaceAll(secret, "/", `\/`)} {
+	forms := []string{secret}
+	for _, form := range []string{url.QueryEscape(secret), strings.ReplaceAll(secret, "/", `\/`)} {
+		if form != secret {
+			forms = append(forms, form)
+		}
+	}
+	for _, form := range forms {
 		for i := 0; i+len(form) <= len(text); i++ {
 			found |= subtle.ConstantTimeCompare(text[i:i+len(form)], []byte(form))
 		}

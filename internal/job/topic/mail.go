@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/wneessen/go-mail"
@@ -125,7 +126,9 @@ func (s *SMTP) dialTLS(host string, connect delivery.Dial) mail.DialContextFunc 
 // Send implements Mailer. A refusal for good (5xx) of the receiver is final.
 func (s *SMTP) Send(ctx context.Context, to, from, subject, text string) error {
 	m := mail.NewMsg(mail.WithNoDefaultUserAgent())
-	if err := m.FromFormat(oneLine(from), s.config.From); err != nil {
+	// The library puts the name between quotes as it is: one with a quote or a backslash would make no address,
+	// and no e-mail of its topic would ever be sent.
+	if err := m.FromFormat(strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(oneLine(from)), s.config.From); err != nil {
 		return &delivery.Refused{Reason: err.Error()}
 	}
 	if err := m.To(to); err != nil {

@@ -19,6 +19,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	netmail "net/mail"
 	"strings"
 	"sync"
 	"testing"
@@ -496,6 +497,18 @@ func TestMailsHaveTheHeadersThatWeGaveThem(t *testing.T) {
 	}
 	if !strings.Contains(head, "To: <me@example.com>") || !strings.Contains(head, "Auto-Submitted: auto-generated") || !strings.Contains(body, "RCPT TO") {
 		t.Errorf("%s", text)
+	}
+	// What a topic calls itself is a name, whatever it says.
+	for _, name := range []string{`Build "prod"`, `a\`, `x" <boss@example.com>, "y`} {
+		if err := smtp(t, address).Send(t.Context(), "me@example.com", name, "s", "b"); err != nil {
+			t.Fatalf("%q: %v", name, err)
+		}
+		head, _, _ := strings.Cut(next(t, mails), "\r\n\r\n")
+		_, line, _ := strings.Cut(head, "From: ")
+		line, _, _ = strings.Cut(line, "\r\n")
+		if from, err := netmail.ParseAddress(line); err != nil || from.Name != name || from.Address != "kura@example.com" {
+			t.Errorf("%q: %q, %v", name, line, err)
+		}
 	}
 	for _, bad := range []string{"", "me", "a@b\r\nBcc: c@d", "a@b, c@d", "Me <me@example.com>", `"a b"@example.com`, strings.Repeat("a", 400) + "@example.com"} {
 		if CheckAddress(bad) == nil {
