@@ -135,6 +135,35 @@ func TestScanHostile(t *testing.T) {
 	}
 }
 
+// TestContains: the rolling hash finds what a search finds.
+func TestContains(t *testing.T) {
+	for range 2000 {
+		text := make([]byte, 1+rand.IntN(40))
+		for i := range text {
+			text[i] = "ab"[rand.IntN(2)]
+		}
+		form := make([]byte, 1+rand.IntN(8))
+		for i := range form {
+			form[i] = "ab"[rand.IntN(2)]
+		}
+		if contains(text, string(form)) != bytes.Contains(text, form) {
+			t.Fatalf("%s in %s", form, text)
+		}
+	}
+}
+
+// BenchmarkScanIDs is the dearest object: ids of one active key, without its secret, all over.
+func BenchmarkScanIDs(b *testing.B) {
+	text := []byte(strings.Repeat(liveID+strings.Repeat("x", scanned/maxKeys-len(liveID)), maxKeys))
+	s := newScanner(new([]string))
+	b.SetBytes(int64(len(text)))
+	for b.Loop() {
+		if _, err := io.Copy(io.Discard, s.Screen(&audit.Event{}, bytes.NewReader(text))); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 func FuzzScan(f *testing.F) {
 	f.Add([]byte("AKIAASIA"+liveID+secret), uint16(7))
 	f.Fuzz(func(t *testing.T, text []byte, size uint16) {
