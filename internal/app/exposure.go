@@ -97,7 +97,11 @@ func (s *server) gains(before, after *object.Bucket, was, is posture.Block) (exp
 		}
 	}
 	gained, err := posture.Gains(sides[0], sides[1], was, is, s.trust(before.Owner.Account))
-	return exposedBy(gained), err
+	e := exposedBy(gained)
+	if len(e.To) == 0 && posture.Revives(sides[0], sides[1], was, is) {
+		e.To, e.Witness = []string{"*"}, "lists of its objects count that do not count now"
+	}
+	return e, err
 }
 
 func exposedBy(gained []posture.Opening) exposure.Exposed {

@@ -155,6 +155,15 @@ var objectActions = map[string][]string{
 	"WRITE_ACP": {"s3:PutObjectAcl", "s3:PutObjectVersionAcl"},
 }
 
+// Revives tells whether lists of objects count after a change that did not count before: all of them, or those that
+// are public. Whom they let in nobody has looked at.
+func Revives(before, after *Resource, was, is Block) bool {
+	if before.Bucket == nil || after.Bucket == nil || !after.Bucket.HasACLs() {
+		return false
+	}
+	return !before.Bucket.HasACLs() || before.Bucket.Effective(was).IgnorePublicACLs && !after.Bucket.Effective(is).IgnorePublicACLs
+}
+
 // ObjectGains tells what principals outside the zone can do by an object's list, as it is stored, that they cannot do
 // by what the bucket has.
 func ObjectGains(r *Resource, account Block, key string, list []byte, trust Trust) ([]Opening, error) {
