@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,14 +21,14 @@ type bench struct {
 	*Quarantine
 	t      *testing.T
 	people *identity.Store
-	now    time.Time
+	passed atomic.Int64 // time since began, which background work reads too
 	admin  identity.AccessKeyPair
 }
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{t: t, now: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC), admin: identity.AccessKeyPair{ID: "AKIAADMINADMINADMIN1", Secret: "admin-secret-admin-secret-admin-secret-1"}}
-	meta, clock, log := memory.NewMeta(), func() time.Time { return b.now }, slog.New(slog.DiscardHandler)
+	b := &bench{t: t, admin: identity.AccessKeyPair{ID: "AKIAADMINADMINADMIN1", Secret: "admin-secret-admin-secret-admin-secret-1"}}
+	meta, clock, log := memory.NewMeta(), b.clock, slog.New(slog.DiscardHandler)
 	ring, err := keys.Open(t.Context(), meta, keys.NewKeyFile(filepath.Join(t.TempDir(), "root.key")))
 	if err != nil {
 		t.Fatal(err)
@@ -43,6 +44,12 @@ func newBench(t *testing.T) *bench {
 	})
 	return b
 }
+
+var began = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+
+func (b *bench) clock() time.Time { return began.Add(time.Duration(b.passed.Load())) }
+
+func (b *bench) forward(d time.Duration) { b.passed.Add(int64(d)) }
 
 // leak is that of a key, or of a session with its token.
 func (b *bench) leak(id, token string) *Leak {
@@ -91,9 +98,9 @@ func TestLeakedSession(t *testing.T) {
 		}
 		return b.leak(c.AccessKeyID, c.SessionToken)
 	}
-	old, first := session(), b.now
-	b.now = b.now.Add(30 * time.Minute)
-	young, second := session(), b.now
+	old, first := session(), b.clock()
+	b.forward(30 * time.Minute)
+	young, second := session(), b.clock()
 	b.act1(old)
 	b.want(of, first.Add(time.Second)) // young goes on
 	b.act1(young)
@@ -117,17 +124,17 @@ func TestLeakedKeyAgain(t *testing.T) {
 	b := newBench(t)
 	user := identity.Ref{Kind: identity.KindUser, Account: account, Name: "admin"}
 	leak := b.leak(b.admin.ID, "")
-	first := b.now
+	first := b.clock()
 	b.act1(leak)
 	b.want(user, first.Add(time.Second))
-	b.now = b.now.Add(time.Hour)
+	b.forward(time.Hour)
 	b.act1(leak)
 	b.want(user, first.Add(time.Second))
 	if err := b.people.DetachPolicy(t.Context(), authztest.Grant(t, "*", "*"), user, DenyAll); err != nil {
 		t.Fatal(err)
 	}
 	b.act1(leak)
-	b.want(user, b.now.Add(time.Second))
+	b.want(user, b.clock().Add(time.Second))
 	if !b.denied(t.Context(), user) {
 		t.Fatal("it is not quarantined again")
 	}
