@@ -40,6 +40,7 @@ func manners() []manner {
 		{flag: "kms", name: "kura SSE-KMS", help: "with buckets that encrypt with SSE-KMS under a bucket key", prepare: encryptBuckets},
 		{flag: "recorded", name: "kura recorded", help: "with a trail of all data events and access logs of all buckets",
 			flags: append([]string{"--log-interval", "5s"}, account...), prepare: recordBuckets},
+		{flag: "watched", name: "kura watched", help: "that looks for signs of an attack (a GuardDuty detector)", flags: account, prepare: watch},
 		{flag: "busy", name: "kura busy", help: "that replicates, expires and scrubs all the while",
 			flags:   append([]string{"--lifecycle-day", "3s", "--scrub-interval", "20s"}, account...),
 			prepare: replicateAndExpire, beforeRound: feed},
@@ -102,6 +103,11 @@ func recordBuckets(ctx context.Context, t *target) error {
 	return inOrder(steps)
 }
 
+func watch(ctx context.Context, t *target) error {
+	_, err := t.process.call(ctx, "guardduty", "/detector", `{"enable":true}`, s3conn.Header{Name: "content-type", Value: "application/json"})
+	return err
+}
+
 // replicateAndExpire has a bucket whose objects are copied to another one, and expire in both.
 func replicateAndExpire(ctx context.Context, t *target) error {
 	const role = "arn:aws:iam::" + mannerAccount + ":role/bench-replication"
@@ -148,27 +154,27 @@ func inOrder(steps []func() error) error {
 
 // json is a call of a service that speaks JSON 1.1.
 func (s *server) json(ctx context.Context, service, operation, input string) ([]byte, error) {
-	return s.call(ctx, service, input, s3conn.Header{Name: "content-type", Value: "application/x-amz-json-1.1"}, s3conn.Header{Name: "x-amz-target", Value: operation})
+	return s.call(ctx, service, "/", input, s3conn.Header{Name: "content-type", Value: "application/x-amz-json-1.1"}, s3conn.Header{Name: "x-amz-target", Value: operation})
 }
 
 // query is a call of a service that speaks the query protocol.
 func (s *server) query(ctx context.Context, service, version string, form url.Values) error {
 	form.Set("Version", version)
-	_, err := s.call(ctx, service, form.Encode(), s3conn.Header{Name: "content-type", Value: "application/x-www-form-urlencoded"})
+	_, err := s.call(ctx, service, "/", form.Encode(), s3conn.Header{Name: "content-type", Value: "application/x-www-form-urlencoded"})
 	return err
 }
 
 // callTimeout bounds a call that sets a server up.
 const callTimeout = 30 * time.Second
 
-func (s *server) call(ctx context.Context, service, body string, header ...s3conn.Header) ([]byte, error) {
+func (s *server) call(ctx context.Context, service, path, body string, header ...s3conn.Header) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	cred := s.cred
 	cred.Service = service
 	conn := s3conn.NewEndpoint(s.addr, cred).Conn()
 	defer conn.Close()
-	resp, err := conn.Do(ctx, &s3conn.Request{Method: "POST", Path: "/", Body: []byte(body), PayloadHash: hashOf([]byte(body)), Header: header})
+	resp, err := conn.Do(ctx, &s3conn.Request{Method: "POST", Path: path, Body: []byte(body), PayloadHash: hashOf([]byte(body)), Header: header})
 	if err == nil && resp.Err() != nil {
 		err = fmt.Errorf("%s %.60s: %s", service, strings.TrimSpace(body), resp.Body)
 	}
