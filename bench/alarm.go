@@ -282,7 +282,7 @@ func (a *alarm) changes(ctx context.Context, from, conns int) (AlarmFigure, erro
 func (a *alarm) flood(ctx context.Context, buckets int) (AlarmFigure, float64, error) {
 	var group sync.WaitGroup
 	var next atomic.Int64
-	fails := make([]error, floodConns+1)
+	fails := make([]error, floodConns+floodAlarms)
 	began := time.Now()
 	const all = int64(floodRate * floodTime / time.Second)
 	for id := range floodConns {
@@ -300,21 +300,24 @@ func (a *alarm) flood(ctx context.Context, buckets int) (AlarmFigure, float64, e
 			}
 		})
 	}
+	var mu sync.Mutex
 	var times stat.Histogram
-	group.Go(func() {
-		w := &worker{site: &a.site, id: floodConns, conn: a.endpoint.Conn()}
-		defer w.conn.Close()
-		fail := &fails[floodConns]
-		for i := 0; i < floodAlarms && *fail == nil; i++ {
-			if *fail = sleep(ctx, time.Until(began.Add(time.Duration(i)*floodTime/floodAlarms))); *fail != nil {
-				return
-			}
+	for i := range floodAlarms {
+		group.Go(func() {
+			w := &worker{site: &a.site, id: floodConns + i, conn: a.endpoint.Conn()}
+			defer w.conn.Close()
+			err := sleep(ctx, time.Until(began.Add(time.Duration(i)*floodTime/floodAlarms)))
 			var took time.Duration
-			if took, *fail = a.change(ctx, w, alarmBucket(2*alarmChanges+i)); *fail == nil {
+			if err == nil {
+				took, err = a.change(ctx, w, alarmBucket(2*alarmChanges+i))
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if fails[floodConns+i] = err; err == nil {
 				times.Record(took)
 			}
-		}
-	})
+		})
+	}
 	group.Wait()
 	rate := float64(all) / time.Since(began).Seconds()
 	return AlarmFigure{times.Count(), milliseconds(times.Quantile(0.5)), milliseconds(times.Quantile(0.99))}, rate, errors.Join(fails...)
