@@ -335,6 +335,32 @@ func (h *Harness) Guarded(samples ...Sample) {
 	}
 }
 
+// TagsBind shows that denials on tags bind: on those that a resource has, that a request brings and that it takes
+// away. tag gives the resource the tag a=b, untag takes a away, and use is any other operation on it.
+func (h *Harness) TagsBind(tag, untag, use Sample) {
+	h.t.Helper()
+	unless := func(name, condition string) {
+		h.People.Add(h.t, Owner, name, `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"},`+
+			`{"Effect":"Deny","Action":"*","Resource":"*","Condition":{`+condition+`}}]}`)
+	}
+	unless("kept from b", `"StringEquals":{"aws:ResourceTag/a":"b"}`)
+	unless("bringing no b", `"StringEquals":{"aws:RequestTag/a":"b"}`)
+	unless("leaving a", `"ForAnyValue:StringEquals":{"aws:TagKeys":"a"}`)
+	for _, step := range []struct {
+		who     string
+		request Sample
+		serves  bool
+	}{
+		{"bringing no b", tag, false}, {"leaving a", tag, false}, {"kept from b", tag, true}, // nothing bears the tag yet
+		{"kept from b", use, false}, {"kept from b", untag, false}, {"bringing no b", use, true}, {"leaving a", use, true},
+		{"leaving a", untag, false}, {"bringing no b", untag, true}, {"kept from b", use, true},
+	} {
+		if a := h.call(step.who, &step.request); (a.Status/100 == 2) != step.serves {
+			h.t.Errorf("%s by who is %s: %d %s", step.request.Operation, step.who, a.Status, a.Body)
+		}
+	}
+}
+
 func (h *Harness) refuses(s *Sample) {
 	h.t.Helper()
 	before := h.Meta.Commits

@@ -285,6 +285,17 @@ func (d *Detector) tagsOf(kind, name string) map[string]string {
 	return d.Lists[name].Tags
 }
 
+// ResourceTags are the tags of a detector, filter or list as condition keys; none for anything else.
+func (s *Store) ResourceTags(account, arn string) authz.ResourceTags {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	d, kind, name, err := s.resource(account, arn)
+	if err != nil {
+		return nil
+	}
+	return maps.Clone(d.tagsOf(kind, name))
+}
+
 // Tags of a detector, filter or list. It needs guardduty:ListTagsForResource on it.
 func (s *Store) Tags(g authz.Grant, account, arn string) (map[string]string, error) {
 	if err := g.Require("guardduty:ListTagsForResource", arn); err != nil {

@@ -431,15 +431,13 @@ func (s *Store) Demand(action string, r Ref) authz.Demand {
 	if p := f.Policies[r.Qualifier]; p != nil {
 		d.Resource.Policy = p.document
 	}
-	d.Keys = tags{there: f.Tags}
+	d.Keys = authz.ResourceTags(f.Tags)
 	return d
 }
 
 // TagDemand is an action that adds or takes tags, which may depend on them.
-func (s *Store) TagDemand(action string, r Ref, change map[string]string) authz.Demand {
+func (s *Store) TagDemand(action string, r Ref, tags authz.Keys) authz.Demand {
 	d := s.Demand(action, r)
-	k, _ := d.Keys.(tags)
-	k.change = change
-	d.Keys = k
+	d.Keys = authz.Either{d.Keys, tags}
 	return d
 }

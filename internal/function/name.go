@@ -3,9 +3,6 @@ package function
 import (
 	"regexp"
 	"strings"
-
-	"github.com/kura-s3/kura/internal/authz"
-	"github.com/kura-s3/kura/policy"
 )
 
 // Ref names a function, or of it a version or an alias.
@@ -68,31 +65,3 @@ func (s *Store) Parse(account, name, qualifier string) (Ref, error) {
 	}
 	return r, nil
 }
-
-// tags are the condition keys of the tags of a function and of those that a request brings.
-type tags struct{ there, change map[string]string }
-
-// Lookup implements authz.Keys.
-func (k tags) Lookup(key string) (policy.Values, bool) {
-	if key == "aws:tagkeys" {
-		names := make([]string, 0, len(k.change))
-		for name := range k.change {
-			names = append(names, name)
-		}
-		return policy.Values{Many: names, Multi: true}, len(names) > 0
-	}
-	for prefix, of := range map[string]map[string]string{"aws:resourcetag/": k.there, "aws:requesttag/": k.change} {
-		name, ok := strings.CutPrefix(key, prefix)
-		if !ok {
-			continue
-		}
-		for tag, value := range of {
-			if strings.EqualFold(tag, name) {
-				return policy.Values{One: value}, true
-			}
-		}
-	}
-	return policy.Values{}, false
-}
-
-var _ authz.Keys = tags{}

@@ -104,6 +104,25 @@ func (s *Store) OrganizationARN(id string) string {
 	return org.arn("policy", "service_control_policy/"+id)
 }
 
+// OrganizationTags are the tags of an account, OU or policy of the organization as condition keys; none
+// for anything else.
+func (s *Store) OrganizationTags(id string) authz.ResourceTags {
+	state := s.state.Load()
+	var tags []Tag
+	if a, err := state.memberAt(id); err == nil {
+		tags = a.Org.Tags
+	} else if u, err := state.unitAt(id); err == nil {
+		tags = u.Tags
+	} else if c, err := state.controlAt(id); err == nil {
+		tags = c.Tags
+	}
+	keys := make(authz.ResourceTags, len(tags))
+	for _, t := range tags {
+		keys[t.Key] = t.Value
+	}
+	return keys
+}
+
 // ManagesOrganization tells whether an account is the one that manages the organization: the first one.
 func (s *Store) ManagesOrganization(account string) bool {
 	org := s.state.Load().organization()

@@ -21,7 +21,6 @@ import (
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/engine"
 	"github.com/kura-s3/kura/internal/fault"
-	"github.com/kura-s3/kura/policy"
 )
 
 // Failures of this package.
@@ -260,21 +259,21 @@ func (s *Store) Demand(account, group, stream, action string) authz.Demand {
 
 // TagDemand is an action on the tags of a group, whose ARN policies give without ":*". Tags are those that
 // the request brings or takes.
-func (s *Store) TagDemand(account, group, action string, tags map[string]string) authz.Demand {
+func (s *Store) TagDemand(account, group, action string, tags authz.Keys) authz.Demand {
 	d := s.demand(account, group, action, s.GroupARN(account, group))
-	d.Keys = bothTags{d.Keys.(tagKeys), requestTags(tags)}
+	d.Keys = authz.Either{d.Keys, tags}
 	return d
 }
 
 // NewDemand is the action of making a group with these tags.
 func (s *Store) NewDemand(account, group, action string, tags map[string]string) authz.Demand {
 	d := s.Demand(account, group, "", action)
-	d.Keys = requestTags(tags)
+	d.Keys = authz.RequestTags(tags)
 	return d
 }
 
 func (s *Store) demand(account, group, action, arn string) authz.Demand {
-	var tags tagKeys
+	var tags authz.ResourceTags
 	if g, err := s.Group(account, group); err == nil {
 		tags = g.Tags
 	}
@@ -283,54 +282,6 @@ func (s *Store) demand(account, group, action, arn string) authz.Demand {
 		d.Resource.Policy = p.whole
 	}
 	return d
-}
-
-// bothTags are the condition keys of a change of tags.
-type bothTags struct {
-	there  tagKeys
-	change requestTags
-}
-
-// Lookup implements authz.Keys.
-func (k bothTags) Lookup(key string) (policy.Values, bool) {
-	if v, ok := k.there.Lookup(key); ok {
-		return v, true
-	}
-	return k.change.Lookup(key)
-}
-
-// tagKeys are the condition keys of a group that is there.
-type tagKeys map[string]string
-
-// Lookup implements authz.Keys.
-func (k tagKeys) Lookup(key string) (policy.Values, bool) { return tagOf(k, "aws:resourcetag/", key) }
-
-// requestTags are the condition keys of the tags that a request brings.
-type requestTags map[string]string
-
-// Lookup implements authz.Keys.
-func (k requestTags) Lookup(key string) (policy.Values, bool) {
-	if key == "aws:tagkeys" {
-		names := make([]string, 0, len(k))
-		for name := range k {
-			names = append(names, name)
-		}
-		return policy.Values{Many: names, Multi: true}, len(names) > 0
-	}
-	return tagOf(k, "aws:requesttag/", key)
-}
-
-func tagOf(tags map[string]string, prefix, key string) (policy.Values, bool) {
-	name, ok := strings.CutPrefix(key, prefix)
-	if !ok {
-		return policy.Values{}, false
-	}
-	for k, v := range tags {
-		if strings.EqualFold(k, name) {
-			return policy.Values{One: v}, true
-		}
-	}
-	return policy.Values{}, false
 }
 
 // decode reads a JSON record that has a format number.

@@ -12,8 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -253,42 +251,15 @@ func (s *Store) Address(arn string) (account, name string, err error) {
 // Demand is one action on a topic.
 func (s *Store) Demand(t *Topic, action string, more authz.Keys) authz.Demand {
 	return authz.Demand{
-		Action: action, Resource: authz.Resource{ARN: t.ARN, Account: t.Account, Policy: t.Policy}, Keys: keysOf{tags: t.Tags, more: more},
+		Action: action, Resource: authz.Resource{ARN: t.ARN, Account: t.Account, Policy: t.Policy}, Keys: authz.Either{more, authz.ResourceTags(t.Tags)},
 	}
 }
 
 // NewDemand is one action on a topic that need not exist.
 func (s *Store) NewDemand(account, name, action string, more authz.Keys) authz.Demand {
 	return authz.Demand{
-		Action: action, Resource: authz.Resource{ARN: s.arn(account, name), Account: account}, Keys: keysOf{more: more},
+		Action: action, Resource: authz.Resource{ARN: s.arn(account, name), Account: account}, Keys: more,
 	}
-}
-
-// keysOf are the condition keys of a topic, and what an action adds.
-type keysOf struct {
-	tags map[string]string
-	more authz.Keys
-}
-
-// Lookup implements authz.Keys.
-func (k keysOf) Lookup(key string) (policy.Values, bool) {
-	if k.more != nil {
-		if v, ok := k.more.Lookup(key); ok {
-			return v, true
-		}
-	}
-	return tagOf(k.tags, "aws:resourcetag/", key)
-}
-
-// RequestTags are the condition keys of the tags that a request brings or, with empty values, takes.
-type RequestTags map[string]string
-
-// Lookup implements authz.Keys.
-func (k RequestTags) Lookup(key string) (policy.Values, bool) {
-	if key == "aws:tagkeys" {
-		return policy.Values{Many: slices.Sorted(maps.Keys(k)), Multi: true}, len(k) > 0
-	}
-	return tagOf(k, "aws:requesttag/", key)
 }
 
 // SubscribeKeys are the condition keys of Subscribe.
@@ -301,19 +272,6 @@ func (k SubscribeKeys) Lookup(key string) (policy.Values, bool) {
 		return policy.Values{One: k.Protocol}, true
 	case "sns:endpoint":
 		return policy.Values{One: k.Endpoint}, true
-	}
-	return policy.Values{}, false
-}
-
-func tagOf(tags map[string]string, prefix, key string) (policy.Values, bool) {
-	name, ok := strings.CutPrefix(key, prefix)
-	if !ok {
-		return policy.Values{}, false
-	}
-	for k, v := range tags {
-		if strings.EqualFold(k, name) {
-			return policy.Values{One: v}, true
-		}
 	}
 	return policy.Values{}, false
 }

@@ -216,72 +216,22 @@ func (s *Store) ByARN(arn string) (*Queue, error) {
 // Demand is one action on a queue.
 func (s *Store) Demand(q *Queue, action string) authz.Demand {
 	return authz.Demand{
-		Action: action, Resource: authz.Resource{ARN: s.ARN(q), Account: q.Account, Policy: q.Policy}, Keys: tagKeys(q.Tags),
+		Action: action, Resource: authz.Resource{ARN: s.ARN(q), Account: q.Account, Policy: q.Policy}, Keys: authz.ResourceTags(q.Tags),
 	}
 }
 
 // NewDemand is one action on a queue that need not exist.
-func (s *Store) NewDemand(account, name, action string, tags map[string]string) authz.Demand {
+func (s *Store) NewDemand(account, name, action string, tags authz.Keys) authz.Demand {
 	return authz.Demand{
-		Action: action, Resource: authz.Resource{ARN: s.arn(account, name), Account: account}, Keys: requestTags(tags),
+		Action: action, Resource: authz.Resource{ARN: s.arn(account, name), Account: account}, Keys: tags,
 	}
 }
 
 // TagDemand is one action that adds or takes tags, which may depend on these and on those that are there.
-func (s *Store) TagDemand(q *Queue, action string, tags map[string]string) authz.Demand {
+func (s *Store) TagDemand(q *Queue, action string, tags authz.Keys) authz.Demand {
 	d := s.Demand(q, action)
-	d.Keys = bothTags{tagKeys(q.Tags), requestTags(tags)}
+	d.Keys = authz.Either{d.Keys, tags}
 	return d
-}
-
-// bothTags are the condition keys of a change of tags.
-type bothTags struct {
-	there  tagKeys
-	change requestTags
-}
-
-// Lookup implements authz.Keys.
-func (k bothTags) Lookup(key string) (policy.Values, bool) {
-	if v, ok := k.there.Lookup(key); ok {
-		return v, true
-	}
-	return k.change.Lookup(key)
-}
-
-// tagKeys are the condition keys of a queue that is there.
-type tagKeys map[string]string
-
-// Lookup implements authz.Keys.
-func (k tagKeys) Lookup(key string) (policy.Values, bool) {
-	return tagOf(k, "aws:resourcetag/", key)
-}
-
-// requestTags are the condition keys of the tags that a request brings.
-type requestTags map[string]string
-
-// Lookup implements authz.Keys.
-func (k requestTags) Lookup(key string) (policy.Values, bool) {
-	if key == "aws:tagkeys" {
-		names := make([]string, 0, len(k))
-		for name := range k {
-			names = append(names, name)
-		}
-		return policy.Values{Many: names, Multi: true}, len(names) > 0
-	}
-	return tagOf(k, "aws:requesttag/", key)
-}
-
-func tagOf(tags map[string]string, prefix, key string) (policy.Values, bool) {
-	name, ok := strings.CutPrefix(key, prefix)
-	if !ok {
-		return policy.Values{}, false
-	}
-	for k, v := range tags {
-		if strings.EqualFold(k, name) {
-			return policy.Values{One: v}, true
-		}
-	}
-	return policy.Values{}, false
 }
 
 func (s *Store) state(id uint64) *state {

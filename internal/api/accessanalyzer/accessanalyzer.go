@@ -23,7 +23,6 @@ import (
 	"github.com/kura-s3/kura/internal/fault"
 	"github.com/kura-s3/kura/internal/posture/analyzer"
 	"github.com/kura-s3/kura/internal/posture/generation"
-	"github.com/kura-s3/kura/policy"
 )
 
 // Config of the service.
@@ -80,7 +79,7 @@ type call struct {
 }
 
 // answer declares an operation: it demands the action of its name on what about names; nil: on "*".
-func answer[In, Out any](w *wire.Operation, access api.Access, about func(account string, in *In) string, tags func(*In) map[string]string, do func(call, *In) (*Out, error)) *api.Op {
+func answer[In, Out any](e edge, w *wire.Operation, access api.Access, about func(account string, in *In) string, tags func(*In) authz.Keys, do func(call, *In) (*Out, error)) *api.Op {
 	// The second versions of operations have no permission of their own.
 	action := "access-analyzer:" + strings.TrimSuffix(w.Name, "V2")
 	return api.Declare(api.Decl[In, Out]{
@@ -90,38 +89,16 @@ func answer[In, Out any](w *wire.Operation, access api.Access, about func(accoun
 			if about != nil {
 				arn = about(account, in)
 			}
-			var k keys
+			keys := authz.Either{e.analyzer.ResourceTags(account, arn)}
 			if tags != nil {
-				k = tags(in)
+				keys = append(keys, tags(in))
 			}
-			return c.Need(action, authz.Resource{ARN: arn, Account: account}, k), nil
+			return c.Need(action, authz.Resource{ARN: arn, Account: account}, keys), nil
 		},
 		Do: func(ctx context.Context, g authz.Grant, c *api.Call, in *In) (*Out, error) {
 			return do(call{ctx, c.W.Header(), g, g.Principal().Account}, in)
 		},
 	})
-}
-
-// keys are the tags of a request, as condition keys.
-type keys map[string]string
-
-// Lookup implements authz.Keys.
-func (k keys) Lookup(key string) (policy.Values, bool) {
-	if key == "aws:tagkeys" {
-		var names []string
-		for name := range k {
-			names = append(names, name)
-		}
-		return policy.Values{Many: names, Multi: true}, len(names) > 0
-	}
-	if name, ok := strings.CutPrefix(key, "aws:requesttag/"); ok {
-		for tag, value := range k {
-			if strings.EqualFold(tag, name) {
-				return policy.Values{One: value}, true
-			}
-		}
-	}
-	return policy.Values{}, false
 }
 
 // page cuts the part out of a list that a request asks for.

@@ -6,57 +6,59 @@ import (
 	"github.com/kura-s3/kura/internal/api"
 	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/accessanalyzerwire"
+	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/fault"
 	"github.com/kura-s3/kura/internal/posture/analyzer"
 )
 
 func (e edge) analyzers() []*api.Op {
 	return []*api.Op{
-		answer(&accessanalyzerwire.CreateAnalyzer, api.Write, func(account string, in *accessanalyzerwire.CreateAnalyzerInput) string {
+		answer(e, &accessanalyzerwire.CreateAnalyzer, api.Write, func(account string, in *accessanalyzerwire.CreateAnalyzerInput) string {
 			return e.analyzer.ARN(account, member.Text(in.AnalyzerName))
-		}, func(in *accessanalyzerwire.CreateAnalyzerInput) map[string]string { return in.Tags }, e.create),
-		answer(&accessanalyzerwire.GetAnalyzer, api.Read, func(account string, in *accessanalyzerwire.GetAnalyzerInput) string {
+		}, func(in *accessanalyzerwire.CreateAnalyzerInput) authz.Keys { return authz.RequestTags(in.Tags) }, e.create),
+		answer(e, &accessanalyzerwire.GetAnalyzer, api.Read, func(account string, in *accessanalyzerwire.GetAnalyzerInput) string {
 			return e.analyzer.ARN(account, member.Text(in.AnalyzerName))
 		}, nil, e.get),
-		answer(&accessanalyzerwire.ListAnalyzers, api.List, nil, nil, e.list),
-		answer(&accessanalyzerwire.DeleteAnalyzer, api.Write, func(account string, in *accessanalyzerwire.DeleteAnalyzerInput) string {
+		answer(e, &accessanalyzerwire.ListAnalyzers, api.List, nil, nil, e.list),
+		answer(e, &accessanalyzerwire.DeleteAnalyzer, api.Write, func(account string, in *accessanalyzerwire.DeleteAnalyzerInput) string {
 			return e.analyzer.ARN(account, member.Text(in.AnalyzerName))
 		}, nil, func(c call, in *accessanalyzerwire.DeleteAnalyzerInput) (*accessanalyzerwire.DeleteAnalyzerOutput, error) {
 			return &accessanalyzerwire.DeleteAnalyzerOutput{}, e.analyzer.Delete(c, c.grant, c.account, member.Text(in.AnalyzerName))
 		}),
-		answer(&accessanalyzerwire.CreateArchiveRule, api.Write, func(account string, in *accessanalyzerwire.CreateArchiveRuleInput) string {
+		answer(e, &accessanalyzerwire.CreateArchiveRule, api.Write, func(account string, in *accessanalyzerwire.CreateArchiveRuleInput) string {
 			return e.analyzer.RuleARN(account, member.Text(in.AnalyzerName), member.Text(in.RuleName))
 		}, nil, func(c call, in *accessanalyzerwire.CreateArchiveRuleInput) (*accessanalyzerwire.CreateArchiveRuleOutput, error) {
 			r := analyzer.ArchiveRule{Name: member.Text(in.RuleName), Filter: readFilter(in.Filter)}
 			return &accessanalyzerwire.CreateArchiveRuleOutput{}, e.analyzer.PutRule(c, c.grant, "access-analyzer:CreateArchiveRule", c.account, member.Text(in.AnalyzerName), r, true)
 		}),
-		answer(&accessanalyzerwire.UpdateArchiveRule, api.Write, func(account string, in *accessanalyzerwire.UpdateArchiveRuleInput) string {
+		answer(e, &accessanalyzerwire.UpdateArchiveRule, api.Write, func(account string, in *accessanalyzerwire.UpdateArchiveRuleInput) string {
 			return e.analyzer.RuleARN(account, member.Text(in.AnalyzerName), member.Text(in.RuleName))
 		}, nil, func(c call, in *accessanalyzerwire.UpdateArchiveRuleInput) (*accessanalyzerwire.UpdateArchiveRuleOutput, error) {
 			r := analyzer.ArchiveRule{Name: member.Text(in.RuleName), Filter: readFilter(in.Filter)}
 			return &accessanalyzerwire.UpdateArchiveRuleOutput{}, e.analyzer.PutRule(c, c.grant, "access-analyzer:UpdateArchiveRule", c.account, member.Text(in.AnalyzerName), r, false)
 		}),
-		answer(&accessanalyzerwire.DeleteArchiveRule, api.Write, func(account string, in *accessanalyzerwire.DeleteArchiveRuleInput) string {
+		answer(e, &accessanalyzerwire.DeleteArchiveRule, api.Write, func(account string, in *accessanalyzerwire.DeleteArchiveRuleInput) string {
 			return e.analyzer.RuleARN(account, member.Text(in.AnalyzerName), member.Text(in.RuleName))
 		}, nil, func(c call, in *accessanalyzerwire.DeleteArchiveRuleInput) (*accessanalyzerwire.DeleteArchiveRuleOutput, error) {
 			return &accessanalyzerwire.DeleteArchiveRuleOutput{}, e.analyzer.DeleteRule(c, c.grant, c.account, member.Text(in.AnalyzerName), member.Text(in.RuleName))
 		}),
-		answer(&accessanalyzerwire.GetArchiveRule, api.Read, func(account string, in *accessanalyzerwire.GetArchiveRuleInput) string {
+		answer(e, &accessanalyzerwire.GetArchiveRule, api.Read, func(account string, in *accessanalyzerwire.GetArchiveRuleInput) string {
 			return e.analyzer.RuleARN(account, member.Text(in.AnalyzerName), member.Text(in.RuleName))
 		}, nil, e.getRule),
-		answer(&accessanalyzerwire.ListArchiveRules, api.List, func(account string, in *accessanalyzerwire.ListArchiveRulesInput) string {
+		answer(e, &accessanalyzerwire.ListArchiveRules, api.List, func(account string, in *accessanalyzerwire.ListArchiveRulesInput) string {
 			return e.analyzer.ARN(account, member.Text(in.AnalyzerName))
 		}, nil, e.listRules),
-		answer(&accessanalyzerwire.TagResource, api.Tagging, func(_ string, in *accessanalyzerwire.TagResourceInput) string { return member.Text(in.ResourceArn) },
-			func(in *accessanalyzerwire.TagResourceInput) map[string]string { return in.Tags },
+		answer(e, &accessanalyzerwire.TagResource, api.Tagging, func(_ string, in *accessanalyzerwire.TagResourceInput) string { return member.Text(in.ResourceArn) },
+			func(in *accessanalyzerwire.TagResourceInput) authz.Keys { return authz.RequestTags(in.Tags) },
 			func(c call, in *accessanalyzerwire.TagResourceInput) (*accessanalyzerwire.TagResourceOutput, error) {
 				return &accessanalyzerwire.TagResourceOutput{}, e.analyzer.Tag(c, c.grant, "access-analyzer:TagResource", c.account, member.Text(in.ResourceArn), in.Tags, nil)
 			}),
-		answer(&accessanalyzerwire.UntagResource, api.Tagging, func(_ string, in *accessanalyzerwire.UntagResourceInput) string { return member.Text(in.ResourceArn) }, nil,
+		answer(e, &accessanalyzerwire.UntagResource, api.Tagging, func(_ string, in *accessanalyzerwire.UntagResourceInput) string { return member.Text(in.ResourceArn) },
+			func(in *accessanalyzerwire.UntagResourceInput) authz.Keys { return authz.TagKeys(in.TagKeys) },
 			func(c call, in *accessanalyzerwire.UntagResourceInput) (*accessanalyzerwire.UntagResourceOutput, error) {
 				return &accessanalyzerwire.UntagResourceOutput{}, e.analyzer.Tag(c, c.grant, "access-analyzer:UntagResource", c.account, member.Text(in.ResourceArn), nil, in.TagKeys)
 			}),
-		answer(&accessanalyzerwire.ListTagsForResource, api.Read, func(_ string, in *accessanalyzerwire.ListTagsForResourceInput) string {
+		answer(e, &accessanalyzerwire.ListTagsForResource, api.Read, func(_ string, in *accessanalyzerwire.ListTagsForResourceInput) string {
 			return member.Text(in.ResourceArn)
 		}, nil,
 			func(c call, in *accessanalyzerwire.ListTagsForResourceInput) (*accessanalyzerwire.ListTagsForResourceOutput, error) {

@@ -12,10 +12,10 @@ import (
 
 func (e edge) checks() []*api.Op {
 	return []*api.Op{
-		answer(&accessanalyzerwire.ValidatePolicy, api.Read, nil, nil, validatePolicy),
-		answer(&accessanalyzerwire.CheckNoPublicAccess, api.Read, nil, nil, checkNoPublicAccess),
-		answer(&accessanalyzerwire.CheckNoNewAccess, api.Read, nil, nil, checkNoNewAccess),
-		answer(&accessanalyzerwire.CheckAccessNotGranted, api.Read, nil, nil, checkAccessNotGranted),
+		answer(e, &accessanalyzerwire.ValidatePolicy, api.Read, nil, nil, validatePolicy),
+		answer(e, &accessanalyzerwire.CheckNoPublicAccess, api.Read, nil, nil, checkNoPublicAccess),
+		answer(e, &accessanalyzerwire.CheckNoNewAccess, api.Read, nil, nil, checkNoNewAccess),
+		answer(e, &accessanalyzerwire.CheckAccessNotGranted, api.Read, nil, nil, checkAccessNotGranted),
 	}
 }
 

@@ -15,30 +15,30 @@ import (
 
 func (e edge) findings() []*api.Op {
 	return []*api.Op{
-		answer(&accessanalyzerwire.ListFindings, api.Read, func(_ string, in *accessanalyzerwire.ListFindingsInput) string { return member.Text(in.AnalyzerArn) }, nil, e.listFindings),
-		answer(&accessanalyzerwire.ListFindingsV2, api.Read, func(_ string, in *accessanalyzerwire.ListFindingsV2Input) string { return member.Text(in.AnalyzerArn) }, nil, e.listFindingsV2),
-		answer(&accessanalyzerwire.GetFinding, api.Read, func(_ string, in *accessanalyzerwire.GetFindingInput) string { return member.Text(in.AnalyzerArn) }, nil, e.getFinding),
-		answer(&accessanalyzerwire.GetFindingV2, api.Read, func(_ string, in *accessanalyzerwire.GetFindingV2Input) string { return member.Text(in.AnalyzerArn) }, nil, e.getFindingV2),
-		answer(&accessanalyzerwire.UpdateFindings, api.Write, func(_ string, in *accessanalyzerwire.UpdateFindingsInput) string { return member.Text(in.AnalyzerArn) }, nil,
+		answer(e, &accessanalyzerwire.ListFindings, api.Read, func(_ string, in *accessanalyzerwire.ListFindingsInput) string { return member.Text(in.AnalyzerArn) }, nil, e.listFindings),
+		answer(e, &accessanalyzerwire.ListFindingsV2, api.Read, func(_ string, in *accessanalyzerwire.ListFindingsV2Input) string { return member.Text(in.AnalyzerArn) }, nil, e.listFindingsV2),
+		answer(e, &accessanalyzerwire.GetFinding, api.Read, func(_ string, in *accessanalyzerwire.GetFindingInput) string { return member.Text(in.AnalyzerArn) }, nil, e.getFinding),
+		answer(e, &accessanalyzerwire.GetFindingV2, api.Read, func(_ string, in *accessanalyzerwire.GetFindingV2Input) string { return member.Text(in.AnalyzerArn) }, nil, e.getFindingV2),
+		answer(e, &accessanalyzerwire.UpdateFindings, api.Write, func(_ string, in *accessanalyzerwire.UpdateFindingsInput) string { return member.Text(in.AnalyzerArn) }, nil,
 			func(c call, in *accessanalyzerwire.UpdateFindingsInput) (*accessanalyzerwire.UpdateFindingsOutput, error) {
 				return &accessanalyzerwire.UpdateFindingsOutput{}, e.analyzer.UpdateFindings(c, c.grant, c.account, member.Text(in.AnalyzerArn), string(in.Status), in.Ids, member.Text(in.ResourceArn))
 			}),
-		answer(&accessanalyzerwire.ApplyArchiveRule, api.Write, func(_ string, in *accessanalyzerwire.ApplyArchiveRuleInput) string {
+		answer(e, &accessanalyzerwire.ApplyArchiveRule, api.Write, func(_ string, in *accessanalyzerwire.ApplyArchiveRuleInput) string {
 			return member.Text(in.AnalyzerArn)
 		}, nil,
 			func(c call, in *accessanalyzerwire.ApplyArchiveRuleInput) (*accessanalyzerwire.ApplyArchiveRuleOutput, error) {
 				return &accessanalyzerwire.ApplyArchiveRuleOutput{}, e.analyzer.ApplyRule(c, c.grant, c.account, member.Text(in.AnalyzerArn), member.Text(in.RuleName))
 			}),
-		answer(&accessanalyzerwire.StartResourceScan, api.Write, func(_ string, in *accessanalyzerwire.StartResourceScanInput) string {
+		answer(e, &accessanalyzerwire.StartResourceScan, api.Write, func(_ string, in *accessanalyzerwire.StartResourceScanInput) string {
 			return member.Text(in.AnalyzerArn)
 		}, nil,
 			func(c call, in *accessanalyzerwire.StartResourceScanInput) (*accessanalyzerwire.StartResourceScanOutput, error) {
 				return &accessanalyzerwire.StartResourceScanOutput{}, e.analyzer.StartScan(c, c.grant, c.account, member.Text(in.AnalyzerArn), member.Text(in.ResourceArn))
 			}),
-		answer(&accessanalyzerwire.GetAnalyzedResource, api.Read, func(_ string, in *accessanalyzerwire.GetAnalyzedResourceInput) string {
+		answer(e, &accessanalyzerwire.GetAnalyzedResource, api.Read, func(_ string, in *accessanalyzerwire.GetAnalyzedResourceInput) string {
 			return member.Text(in.AnalyzerArn)
 		}, nil, e.getResource),
-		answer(&accessanalyzerwire.ListAnalyzedResources, api.Read, func(_ string, in *accessanalyzerwire.ListAnalyzedResourcesInput) string {
+		answer(e, &accessanalyzerwire.ListAnalyzedResources, api.Read, func(_ string, in *accessanalyzerwire.ListAnalyzedResourcesInput) string {
 			return member.Text(in.AnalyzerArn)
 		}, nil, e.listResources),
 	}

@@ -15,9 +15,9 @@ import (
 func (e edge) generations() []*api.Op {
 	return []*api.Op{
 		e.startGeneration(),
-		answer(&accessanalyzerwire.GetGeneratedPolicy, api.Read, nil, nil, e.getGenerated),
-		answer(&accessanalyzerwire.ListPolicyGenerations, api.Read, nil, nil, e.listGenerations),
-		answer(&accessanalyzerwire.CancelPolicyGeneration, api.Write, nil, nil,
+		answer(e, &accessanalyzerwire.GetGeneratedPolicy, api.Read, nil, nil, e.getGenerated),
+		answer(e, &accessanalyzerwire.ListPolicyGenerations, api.Read, nil, nil, e.listGenerations),
+		answer(e, &accessanalyzerwire.CancelPolicyGeneration, api.Write, nil, nil,
 			func(c call, in *accessanalyzerwire.CancelPolicyGenerationInput) (*accessanalyzerwire.CancelPolicyGenerationOutput, error) {
 				return &accessanalyzerwire.CancelPolicyGenerationOutput{}, e.generation.Cancel(c, c.grant, c.account, member.Text(in.JobId))
 			}),

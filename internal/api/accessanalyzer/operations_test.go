@@ -161,3 +161,12 @@ func TestListsComeInPages(t *testing.T) {
 		}
 	}
 }
+
+func TestTagsBind(t *testing.T) {
+	h, _ := newHarness(t)
+	tags := "/tags/" + url.PathEscape(arn)
+	h.TagsBind(
+		apitest.Sample{Operation: "TagResource", Method: "POST", Path: tags, In: m{"tags": m{"a": "b"}}},
+		apitest.Sample{Operation: "UntagResource", Method: "DELETE", Path: tags + "?tagKeys=a"},
+		apitest.Sample{Operation: "GetAnalyzer", Method: "GET", Path: "/analyzer/a"})
+}

@@ -22,7 +22,6 @@ import (
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/fault"
 	"github.com/kura-s3/kura/internal/job/trail"
-	"github.com/kura-s3/kura/policy"
 )
 
 // Config of the service.
@@ -111,8 +110,8 @@ var answers = map[fault.Kind]rpc.Answer{
 // on names the trail that a request is about, by name or ARN; nil for operations without one.
 type on[In any] func(in *In) *string
 
-// tagsIn are the tags that a request brings.
-type tagsIn[In any] func(in *In) []cloudtrailwire.Tag
+// tagsIn are the condition keys of the tags that a request brings or takes.
+type tagsIn[In any] func(in *In) authz.Keys
 
 // answer declares an operation: it demands the action of its name on the trail that the request names.
 func answer[In, Out any](e edge, w *wire.Operation, access api.Access, of on[In], tags tagsIn[In], do func(context.Context, authz.Grant, *In) (*Out, error)) *api.Op {
@@ -128,9 +127,9 @@ func answer[In, Out any](e edge, w *wire.Operation, access api.Access, of on[In]
 			if err != nil {
 				return nil, err
 			}
-			var keys authz.Keys
+			keys := authz.Either{e.trails.ResourceTags(arn)}
 			if tags != nil {
-				keys = tagKeys(tags(in))
+				keys = append(keys, tags(in))
 			}
 			return c.Need(action, authz.Resource{ARN: arn, Account: strings.Split(arn, ":")[4]}, keys), nil
 		},
@@ -169,24 +168,16 @@ func (e edge) trailOf(g authz.Grant, name *string) (*trail.Trail, error) {
 	return t, nil
 }
 
-// tagKeys are the condition keys of the tags in a request.
-type tagKeys []cloudtrailwire.Tag
+// bringing are the condition keys of tags that a request brings.
+func bringing(list []cloudtrailwire.Tag) authz.Keys {
+	tags := authz.RequestTags{}
+	for _, t := range list {
+		tags[member.Text(t.Key)] = member.Text(t.Value)
+	}
+	return tags
+}
 
-// Lookup implements authz.Keys.
-func (k tagKeys) Lookup(key string) (policy.Values, bool) {
-	if key == "aws:tagkeys" {
-		var names []string
-		for _, t := range k {
-			names = append(names, member.Text(t.Key))
-		}
-		return policy.Values{Many: names, Multi: true}, len(names) > 0
-	}
-	if name, ok := strings.CutPrefix(key, "aws:requesttag/"); ok {
-		for _, t := range k {
-			if strings.EqualFold(member.Text(t.Key), name) {
-				return policy.Values{One: member.Text(t.Value)}, true
-			}
-		}
-	}
-	return policy.Values{}, false
+// taking is the condition key of tags that a request takes, whose values do not matter.
+func taking(list []cloudtrailwire.Tag) authz.Keys {
+	return authz.TagKeys(member.Every(list, func(t cloudtrailwire.Tag) string { return member.Text(t.Key) }))
 }

@@ -120,3 +120,11 @@ func TestRootIsOnRecordAsRoot(t *testing.T) {
 		t.Errorf("%+v", record)
 	}
 }
+
+func TestTagsBind(t *testing.T) {
+	h := newHarness(t)
+	h.Must("CreateTrail", m{"Name": "main", "S3BucketName": "logs"})
+	in := m{"ResourceId": "arn:aws:cloudtrail:" + apitest.Region + ":" + owner + ":trail/main", "TagsList": []m{{"Key": "a", "Value": "b"}}}
+	h.TagsBind(apitest.Sample{Operation: "AddTags", In: in}, apitest.Sample{Operation: "RemoveTags", In: in},
+		apitest.Sample{Operation: "StartLogging", In: m{"Name": "main"}})
+}

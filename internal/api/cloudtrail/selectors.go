@@ -128,9 +128,9 @@ func showAdvanced(t *trail.Trail) []cloudtrailwire.AdvancedEventSelector {
 func (e edge) tagOps() []*api.Op {
 	return []*api.Op{
 		answer(e, &cloudtrailwire.AddTags, api.Tagging, func(in *cloudtrailwire.AddTagsInput) *string { return in.ResourceId },
-			func(in *cloudtrailwire.AddTagsInput) []cloudtrailwire.Tag { return in.TagsList }, e.addTags),
+			func(in *cloudtrailwire.AddTagsInput) authz.Keys { return bringing(in.TagsList) }, e.addTags),
 		answer(e, &cloudtrailwire.RemoveTags, api.Tagging, func(in *cloudtrailwire.RemoveTagsInput) *string { return in.ResourceId },
-			func(in *cloudtrailwire.RemoveTagsInput) []cloudtrailwire.Tag { return in.TagsList }, e.removeTags),
+			func(in *cloudtrailwire.RemoveTagsInput) authz.Keys { return taking(in.TagsList) }, e.removeTags),
 		e.listTagsOp(),
 	}
 }

@@ -18,7 +18,7 @@ func (e edge) trailOps() []*api.Op {
 	return []*api.Op{
 		answer(e, &cloudtrailwire.CreateTrail, api.Write,
 			func(in *cloudtrailwire.CreateTrailInput) *string { return in.Name },
-			func(in *cloudtrailwire.CreateTrailInput) []cloudtrailwire.Tag { return in.TagsList }, e.createTrail),
+			func(in *cloudtrailwire.CreateTrailInput) authz.Keys { return bringing(in.TagsList) }, e.createTrail),
 		answer(e, &cloudtrailwire.UpdateTrail, api.Write, func(in *cloudtrailwire.UpdateTrailInput) *string { return in.Name }, nil, e.updateTrail),
 		answer(e, &cloudtrailwire.DeleteTrail, api.Write, func(in *cloudtrailwire.DeleteTrailInput) *string { return in.Name }, nil, e.deleteTrail),
 		answer(e, &cloudtrailwire.GetTrail, api.Read, func(in *cloudtrailwire.GetTrailInput) *string { return in.Name }, nil, e.getTrail),

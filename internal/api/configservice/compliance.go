@@ -13,16 +13,16 @@ import (
 
 func (e edge) compliance() []*api.Op {
 	return []*api.Op{
-		answer(&configwire.DescribeComplianceByConfigRule, api.List, func(account string, in *configwire.DescribeComplianceByConfigRuleInput) []string {
+		answer(e, &configwire.DescribeComplianceByConfigRule, api.List, func(account string, in *configwire.DescribeComplianceByConfigRuleInput) []string {
 			return e.ruleARNs(account, in.ConfigRuleNames)
 		}, nil, e.byRule),
-		answer(&configwire.DescribeComplianceByResource, api.List, nil, nil, e.byResource),
-		answer(&configwire.GetComplianceDetailsByConfigRule, api.Read, func(account string, in *configwire.GetComplianceDetailsByConfigRuleInput) []string {
+		answer(e, &configwire.DescribeComplianceByResource, api.List, nil, nil, e.byResource),
+		answer(e, &configwire.GetComplianceDetailsByConfigRule, api.Read, func(account string, in *configwire.GetComplianceDetailsByConfigRuleInput) []string {
 			return []string{e.recorder.RuleARN(account, member.Text(in.ConfigRuleName))}
 		}, nil, e.ruleDetails),
-		answer(&configwire.GetComplianceDetailsByResource, api.Read, nil, nil, e.resourceDetails),
-		answer(&configwire.GetComplianceSummaryByConfigRule, api.Read, nil, nil, e.ruleSummary),
-		answer(&configwire.GetComplianceSummaryByResourceType, api.Read, nil, nil, e.typeSummary),
+		answer(e, &configwire.GetComplianceDetailsByResource, api.Read, nil, nil, e.resourceDetails),
+		answer(e, &configwire.GetComplianceSummaryByConfigRule, api.Read, nil, nil, e.ruleSummary),
+		answer(e, &configwire.GetComplianceSummaryByResourceType, api.Read, nil, nil, e.typeSummary),
 	}
 }
 

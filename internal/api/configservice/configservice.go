@@ -22,7 +22,6 @@ import (
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/fault"
 	"github.com/kura-s3/kura/internal/posture/recorder"
-	"github.com/kura-s3/kura/policy"
 )
 
 // Config of the service.
@@ -77,7 +76,7 @@ type call struct {
 }
 
 // answer declares an operation: it demands the action of its name on what about names; nil: on "*".
-func answer[In, Out any](w *wire.Operation, access api.Access, about func(account string, in *In) []string, tags func(*In) []configwire.Tag, do func(call, *In) (*Out, error)) *api.Op {
+func answer[In, Out any](e edge, w *wire.Operation, access api.Access, about func(account string, in *In) []string, tags func(*In) authz.Keys, do func(call, *In) (*Out, error)) *api.Op {
 	action := "config:" + w.Name
 	return api.Declare(api.Decl[In, Out]{
 		Wire: w, Class: audit.Management, Access: access,
@@ -89,13 +88,14 @@ func answer[In, Out any](w *wire.Operation, access api.Access, about func(accoun
 					arns = named
 				}
 			}
-			var k keys
+			var brought authz.Keys
 			if tags != nil {
-				k = tagsOf(tags(in))
+				brought = tags(in)
 			}
 			var demands []authz.Demand
 			for _, arn := range arns {
-				demands = c.Need(action, authz.Resource{ARN: arn, Account: account}, k)
+				keys := authz.Either{e.recorder.ResourceTags(account, arn), brought}
+				demands = c.Need(action, authz.Resource{ARN: arn, Account: account}, keys)
 			}
 			return demands, nil
 		},
@@ -103,28 +103,6 @@ func answer[In, Out any](w *wire.Operation, access api.Access, about func(accoun
 			return do(call{ctx, g, g.Principal().Account}, in)
 		},
 	})
-}
-
-// keys are the tags of a request, as condition keys.
-type keys map[string]string
-
-// Lookup implements authz.Keys.
-func (k keys) Lookup(key string) (policy.Values, bool) {
-	if key == "aws:tagkeys" {
-		var names []string
-		for name := range k {
-			names = append(names, name)
-		}
-		return policy.Values{Many: names, Multi: true}, len(names) > 0
-	}
-	if name, ok := strings.CutPrefix(key, "aws:requesttag/"); ok {
-		for tag, value := range k {
-			if strings.EqualFold(tag, name) {
-				return policy.Values{One: value}, true
-			}
-		}
-	}
-	return policy.Values{}, false
 }
 
 func tagsOf(tags []configwire.Tag) map[string]string {

@@ -14,10 +14,10 @@ import (
 
 func (e edge) history() []*api.Op {
 	return []*api.Op{
-		answer(&configwire.GetResourceConfigHistory, api.Read, nil, nil, e.resourceHistory),
-		answer(&configwire.ListDiscoveredResources, api.List, nil, nil, e.listDiscovered),
-		answer(&configwire.GetDiscoveredResourceCounts, api.Read, nil, nil, e.counts),
-		answer(&configwire.BatchGetResourceConfig, api.Read, nil, nil, e.batchGet),
+		answer(e, &configwire.GetResourceConfigHistory, api.Read, nil, nil, e.resourceHistory),
+		answer(e, &configwire.ListDiscoveredResources, api.List, nil, nil, e.listDiscovered),
+		answer(e, &configwire.GetDiscoveredResourceCounts, api.Read, nil, nil, e.counts),
+		answer(e, &configwire.BatchGetResourceConfig, api.Read, nil, nil, e.batchGet),
 	}
 }
 

@@ -138,3 +138,12 @@ func TestAPacksTemplateIsDelivered(t *testing.T) {
 		t.Errorf("%q in %v", text, delivered)
 	}
 }
+
+func TestTagsBind(t *testing.T) {
+	h, _ := newHarness(t)
+	arn := h.Must("DescribeConfigRules", m{"ConfigRuleNames": []string{"r"}})["ConfigRules"].([]any)[0].(m)["ConfigRuleArn"]
+	h.TagsBind(
+		apitest.Sample{Operation: "TagResource", In: m{"ResourceArn": arn, "Tags": []m{{"Key": "a", "Value": "b"}}}},
+		apitest.Sample{Operation: "UntagResource", In: m{"ResourceArn": arn, "TagKeys": []string{"a"}}},
+		apitest.Sample{Operation: "DeleteEvaluationResults", In: m{"ConfigRuleName": "r"}})
+}

@@ -6,6 +6,7 @@ import (
 	"github.com/kura-s3/kura/internal/api"
 	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/configwire"
+	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/fault"
 	"github.com/kura-s3/kura/internal/posture/recorder"
 	"github.com/kura-s3/kura/internal/posture/rule"
@@ -16,25 +17,25 @@ func (e edge) packs() []*api.Op {
 		return []string{e.recorder.PackARN(account, member.Text(name))}
 	}
 	return []*api.Op{
-		answer(&configwire.PutConformancePack, api.Write, func(account string, in *configwire.PutConformancePackInput) []string {
+		answer(e, &configwire.PutConformancePack, api.Write, func(account string, in *configwire.PutConformancePackInput) []string {
 			return one(account, in.ConformancePackName)
-		}, func(in *configwire.PutConformancePackInput) []configwire.Tag { return in.Tags }, e.putPack),
-		answer(&configwire.DescribeConformancePacks, api.List, nil, nil, e.describePacks),
-		answer(&configwire.DescribeConformancePackStatus, api.List, nil, nil, e.packStatus),
-		answer(&configwire.DescribeConformancePackCompliance, api.Read, func(account string, in *configwire.DescribeConformancePackComplianceInput) []string {
+		}, func(in *configwire.PutConformancePackInput) authz.Keys { return authz.RequestTags(tagsOf(in.Tags)) }, e.putPack),
+		answer(e, &configwire.DescribeConformancePacks, api.List, nil, nil, e.describePacks),
+		answer(e, &configwire.DescribeConformancePackStatus, api.List, nil, nil, e.packStatus),
+		answer(e, &configwire.DescribeConformancePackCompliance, api.Read, func(account string, in *configwire.DescribeConformancePackComplianceInput) []string {
 			return one(account, in.ConformancePackName)
 		}, nil, e.packCompliance),
-		answer(&configwire.GetConformancePackComplianceDetails, api.Read, func(account string, in *configwire.GetConformancePackComplianceDetailsInput) []string {
+		answer(e, &configwire.GetConformancePackComplianceDetails, api.Read, func(account string, in *configwire.GetConformancePackComplianceDetailsInput) []string {
 			return one(account, in.ConformancePackName)
 		}, nil, e.packDetails),
-		answer(&configwire.GetConformancePackComplianceSummary, api.Read, func(account string, in *configwire.GetConformancePackComplianceSummaryInput) []string {
+		answer(e, &configwire.GetConformancePackComplianceSummary, api.Read, func(account string, in *configwire.GetConformancePackComplianceSummaryInput) []string {
 			var arns []string
 			for _, name := range in.ConformancePackNames {
 				arns = append(arns, e.recorder.PackARN(account, name))
 			}
 			return arns
 		}, nil, e.packSummary),
-		answer(&configwire.DeleteConformancePack, api.Write, func(account string, in *configwire.DeleteConformancePackInput) []string {
+		answer(e, &configwire.DeleteConformancePack, api.Write, func(account string, in *configwire.DeleteConformancePackInput) []string {
 			return one(account, in.ConformancePackName)
 		}, nil, func(c call, in *configwire.DeleteConformancePackInput) (*configwire.DeleteConformancePackOutput, error) {
 			return &configwire.DeleteConformancePackOutput{}, e.recorder.DeletePack(c, c.grant, c.account, member.Text(in.ConformancePackName))

@@ -6,6 +6,7 @@ import (
 	"github.com/kura-s3/kura/internal/api"
 	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/configwire"
+	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/fault"
 	"github.com/kura-s3/kura/internal/posture/recorder"
 )
@@ -15,7 +16,7 @@ func (e edge) rules() []*api.Op {
 		return []string{e.recorder.RuleARN(account, member.Text(name))}
 	}
 	return []*api.Op{
-		answer(&configwire.PutConfigRule, api.Write, func(account string, in *configwire.PutConfigRuleInput) []string {
+		answer(e, &configwire.PutConfigRule, api.Write, func(account string, in *configwire.PutConfigRuleInput) []string {
 			switch r := in.ConfigRule; {
 			case r == nil:
 				return nil
@@ -26,22 +27,22 @@ func (e edge) rules() []*api.Op {
 			default:
 				return one(account, r.ConfigRuleName)
 			}
-		}, func(in *configwire.PutConfigRuleInput) []configwire.Tag { return in.Tags }, e.putRule),
-		answer(&configwire.DescribeConfigRules, api.List, nil, nil, e.describeRules),
-		answer(&configwire.DescribeConfigRuleEvaluationStatus, api.List, func(account string, in *configwire.DescribeConfigRuleEvaluationStatusInput) []string {
+		}, func(in *configwire.PutConfigRuleInput) authz.Keys { return authz.RequestTags(tagsOf(in.Tags)) }, e.putRule),
+		answer(e, &configwire.DescribeConfigRules, api.List, nil, nil, e.describeRules),
+		answer(e, &configwire.DescribeConfigRuleEvaluationStatus, api.List, func(account string, in *configwire.DescribeConfigRuleEvaluationStatusInput) []string {
 			return e.ruleARNs(account, in.ConfigRuleNames)
 		}, nil, e.ruleStatus),
-		answer(&configwire.DeleteConfigRule, api.Write, func(account string, in *configwire.DeleteConfigRuleInput) []string {
+		answer(e, &configwire.DeleteConfigRule, api.Write, func(account string, in *configwire.DeleteConfigRuleInput) []string {
 			return one(account, in.ConfigRuleName)
 		}, nil, func(c call, in *configwire.DeleteConfigRuleInput) (*configwire.DeleteConfigRuleOutput, error) {
 			return &configwire.DeleteConfigRuleOutput{}, e.recorder.DeleteRule(c, c.grant, c.account, member.Text(in.ConfigRuleName))
 		}),
-		answer(&configwire.DeleteEvaluationResults, api.Write, func(account string, in *configwire.DeleteEvaluationResultsInput) []string {
+		answer(e, &configwire.DeleteEvaluationResults, api.Write, func(account string, in *configwire.DeleteEvaluationResultsInput) []string {
 			return one(account, in.ConfigRuleName)
 		}, nil, func(c call, in *configwire.DeleteEvaluationResultsInput) (*configwire.DeleteEvaluationResultsOutput, error) {
 			return &configwire.DeleteEvaluationResultsOutput{}, e.recorder.DeleteResults(c, c.grant, c.account, member.Text(in.ConfigRuleName))
 		}),
-		answer(&configwire.StartConfigRulesEvaluation, api.Write, func(account string, in *configwire.StartConfigRulesEvaluationInput) []string {
+		answer(e, &configwire.StartConfigRulesEvaluation, api.Write, func(account string, in *configwire.StartConfigRulesEvaluationInput) []string {
 			return e.ruleARNs(account, in.ConfigRuleNames)
 		}, nil, func(c call, in *configwire.StartConfigRulesEvaluationInput) (*configwire.StartConfigRulesEvaluationOutput, error) {
 			return &configwire.StartConfigRulesEvaluationOutput{}, e.recorder.StartEvaluation(c, c.grant, c.account, in.ConfigRuleNames)

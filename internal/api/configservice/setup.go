@@ -6,6 +6,7 @@ import (
 	"github.com/kura-s3/kura/internal/api"
 	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/configwire"
+	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/fault"
 	"github.com/kura-s3/kura/internal/posture/recorder"
 )
@@ -15,38 +16,40 @@ func (e edge) setup() []*api.Op {
 		return []string{e.recorder.RecorderARN(account, member.Text(name))}
 	}
 	return []*api.Op{
-		answer(&configwire.PutConfigurationRecorder, api.Write, func(account string, in *configwire.PutConfigurationRecorderInput) []string {
+		answer(e, &configwire.PutConfigurationRecorder, api.Write, func(account string, in *configwire.PutConfigurationRecorderInput) []string {
 			name := "default"
 			if in.ConfigurationRecorder != nil && member.Text(in.ConfigurationRecorder.Name) != "" {
 				name = *in.ConfigurationRecorder.Name
 			}
 			return []string{e.recorder.RecorderARN(account, name)}
-		}, func(in *configwire.PutConfigurationRecorderInput) []configwire.Tag { return in.Tags }, e.putRecorder),
-		answer(&configwire.DescribeConfigurationRecorders, api.List, nil, nil, e.describeRecorders),
-		answer(&configwire.ListConfigurationRecorders, api.List, nil, nil, e.listRecorders),
-		answer(&configwire.DescribeConfigurationRecorderStatus, api.List, nil, nil, e.recorderStatus),
-		answer(&configwire.StartConfigurationRecorder, api.Write, func(account string, in *configwire.StartConfigurationRecorderInput) []string {
+		}, func(in *configwire.PutConfigurationRecorderInput) authz.Keys {
+			return authz.RequestTags(tagsOf(in.Tags))
+		}, e.putRecorder),
+		answer(e, &configwire.DescribeConfigurationRecorders, api.List, nil, nil, e.describeRecorders),
+		answer(e, &configwire.ListConfigurationRecorders, api.List, nil, nil, e.listRecorders),
+		answer(e, &configwire.DescribeConfigurationRecorderStatus, api.List, nil, nil, e.recorderStatus),
+		answer(e, &configwire.StartConfigurationRecorder, api.Write, func(account string, in *configwire.StartConfigurationRecorderInput) []string {
 			return named(account, in.ConfigurationRecorderName)
 		}, nil, func(c call, in *configwire.StartConfigurationRecorderInput) (*configwire.StartConfigurationRecorderOutput, error) {
 			return &configwire.StartConfigurationRecorderOutput{}, e.recorder.StartRecorder(c, c.grant, c.account, member.Text(in.ConfigurationRecorderName))
 		}),
-		answer(&configwire.StopConfigurationRecorder, api.Write, func(account string, in *configwire.StopConfigurationRecorderInput) []string {
+		answer(e, &configwire.StopConfigurationRecorder, api.Write, func(account string, in *configwire.StopConfigurationRecorderInput) []string {
 			return named(account, in.ConfigurationRecorderName)
 		}, nil, func(c call, in *configwire.StopConfigurationRecorderInput) (*configwire.StopConfigurationRecorderOutput, error) {
 			return &configwire.StopConfigurationRecorderOutput{}, e.recorder.StopRecorder(c, c.grant, c.account, member.Text(in.ConfigurationRecorderName))
 		}),
-		answer(&configwire.DeleteConfigurationRecorder, api.Write, func(account string, in *configwire.DeleteConfigurationRecorderInput) []string {
+		answer(e, &configwire.DeleteConfigurationRecorder, api.Write, func(account string, in *configwire.DeleteConfigurationRecorderInput) []string {
 			return named(account, in.ConfigurationRecorderName)
 		}, nil, func(c call, in *configwire.DeleteConfigurationRecorderInput) (*configwire.DeleteConfigurationRecorderOutput, error) {
 			return &configwire.DeleteConfigurationRecorderOutput{}, e.recorder.DeleteRecorder(c, c.grant, c.account, member.Text(in.ConfigurationRecorderName))
 		}),
-		answer(&configwire.PutDeliveryChannel, api.Write, nil, nil, e.putChannel),
-		answer(&configwire.DescribeDeliveryChannels, api.List, nil, nil, e.describeChannels),
-		answer(&configwire.DescribeDeliveryChannelStatus, api.List, nil, nil, e.channelStatus),
-		answer(&configwire.DeleteDeliveryChannel, api.Write, nil, nil, func(c call, in *configwire.DeleteDeliveryChannelInput) (*configwire.DeleteDeliveryChannelOutput, error) {
+		answer(e, &configwire.PutDeliveryChannel, api.Write, nil, nil, e.putChannel),
+		answer(e, &configwire.DescribeDeliveryChannels, api.List, nil, nil, e.describeChannels),
+		answer(e, &configwire.DescribeDeliveryChannelStatus, api.List, nil, nil, e.channelStatus),
+		answer(e, &configwire.DeleteDeliveryChannel, api.Write, nil, nil, func(c call, in *configwire.DeleteDeliveryChannelInput) (*configwire.DeleteDeliveryChannelOutput, error) {
 			return &configwire.DeleteDeliveryChannelOutput{}, e.recorder.DeleteChannel(c, c.grant, c.account, member.Text(in.DeliveryChannelName))
 		}),
-		answer(&configwire.DeliverConfigSnapshot, api.Read, nil, nil, func(c call, in *configwire.DeliverConfigSnapshotInput) (*configwire.DeliverConfigSnapshotOutput, error) {
+		answer(e, &configwire.DeliverConfigSnapshot, api.Read, nil, nil, func(c call, in *configwire.DeliverConfigSnapshotInput) (*configwire.DeliverConfigSnapshotOutput, error) {
 			id, err := e.recorder.DeliverSnapshot(c, c.grant, c.account, member.Text(in.DeliveryChannelName))
 			return &configwire.DeliverConfigSnapshotOutput{ConfigSnapshotId: member.Given(id)}, err
 		}),

@@ -4,22 +4,23 @@ import (
 	"github.com/kura-s3/kura/internal/api"
 	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/configwire"
+	"github.com/kura-s3/kura/internal/authz"
 )
 
 func (e edge) tags() []*api.Op {
 	return []*api.Op{
-		answer(&configwire.TagResource, api.Tagging, func(_ string, in *configwire.TagResourceInput) []string { return []string{member.Text(in.ResourceArn)} },
-			func(in *configwire.TagResourceInput) []configwire.Tag { return in.Tags },
+		answer(e, &configwire.TagResource, api.Tagging, func(_ string, in *configwire.TagResourceInput) []string { return []string{member.Text(in.ResourceArn)} },
+			func(in *configwire.TagResourceInput) authz.Keys { return authz.RequestTags(tagsOf(in.Tags)) },
 			func(c call, in *configwire.TagResourceInput) (*configwire.TagResourceOutput, error) {
 				return &configwire.TagResourceOutput{}, e.recorder.Tag(c, c.grant, "config:TagResource", c.account, member.Text(in.ResourceArn), tagsOf(in.Tags), nil)
 			}),
-		answer(&configwire.UntagResource, api.Tagging, func(_ string, in *configwire.UntagResourceInput) []string {
+		answer(e, &configwire.UntagResource, api.Tagging, func(_ string, in *configwire.UntagResourceInput) []string {
 			return []string{member.Text(in.ResourceArn)}
-		}, nil,
+		}, func(in *configwire.UntagResourceInput) authz.Keys { return authz.TagKeys(in.TagKeys) },
 			func(c call, in *configwire.UntagResourceInput) (*configwire.UntagResourceOutput, error) {
 				return &configwire.UntagResourceOutput{}, e.recorder.Tag(c, c.grant, "config:UntagResource", c.account, member.Text(in.ResourceArn), nil, in.TagKeys)
 			}),
-		answer(&configwire.ListTagsForResource, api.Read, func(_ string, in *configwire.ListTagsForResourceInput) []string {
+		answer(e, &configwire.ListTagsForResource, api.Read, func(_ string, in *configwire.ListTagsForResourceInput) []string {
 			return []string{member.Text(in.ResourceArn)}
 		}, nil, e.listTags),
 	}

@@ -6,21 +6,22 @@ import (
 	"github.com/kura-s3/kura/internal/api"
 	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/guarddutywire"
+	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/finding"
 )
 
 func (e edge) detectorOps() []*api.Op {
 	return []*api.Op{
-		answer(&guarddutywire.CreateDetector, api.Write, nil,
-			func(in *guarddutywire.CreateDetectorInput) map[string]string { return in.Tags }, e.createDetector),
-		answer(&guarddutywire.GetDetector, api.Read, func(account string, in *guarddutywire.GetDetectorInput) string {
+		answer(e, &guarddutywire.CreateDetector, api.Write, nil,
+			func(in *guarddutywire.CreateDetectorInput) authz.Keys { return authz.RequestTags(in.Tags) }, e.createDetector),
+		answer(e, &guarddutywire.GetDetector, api.Read, func(account string, in *guarddutywire.GetDetectorInput) string {
 			return e.findings.ARN(account, member.Text(in.DetectorId))
 		}, nil, e.getDetector),
-		answer(&guarddutywire.ListDetectors, api.List, nil, nil, e.listDetectors),
-		answer(&guarddutywire.UpdateDetector, api.Write, func(account string, in *guarddutywire.UpdateDetectorInput) string {
+		answer(e, &guarddutywire.ListDetectors, api.List, nil, nil, e.listDetectors),
+		answer(e, &guarddutywire.UpdateDetector, api.Write, func(account string, in *guarddutywire.UpdateDetectorInput) string {
 			return e.findings.ARN(account, member.Text(in.DetectorId))
 		}, nil, e.updateDetector),
-		answer(&guarddutywire.DeleteDetector, api.Write, func(account string, in *guarddutywire.DeleteDetectorInput) string {
+		answer(e, &guarddutywire.DeleteDetector, api.Write, func(account string, in *guarddutywire.DeleteDetectorInput) string {
 			return e.findings.ARN(account, member.Text(in.DetectorId))
 		}, nil, e.deleteDetector),
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/kura-s3/kura/internal/api"
 	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/guarddutywire"
+	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/finding"
 )
 
@@ -15,19 +16,19 @@ func (e edge) filterOps() []*api.Op {
 		return e.findings.ARN(account, member.Text(detector), "filter", member.Text(name))
 	}
 	return []*api.Op{
-		answer(&guarddutywire.CreateFilter, api.Write, func(account string, in *guarddutywire.CreateFilterInput) string {
+		answer(e, &guarddutywire.CreateFilter, api.Write, func(account string, in *guarddutywire.CreateFilterInput) string {
 			return e.findings.ARN(account, member.Text(in.DetectorId))
-		}, func(in *guarddutywire.CreateFilterInput) map[string]string { return in.Tags }, e.createFilter),
-		answer(&guarddutywire.GetFilter, api.Read, func(account string, in *guarddutywire.GetFilterInput) string {
+		}, func(in *guarddutywire.CreateFilterInput) authz.Keys { return authz.RequestTags(in.Tags) }, e.createFilter),
+		answer(e, &guarddutywire.GetFilter, api.Read, func(account string, in *guarddutywire.GetFilterInput) string {
 			return filter(account, in.DetectorId, in.FilterName)
 		}, nil, e.getFilter),
-		answer(&guarddutywire.ListFilters, api.List, func(account string, in *guarddutywire.ListFiltersInput) string {
+		answer(e, &guarddutywire.ListFilters, api.List, func(account string, in *guarddutywire.ListFiltersInput) string {
 			return e.findings.ARN(account, member.Text(in.DetectorId))
 		}, nil, e.listFilters),
-		answer(&guarddutywire.UpdateFilter, api.Write, func(account string, in *guarddutywire.UpdateFilterInput) string {
+		answer(e, &guarddutywire.UpdateFilter, api.Write, func(account string, in *guarddutywire.UpdateFilterInput) string {
 			return filter(account, in.DetectorId, in.FilterName)
 		}, nil, e.updateFilter),
-		answer(&guarddutywire.DeleteFilter, api.Write, func(account string, in *guarddutywire.DeleteFilterInput) string {
+		answer(e, &guarddutywire.DeleteFilter, api.Write, func(account string, in *guarddutywire.DeleteFilterInput) string {
 			return filter(account, in.DetectorId, in.FilterName)
 		}, nil, func(c call, in *guarddutywire.DeleteFilterInput) (*guarddutywire.DeleteFilterOutput, error) {
 			return &guarddutywire.DeleteFilterOutput{}, e.findings.DeleteFilter(c, c.grant, c.account, member.Text(in.DetectorId), member.Text(in.FilterName))

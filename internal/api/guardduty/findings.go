@@ -16,29 +16,29 @@ import (
 
 func (e edge) findingOps() []*api.Op {
 	return []*api.Op{
-		answer(&guarddutywire.ListFindings, api.List, func(account string, in *guarddutywire.ListFindingsInput) string {
+		answer(e, &guarddutywire.ListFindings, api.List, func(account string, in *guarddutywire.ListFindingsInput) string {
 			return e.findings.ARN(account, member.Text(in.DetectorId))
 		}, nil, e.listFindings),
-		answer(&guarddutywire.GetFindings, api.Read, func(account string, in *guarddutywire.GetFindingsInput) string {
+		answer(e, &guarddutywire.GetFindings, api.Read, func(account string, in *guarddutywire.GetFindingsInput) string {
 			return e.findings.ARN(account, member.Text(in.DetectorId))
 		}, nil, e.getFindings),
-		answer(&guarddutywire.GetFindingsStatistics, api.Read, func(account string, in *guarddutywire.GetFindingsStatisticsInput) string {
+		answer(e, &guarddutywire.GetFindingsStatistics, api.Read, func(account string, in *guarddutywire.GetFindingsStatisticsInput) string {
 			return e.findings.ARN(account, member.Text(in.DetectorId))
 		}, nil, e.statistics),
-		answer(&guarddutywire.ArchiveFindings, api.Write, func(account string, in *guarddutywire.ArchiveFindingsInput) string {
+		answer(e, &guarddutywire.ArchiveFindings, api.Write, func(account string, in *guarddutywire.ArchiveFindingsInput) string {
 			return e.findings.ARN(account, member.Text(in.DetectorId))
 		}, nil, func(c call, in *guarddutywire.ArchiveFindingsInput) (*guarddutywire.ArchiveFindingsOutput, error) {
 			return &guarddutywire.ArchiveFindingsOutput{}, e.archive(c, "guardduty:ArchiveFindings", in.DetectorId, in.FindingIds, true)
 		}),
-		answer(&guarddutywire.UnarchiveFindings, api.Write, func(account string, in *guarddutywire.UnarchiveFindingsInput) string {
+		answer(e, &guarddutywire.UnarchiveFindings, api.Write, func(account string, in *guarddutywire.UnarchiveFindingsInput) string {
 			return e.findings.ARN(account, member.Text(in.DetectorId))
 		}, nil, func(c call, in *guarddutywire.UnarchiveFindingsInput) (*guarddutywire.UnarchiveFindingsOutput, error) {
 			return &guarddutywire.UnarchiveFindingsOutput{}, e.archive(c, "guardduty:UnarchiveFindings", in.DetectorId, in.FindingIds, false)
 		}),
-		answer(&guarddutywire.UpdateFindingsFeedback, api.Write, func(account string, in *guarddutywire.UpdateFindingsFeedbackInput) string {
+		answer(e, &guarddutywire.UpdateFindingsFeedback, api.Write, func(account string, in *guarddutywire.UpdateFindingsFeedbackInput) string {
 			return e.findings.ARN(account, member.Text(in.DetectorId))
 		}, nil, e.feedback),
-		answer(&guarddutywire.CreateSampleFindings, api.Write, func(account string, in *guarddutywire.CreateSampleFindingsInput) string {
+		answer(e, &guarddutywire.CreateSampleFindings, api.Write, func(account string, in *guarddutywire.CreateSampleFindingsInput) string {
 			return e.findings.ARN(account, member.Text(in.DetectorId))
 		}, nil, e.samples),
 	}

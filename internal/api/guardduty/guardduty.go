@@ -9,10 +9,8 @@ package guardduty
 import (
 	"context"
 	"log/slog"
-	"maps"
 	"net/http"
 	"slices"
-	"strings"
 
 	"github.com/kura-s3/kura/internal/api"
 	"github.com/kura-s3/kura/internal/api/member"
@@ -25,7 +23,6 @@ import (
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/fault"
 	"github.com/kura-s3/kura/internal/finding"
-	"github.com/kura-s3/kura/policy"
 )
 
 // Config of the service.
@@ -70,7 +67,7 @@ type call struct {
 }
 
 // answer declares an operation: it demands the action of its name on what about names; nil: on "*".
-func answer[In, Out any](w *wire.Operation, access api.Access, about func(account string, in *In) string, tags func(*In) map[string]string, do func(call, *In) (*Out, error)) *api.Op {
+func answer[In, Out any](e edge, w *wire.Operation, access api.Access, about func(account string, in *In) string, tags func(*In) authz.Keys, do func(call, *In) (*Out, error)) *api.Op {
 	return api.Declare(api.Decl[In, Out]{
 		Wire: w, Class: audit.Management, Access: access,
 		Demands: func(c *api.Call, in *In) ([]authz.Demand, error) {
@@ -78,34 +75,16 @@ func answer[In, Out any](w *wire.Operation, access api.Access, about func(accoun
 			if about != nil {
 				arn = about(account, in)
 			}
-			var k keys
+			keys := authz.Either{e.findings.ResourceTags(account, arn)}
 			if tags != nil {
-				k = tags(in)
+				keys = append(keys, tags(in))
 			}
-			return c.Need("guardduty:"+w.Name, authz.Resource{ARN: arn, Account: account}, k), nil
+			return c.Need("guardduty:"+w.Name, authz.Resource{ARN: arn, Account: account}, keys), nil
 		},
 		Do: func(ctx context.Context, g authz.Grant, c *api.Call, in *In) (*Out, error) {
 			return do(call{ctx, c, g, g.Principal().Account}, in)
 		},
 	})
-}
-
-// keys are the tags of a request, as condition keys.
-type keys map[string]string
-
-// Lookup implements authz.Keys.
-func (k keys) Lookup(key string) (policy.Values, bool) {
-	if key == "aws:tagkeys" {
-		return policy.Values{Many: slices.Sorted(maps.Keys(k)), Multi: true}, len(k) > 0
-	}
-	if name, ok := strings.CutPrefix(key, "aws:requesttag/"); ok {
-		for tag, value := range k {
-			if strings.EqualFold(tag, name) {
-				return policy.Values{One: value}, true
-			}
-		}
-	}
-	return policy.Values{}, false
 }
 
 // page cuts the part out of a list that a request asks for.
@@ -134,23 +113,17 @@ func refused(why string) error {
 
 func (e edge) tagOps() []*api.Op {
 	return []*api.Op{
-		answer(&guarddutywire.TagResource, api.Tagging, func(_ string, in *guarddutywire.TagResourceInput) string { return member.Text(in.ResourceArn) },
-			func(in *guarddutywire.TagResourceInput) map[string]string { return in.Tags },
+		answer(e, &guarddutywire.TagResource, api.Tagging, func(_ string, in *guarddutywire.TagResourceInput) string { return member.Text(in.ResourceArn) },
+			func(in *guarddutywire.TagResourceInput) authz.Keys { return authz.RequestTags(in.Tags) },
 			func(c call, in *guarddutywire.TagResourceInput) (*guarddutywire.TagResourceOutput, error) {
 				return &guarddutywire.TagResourceOutput{}, e.findings.Tag(c, c.grant, "guardduty:TagResource", c.account, member.Text(in.ResourceArn), in.Tags, nil)
 			}),
-		answer(&guarddutywire.UntagResource, api.Tagging, func(_ string, in *guarddutywire.UntagResourceInput) string { return member.Text(in.ResourceArn) },
-			func(in *guarddutywire.UntagResourceInput) map[string]string {
-				named := map[string]string{}
-				for _, key := range in.TagKeys {
-					named[key] = ""
-				}
-				return named
-			},
+		answer(e, &guarddutywire.UntagResource, api.Tagging, func(_ string, in *guarddutywire.UntagResourceInput) string { return member.Text(in.ResourceArn) },
+			func(in *guarddutywire.UntagResourceInput) authz.Keys { return authz.TagKeys(in.TagKeys) },
 			func(c call, in *guarddutywire.UntagResourceInput) (*guarddutywire.UntagResourceOutput, error) {
 				return &guarddutywire.UntagResourceOutput{}, e.findings.Tag(c, c.grant, "guardduty:UntagResource", c.account, member.Text(in.ResourceArn), nil, in.TagKeys)
 			}),
-		answer(&guarddutywire.ListTagsForResource, api.Read, func(_ string, in *guarddutywire.ListTagsForResourceInput) string {
+		answer(e, &guarddutywire.ListTagsForResource, api.Read, func(_ string, in *guarddutywire.ListTagsForResourceInput) string {
 			return member.Text(in.ResourceArn)
 		}, nil,
 			func(c call, in *guarddutywire.ListTagsForResourceInput) (*guarddutywire.ListTagsForResourceOutput, error) {

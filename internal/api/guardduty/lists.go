@@ -8,6 +8,7 @@ import (
 	"github.com/kura-s3/kura/internal/api"
 	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/guarddutywire"
+	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/finding"
 )
 
@@ -16,9 +17,9 @@ func (e edge) ipSetOps() []*api.Op {
 		return e.findings.ARN(account, member.Text(detector), finding.KindTrusted, member.Text(id))
 	}
 	return []*api.Op{
-		answer(&guarddutywire.CreateIPSet, api.Write, func(account string, in *guarddutywire.CreateIPSetInput) string {
+		answer(e, &guarddutywire.CreateIPSet, api.Write, func(account string, in *guarddutywire.CreateIPSetInput) string {
 			return e.findings.ARN(account, member.Text(in.DetectorId))
-		}, func(in *guarddutywire.CreateIPSetInput) map[string]string { return in.Tags },
+		}, func(in *guarddutywire.CreateIPSetInput) authz.Keys { return authz.RequestTags(in.Tags) },
 			func(c call, in *guarddutywire.CreateIPSetInput) (*guarddutywire.CreateIPSetOutput, error) {
 				id, err := e.createList(c, in.DetectorId, finding.List{
 					Kind: finding.KindTrusted, Name: member.Text(in.Name), Format: string(in.Format), Location: member.Text(in.Location),
@@ -26,7 +27,7 @@ func (e edge) ipSetOps() []*api.Op {
 				})
 				return &guarddutywire.CreateIPSetOutput{IpSetId: member.Given(id)}, err
 			}),
-		answer(&guarddutywire.GetIPSet, api.Read, func(account string, in *guarddutywire.GetIPSetInput) string {
+		answer(e, &guarddutywire.GetIPSet, api.Read, func(account string, in *guarddutywire.GetIPSetInput) string {
 			return arn(account, in.DetectorId, in.IpSetId)
 		}, nil, func(c call, in *guarddutywire.GetIPSetInput) (*guarddutywire.GetIPSetOutput, error) {
 			l, err := e.findings.List(c.grant, "guardduty:GetIPSet", c.account, member.Text(in.DetectorId), finding.KindTrusted, member.Text(in.IpSetId))
@@ -38,20 +39,20 @@ func (e edge) ipSetOps() []*api.Op {
 				Tags: l.Tags, ExpectedBucketOwner: member.Given(l.Owner),
 			}, nil
 		}),
-		answer(&guarddutywire.ListIPSets, api.List, func(account string, in *guarddutywire.ListIPSetsInput) string {
+		answer(e, &guarddutywire.ListIPSets, api.List, func(account string, in *guarddutywire.ListIPSetsInput) string {
 			return e.findings.ARN(account, member.Text(in.DetectorId))
 		}, nil, func(c call, in *guarddutywire.ListIPSetsInput) (*guarddutywire.ListIPSetsOutput, error) {
 			ids, next, err := e.lists(c, "guardduty:ListIPSets", finding.KindTrusted, in.DetectorId, in.NextToken, in.MaxResults)
 			return &guarddutywire.ListIPSetsOutput{IpSetIds: ids, NextToken: next}, err
 		}),
-		answer(&guarddutywire.UpdateIPSet, api.Write, func(account string, in *guarddutywire.UpdateIPSetInput) string {
+		answer(e, &guarddutywire.UpdateIPSet, api.Write, func(account string, in *guarddutywire.UpdateIPSetInput) string {
 			return arn(account, in.DetectorId, in.IpSetId)
 		}, nil, func(c call, in *guarddutywire.UpdateIPSetInput) (*guarddutywire.UpdateIPSetOutput, error) {
 			return &guarddutywire.UpdateIPSetOutput{}, e.updateList(c, "guardduty:UpdateIPSet", finding.KindTrusted, in.DetectorId, in.IpSetId, finding.ListChange{
 				Name: member.Text(in.Name), Location: member.Text(in.Location), Owner: member.Text(in.ExpectedBucketOwner), Active: in.Activate,
 			})
 		}),
-		answer(&guarddutywire.DeleteIPSet, api.Write, func(account string, in *guarddutywire.DeleteIPSetInput) string {
+		answer(e, &guarddutywire.DeleteIPSet, api.Write, func(account string, in *guarddutywire.DeleteIPSetInput) string {
 			return arn(account, in.DetectorId, in.IpSetId)
 		}, nil, func(c call, in *guarddutywire.DeleteIPSetInput) (*guarddutywire.DeleteIPSetOutput, error) {
 			return &guarddutywire.DeleteIPSetOutput{},
@@ -65,9 +66,9 @@ func (e edge) threatOps() []*api.Op {
 		return e.findings.ARN(account, member.Text(detector), finding.KindThreat, member.Text(id))
 	}
 	return []*api.Op{
-		answer(&guarddutywire.CreateThreatIntelSet, api.Write, func(account string, in *guarddutywire.CreateThreatIntelSetInput) string {
+		answer(e, &guarddutywire.CreateThreatIntelSet, api.Write, func(account string, in *guarddutywire.CreateThreatIntelSetInput) string {
 			return e.findings.ARN(account, member.Text(in.DetectorId))
-		}, func(in *guarddutywire.CreateThreatIntelSetInput) map[string]string { return in.Tags },
+		}, func(in *guarddutywire.CreateThreatIntelSetInput) authz.Keys { return authz.RequestTags(in.Tags) },
 			func(c call, in *guarddutywire.CreateThreatIntelSetInput) (*guarddutywire.CreateThreatIntelSetOutput, error) {
 				id, err := e.createList(c, in.DetectorId, finding.List{
 					Kind: finding.KindThreat, Name: member.Text(in.Name), Format: string(in.Format), Location: member.Text(in.Location),
@@ -75,7 +76,7 @@ func (e edge) threatOps() []*api.Op {
 				})
 				return &guarddutywire.CreateThreatIntelSetOutput{ThreatIntelSetId: member.Given(id)}, err
 			}),
-		answer(&guarddutywire.GetThreatIntelSet, api.Read, func(account string, in *guarddutywire.GetThreatIntelSetInput) string {
+		answer(e, &guarddutywire.GetThreatIntelSet, api.Read, func(account string, in *guarddutywire.GetThreatIntelSetInput) string {
 			return arn(account, in.DetectorId, in.ThreatIntelSetId)
 		}, nil, func(c call, in *guarddutywire.GetThreatIntelSetInput) (*guarddutywire.GetThreatIntelSetOutput, error) {
 			l, err := e.findings.List(c.grant, "guardduty:GetThreatIntelSet", c.account, member.Text(in.DetectorId), finding.KindThreat, member.Text(in.ThreatIntelSetId))
@@ -87,13 +88,13 @@ func (e edge) threatOps() []*api.Op {
 				Tags: l.Tags, ExpectedBucketOwner: member.Given(l.Owner),
 			}, nil
 		}),
-		answer(&guarddutywire.ListThreatIntelSets, api.List, func(account string, in *guarddutywire.ListThreatIntelSetsInput) string {
+		answer(e, &guarddutywire.ListThreatIntelSets, api.List, func(account string, in *guarddutywire.ListThreatIntelSetsInput) string {
 			return e.findings.ARN(account, member.Text(in.DetectorId))
 		}, nil, func(c call, in *guarddutywire.ListThreatIntelSetsInput) (*guarddutywire.ListThreatIntelSetsOutput, error) {
 			ids, next, err := e.lists(c, "guardduty:ListThreatIntelSets", finding.KindThreat, in.DetectorId, in.NextToken, in.MaxResults)
 			return &guarddutywire.ListThreatIntelSetsOutput{ThreatIntelSetIds: ids, NextToken: next}, err
 		}),
-		answer(&guarddutywire.UpdateThreatIntelSet, api.Write, func(account string, in *guarddutywire.UpdateThreatIntelSetInput) string {
+		answer(e, &guarddutywire.UpdateThreatIntelSet, api.Write, func(account string, in *guarddutywire.UpdateThreatIntelSetInput) string {
 			return arn(account, in.DetectorId, in.ThreatIntelSetId)
 		}, nil, func(c call, in *guarddutywire.UpdateThreatIntelSetInput) (*guarddutywire.UpdateThreatIntelSetOutput, error) {
 			change := finding.ListChange{
@@ -101,7 +102,7 @@ func (e edge) threatOps() []*api.Op {
 			}
 			return &guarddutywire.UpdateThreatIntelSetOutput{}, e.updateList(c, "guardduty:UpdateThreatIntelSet", finding.KindThreat, in.DetectorId, in.ThreatIntelSetId, change)
 		}),
-		answer(&guarddutywire.DeleteThreatIntelSet, api.Write, func(account string, in *guarddutywire.DeleteThreatIntelSetInput) string {
+		answer(e, &guarddutywire.DeleteThreatIntelSet, api.Write, func(account string, in *guarddutywire.DeleteThreatIntelSetInput) string {
 			return arn(account, in.DetectorId, in.ThreatIntelSetId)
 		}, nil, func(c call, in *guarddutywire.DeleteThreatIntelSetInput) (*guarddutywire.DeleteThreatIntelSetOutput, error) {
 			return &guarddutywire.DeleteThreatIntelSetOutput{},

@@ -185,3 +185,13 @@ func TestShown(t *testing.T) {
 		t.Error(f)
 	}
 }
+
+func TestTagsBind(t *testing.T) {
+	h, _ := newHarness(t)
+	id := do(t, h, "POST", "/detector", m{"enable": true})["detectorId"].(string)
+	tags := "/tags/" + url.PathEscape("arn:aws:guardduty:us-east-1:"+apitest.Owner+":detector/"+id)
+	h.TagsBind(
+		apitest.Sample{Operation: "TagResource", Method: "POST", Path: tags, In: m{"tags": m{"a": "b"}}},
+		apitest.Sample{Operation: "UntagResource", Method: "DELETE", Path: tags + "?tagKeys=a"},
+		apitest.Sample{Operation: "UpdateDetector", Method: "POST", Path: "/detector/" + id, In: m{"enable": true}})
+}

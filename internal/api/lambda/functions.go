@@ -66,10 +66,10 @@ func (e edge) create() *api.Op {
 			}
 			e.passRole(c, in.Role)
 			if len(in.Tags) > 0 {
-				d := e.functions.TagDemand("lambda:TagResource", r, in.Tags)
+				d := e.functions.TagDemand("lambda:TagResource", r, authz.RequestTags(in.Tags))
 				c.Need(d.Action, d.Resource, d.Keys)
 			}
-			d := e.functions.TagDemand("lambda:CreateFunction", r, in.Tags)
+			d := e.functions.TagDemand("lambda:CreateFunction", r, authz.RequestTags(in.Tags))
 			return c.Need(d.Action, d.Resource, d.Keys), nil
 		},
 		Do: func(ctx context.Context, g authz.Grant, c *api.Call, in *lambdawire.CreateFunctionInput) (*lambdawire.CreateFunctionOutput, error) {

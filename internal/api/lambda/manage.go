@@ -47,20 +47,18 @@ func (e edge) manageOps() []*api.Op {
 				_, _, err := e.functions.Configuration(c.ref)
 				return &lambdawire.GetRuntimeManagementConfigOutput{UpdateRuntimeOn: lambdawire.UpdateRuntimeOnAuto, FunctionArn: new(e.functions.ARN(c.ref))}, err
 			}),
-		tagging(e, &lambdawire.TagResource, api.Tagging, func(in *lambdawire.TagResourceInput) (*string, map[string]string) { return in.Resource, in.Tags },
+		tagging(e, &lambdawire.TagResource, api.Tagging, func(in *lambdawire.TagResourceInput) (*string, authz.Keys) {
+			return in.Resource, authz.RequestTags(in.Tags)
+		},
 			func(c call, in *lambdawire.TagResourceInput) (*lambdawire.TagResourceOutput, error) {
 				return &lambdawire.TagResourceOutput{}, e.functions.Tag(c, c.grant, c.ref, in.Tags)
 			}),
-		tagging(e, &lambdawire.UntagResource, api.Tagging, func(in *lambdawire.UntagResourceInput) (*string, map[string]string) {
-			names := make(map[string]string, len(in.TagKeys))
-			for _, name := range in.TagKeys {
-				names[name] = ""
-			}
-			return in.Resource, names
+		tagging(e, &lambdawire.UntagResource, api.Tagging, func(in *lambdawire.UntagResourceInput) (*string, authz.Keys) {
+			return in.Resource, authz.TagKeys(in.TagKeys)
 		}, func(c call, in *lambdawire.UntagResourceInput) (*lambdawire.UntagResourceOutput, error) {
 			return &lambdawire.UntagResourceOutput{}, e.functions.Untag(c, c.grant, c.ref, in.TagKeys)
 		}),
-		tagging(e, &lambdawire.ListTags, api.Read, func(in *lambdawire.ListTagsInput) (*string, map[string]string) { return in.Resource, nil },
+		tagging(e, &lambdawire.ListTags, api.Read, func(in *lambdawire.ListTagsInput) (*string, authz.Keys) { return in.Resource, nil },
 			func(c call, _ *lambdawire.ListTagsInput) (*lambdawire.ListTagsOutput, error) {
 				f, err := e.functions.Function(c.ref)
 				if err != nil {
@@ -77,8 +75,8 @@ func (e edge) manageOps() []*api.Op {
 }
 
 // tagging declares an operation on the tags of a function, which it names by its ARN.
-func tagging[In, Out any](e edge, w *wire.Operation, access api.Access, of func(*In) (*string, map[string]string), do func(call, *In) (*Out, error)) *api.Op {
-	ref := func(c *api.Call, in *In) (function.Ref, map[string]string, error) {
+func tagging[In, Out any](e edge, w *wire.Operation, access api.Access, of func(*In) (*string, authz.Keys), do func(call, *In) (*Out, error)) *api.Op {
+	ref := func(c *api.Call, in *In) (function.Ref, authz.Keys, error) {
 		arn, tags := of(in)
 		r, err := e.functions.Parse(account(c), member.Text(arn), "")
 		if err == nil && r.Qualifier != "" {

@@ -502,3 +502,11 @@ func FuzzNames(f *testing.F) {
 		}
 	})
 }
+
+func TestTagsBind(t *testing.T) {
+	h, _ := newHarness(t)
+	must(t, h, rest("CreateFunction", "POST", functions, creation("f", m{})))
+	tags := "/2017-03-31/tags/" + url.PathEscape(arn)
+	h.TagsBind(rest("TagResource", "POST", tags, m{"Tags": m{"a": "b"}}), rest("UntagResource", "DELETE", tags+"?tagKeys=a", nil),
+		rest("GetFunction", "GET", functions+"/f", nil))
+}

@@ -74,7 +74,7 @@ func (e edge) createGroup() *api.Op {
 		Demands: func(c *api.Call, in *logswire.CreateLogGroupInput) ([]authz.Demand, error) {
 			name := member.Text(in.LogGroupName)
 			if len(in.Tags) > 0 {
-				d := e.logs.TagDemand(account(c), name, "logs:TagResource", in.Tags)
+				d := e.logs.TagDemand(account(c), name, "logs:TagResource", authz.RequestTags(in.Tags))
 				c.Need(d.Action, d.Resource, d.Keys)
 			}
 			d := e.logs.NewDemand(account(c), name, "logs:CreateLogGroup", in.Tags)
@@ -157,7 +157,7 @@ func (e edge) shown(g *logs.Group) logswire.LogGroup {
 }
 
 // tagged declares an operation on tags by the group's ARN; tags are those that it adds or takes.
-func tagged[In any](e edge, action string, arn func(*In) *string, tags func(*In) map[string]string) func(*api.Call, *In) ([]authz.Demand, error) {
+func tagged[In any](e edge, action string, arn func(*In) *string, tags func(*In) authz.Keys) func(*api.Call, *In) ([]authz.Demand, error) {
 	return func(c *api.Call, in *In) ([]authz.Demand, error) {
 		at, err := e.resource(arn(in))
 		if err != nil {
@@ -168,16 +168,8 @@ func tagged[In any](e edge, action string, arn func(*In) *string, tags func(*In)
 	}
 }
 
-func names(list []string) map[string]string {
-	out := make(map[string]string, len(list))
-	for _, name := range list {
-		out[name] = ""
-	}
-	return out
-}
-
 // formerly declares the demands of an operation on tags by the group's name.
-func formerly[In any](e edge, action string, name func(*In) *string, tags func(*In) map[string]string) func(*api.Call, *In) ([]authz.Demand, error) {
+func formerly[In any](e edge, action string, name func(*In) *string, tags func(*In) authz.Keys) func(*api.Call, *In) ([]authz.Demand, error) {
 	return func(c *api.Call, in *In) ([]authz.Demand, error) {
 		of := member.Text(name(in))
 		d := e.logs.Demand(account(c), of, "", action)
@@ -191,7 +183,7 @@ func (e edge) tagOps() []*api.Op {
 		api.Declare(api.Decl[logswire.TagResourceInput, logswire.TagResourceOutput]{
 			Wire: &logswire.TagResource, Class: audit.Management, Access: api.Tagging,
 			Demands: tagged(e, "logs:TagResource", func(in *logswire.TagResourceInput) *string { return in.ResourceArn },
-				func(in *logswire.TagResourceInput) map[string]string { return in.Tags }),
+				func(in *logswire.TagResourceInput) authz.Keys { return authz.RequestTags(in.Tags) }),
 			Do: func(ctx context.Context, g authz.Grant, _ *api.Call, in *logswire.TagResourceInput) (*logswire.TagResourceOutput, error) {
 				at, err := e.resource(in.ResourceArn)
 				if err != nil {
@@ -203,7 +195,7 @@ func (e edge) tagOps() []*api.Op {
 		api.Declare(api.Decl[logswire.UntagResourceInput, logswire.UntagResourceOutput]{
 			Wire: &logswire.UntagResource, Class: audit.Management, Access: api.Tagging,
 			Demands: tagged(e, "logs:UntagResource", func(in *logswire.UntagResourceInput) *string { return in.ResourceArn },
-				func(in *logswire.UntagResourceInput) map[string]string { return names(in.TagKeys) }),
+				func(in *logswire.UntagResourceInput) authz.Keys { return authz.TagKeys(in.TagKeys) }),
 			Do: func(ctx context.Context, g authz.Grant, _ *api.Call, in *logswire.UntagResourceInput) (*logswire.UntagResourceOutput, error) {
 				at, err := e.resource(in.ResourceArn)
 				if err != nil {
@@ -215,7 +207,7 @@ func (e edge) tagOps() []*api.Op {
 		api.Declare(api.Decl[logswire.ListTagsForResourceInput, logswire.ListTagsForResourceOutput]{
 			Wire: &logswire.ListTagsForResource, Class: audit.Management, Access: api.List,
 			Demands: tagged(e, "logs:ListTagsForResource", func(in *logswire.ListTagsForResourceInput) *string { return in.ResourceArn },
-				func(*logswire.ListTagsForResourceInput) map[string]string { return nil }),
+				func(*logswire.ListTagsForResourceInput) authz.Keys { return nil }),
 			Do: func(_ context.Context, g authz.Grant, _ *api.Call, in *logswire.ListTagsForResourceInput) (*logswire.ListTagsForResourceOutput, error) {
 				at, err := e.resource(in.ResourceArn)
 				if err != nil {
@@ -228,7 +220,7 @@ func (e edge) tagOps() []*api.Op {
 		api.Declare(api.Decl[logswire.TagLogGroupInput, logswire.TagLogGroupOutput]{
 			Wire: &logswire.TagLogGroup, Class: audit.Management, Access: api.Tagging,
 			Demands: formerly(e, "logs:TagLogGroup", func(in *logswire.TagLogGroupInput) *string { return in.LogGroupName },
-				func(in *logswire.TagLogGroupInput) map[string]string { return in.Tags }),
+				func(in *logswire.TagLogGroupInput) authz.Keys { return authz.RequestTags(in.Tags) }),
 			Do: func(ctx context.Context, g authz.Grant, c *api.Call, in *logswire.TagLogGroupInput) (*logswire.TagLogGroupOutput, error) {
 				return &logswire.TagLogGroupOutput{}, e.logs.Tag(ctx, g, account(c), member.Text(in.LogGroupName), in.Tags)
 			},
@@ -236,7 +228,7 @@ func (e edge) tagOps() []*api.Op {
 		api.Declare(api.Decl[logswire.UntagLogGroupInput, logswire.UntagLogGroupOutput]{
 			Wire: &logswire.UntagLogGroup, Class: audit.Management, Access: api.Tagging,
 			Demands: formerly(e, "logs:UntagLogGroup", func(in *logswire.UntagLogGroupInput) *string { return in.LogGroupName },
-				func(in *logswire.UntagLogGroupInput) map[string]string { return names(in.Tags) }),
+				func(in *logswire.UntagLogGroupInput) authz.Keys { return authz.TagKeys(in.Tags) }),
 			Do: func(ctx context.Context, g authz.Grant, c *api.Call, in *logswire.UntagLogGroupInput) (*logswire.UntagLogGroupOutput, error) {
 				return &logswire.UntagLogGroupOutput{}, e.logs.Untag(ctx, g, account(c), member.Text(in.LogGroupName), in.Tags)
 			},
@@ -244,7 +236,7 @@ func (e edge) tagOps() []*api.Op {
 		api.Declare(api.Decl[logswire.ListTagsLogGroupInput, logswire.ListTagsLogGroupOutput]{
 			Wire: &logswire.ListTagsLogGroup, Class: audit.Management, Access: api.List,
 			Demands: formerly(e, "logs:ListTagsLogGroup", func(in *logswire.ListTagsLogGroupInput) *string { return in.LogGroupName },
-				func(*logswire.ListTagsLogGroupInput) map[string]string { return nil }),
+				func(*logswire.ListTagsLogGroupInput) authz.Keys { return nil }),
 			Do: func(_ context.Context, g authz.Grant, c *api.Call, in *logswire.ListTagsLogGroupInput) (*logswire.ListTagsLogGroupOutput, error) {
 				tags, err := e.logs.Tags(g, account(c), member.Text(in.LogGroupName))
 				return &logswire.ListTagsLogGroupOutput{Tags: given(tags)}, err

@@ -175,3 +175,13 @@ func TestTheWholeResource(t *testing.T) {
 		}
 	}
 }
+
+func TestTagsBind(t *testing.T) {
+	h := newHarness(t)
+	h.Must("CreateLogGroup", m{"logGroupName": "g"})
+	use := apitest.Sample{Operation: "PutRetentionPolicy", In: m{"logGroupName": "g", "retentionInDays": 7}}
+	h.TagsBind(apitest.Sample{Operation: "TagResource", In: m{"resourceArn": groupARN, "tags": m{"a": "b"}}},
+		apitest.Sample{Operation: "UntagResource", In: m{"resourceArn": groupARN, "tagKeys": []string{"a"}}}, use)
+	h.TagsBind(apitest.Sample{Operation: "TagLogGroup", In: m{"logGroupName": "g", "tags": m{"a": "b"}}},
+		apitest.Sample{Operation: "UntagLogGroup", In: m{"logGroupName": "g", "tags": []string{"a"}}}, use)
+}

@@ -70,7 +70,7 @@ func showTypes(enabled []string) []organizationswire.PolicyTypeSummary {
 func (e edge) accounts() []*api.Op {
 	return []*api.Op{
 		answer(e, &organizationswire.CreateAccount, api.Write, nil,
-			func(in *organizationswire.CreateAccountInput) []organizationswire.Tag { return in.Tags }, e.createAccount),
+			func(in *organizationswire.CreateAccountInput) authz.Keys { return brought(in.Tags) }, e.createAccount),
 		answer(e, &organizationswire.DescribeCreateAccountStatus, api.Read, nil, nil, e.describeCreateAccountStatus),
 		answer(e, &organizationswire.DescribeAccount, api.Read,
 			func(in *organizationswire.DescribeAccountInput) []string { return []string{member.Text(in.AccountId)} }, nil, e.describeAccount),

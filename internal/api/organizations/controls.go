@@ -15,7 +15,7 @@ import (
 func (e edge) controls() []*api.Op {
 	return []*api.Op{
 		answer(e, &organizationswire.CreatePolicy, api.Write, nil,
-			func(in *organizationswire.CreatePolicyInput) []organizationswire.Tag { return in.Tags }, e.createPolicy),
+			func(in *organizationswire.CreatePolicyInput) authz.Keys { return brought(in.Tags) }, e.createPolicy),
 		answer(e, &organizationswire.DescribePolicy, api.Read,
 			func(in *organizationswire.DescribePolicyInput) []string { return []string{member.Text(in.PolicyId)} }, nil, e.describePolicy),
 		answer(e, &organizationswire.UpdatePolicy, api.Write,

@@ -10,7 +10,6 @@ import (
 	"context"
 	"log/slog"
 	"slices"
-	"strings"
 
 	"github.com/kura-s3/kura/internal/api"
 	"github.com/kura-s3/kura/internal/api/member"
@@ -93,25 +92,26 @@ const control = organizationswire.PolicyType("SERVICE_CONTROL_POLICY")
 type parts[In any] func(in *In) []string
 
 // answer declares an operation: it demands the action of its name on every part that the request names.
-func answer[In, Out any](e edge, w *wire.Operation, access api.Access, of parts[In], tags func(*In) []organizationswire.Tag, do func(context.Context, authz.Grant, *In) (*Out, error)) *api.Op {
+func answer[In, Out any](e edge, w *wire.Operation, access api.Access, of parts[In], tags func(*In) authz.Keys, do func(context.Context, authz.Grant, *In) (*Out, error)) *api.Op {
 	action := "organizations:" + w.Name
 	typed := slices.Contains(policy.ActionKeys(action), "organizations:policytype")
 	return api.Declare(api.Decl[In, Out]{
 		Wire: w, Class: audit.Management, Access: access,
 		Demands: func(c *api.Call, in *In) ([]authz.Demand, error) {
-			k := keys{typed: typed}
+			var ofRequest authz.Keys
 			if tags != nil {
-				k.tags = tags(in)
+				ofRequest = tags(in)
 			}
 			var ids []string
 			if of != nil {
 				ids = of(in)
 			}
 			if len(ids) == 0 {
-				return c.Need(action, authz.Resource{ARN: "*", Account: c.Caller.Subject.Principal.Account}, k), nil
+				return c.Need(action, authz.Resource{ARN: "*", Account: c.Caller.Subject.Principal.Account}, keys{typed, authz.Either{ofRequest}}), nil
 			}
 			var demands []authz.Demand
 			for _, id := range ids {
+				k := keys{typed, authz.Either{e.identities.OrganizationTags(id), ofRequest}}
 				demands = c.Need(action, authz.Resource{ARN: e.identities.OrganizationARN(id), Account: c.Caller.Subject.Principal.Account}, k)
 			}
 			return demands, nil
@@ -120,32 +120,18 @@ func answer[In, Out any](e edge, w *wire.Operation, access api.Access, of parts[
 	})
 }
 
-// keys are the condition keys that come from the request.
+// keys are the condition keys of the request and of the part that it is about.
 type keys struct {
 	typed bool // the action knows organizations:PolicyType
-	tags  []organizationswire.Tag
+	authz.Either
 }
 
 // Lookup implements authz.Keys.
 func (k keys) Lookup(key string) (policy.Values, bool) {
-	switch key {
-	case "organizations:policytype":
+	if key == "organizations:policytype" {
 		return policy.Values{One: string(control)}, k.typed
-	case "aws:tagkeys":
-		var names []string
-		for _, t := range k.tags {
-			names = append(names, member.Text(t.Key))
-		}
-		return policy.Values{Many: names, Multi: true}, len(names) > 0
 	}
-	if name, ok := strings.CutPrefix(key, "aws:requesttag/"); ok {
-		for _, t := range k.tags {
-			if strings.EqualFold(member.Text(t.Key), name) {
-				return policy.Values{One: member.Text(t.Value)}, true
-			}
-		}
-	}
-	return policy.Values{}, false
+	return k.Either.Lookup(key)
 }
 
 // pageOf is the page that a list operation asks for.
@@ -161,5 +147,13 @@ func tagsOf(tags []organizationswire.Tag) []identity.Tag {
 	return member.Every(tags, func(t organizationswire.Tag) identity.Tag {
 		return identity.Tag{Key: member.Text(t.Key), Value: member.Text(t.Value)}
 	})
+}
 
+// brought are the condition keys of the tags in a request.
+func brought(tags []organizationswire.Tag) authz.RequestTags {
+	keys := make(authz.RequestTags, len(tags))
+	for _, t := range tags {
+		keys[member.Text(t.Key)] = member.Text(t.Value)
+	}
+	return keys
 }

@@ -17,7 +17,7 @@ func (e edge) units() []*api.Op {
 			func(in *organizationswire.CreateOrganizationalUnitInput) []string {
 				return []string{member.Text(in.ParentId)}
 			},
-			func(in *organizationswire.CreateOrganizationalUnitInput) []organizationswire.Tag { return in.Tags }, e.createOrganizationalUnit),
+			func(in *organizationswire.CreateOrganizationalUnitInput) authz.Keys { return brought(in.Tags) }, e.createOrganizationalUnit),
 		answer(e, &organizationswire.DescribeOrganizationalUnit, api.Read,
 			func(in *organizationswire.DescribeOrganizationalUnitInput) []string {
 				return []string{member.Text(in.OrganizationalUnitId)}

@@ -12,7 +12,6 @@ import (
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/fault"
 	"github.com/kura-s3/kura/internal/object"
-	"github.com/kura-s3/kura/policy"
 )
 
 // The tags of a bucket, by its ARN: what Terraform's provider reads and writes since 6.23.
@@ -22,25 +21,25 @@ func (s *Service) tagOps() []*api.Op {
 		api.Declare(api.Decl[s3controlwire.ListTagsForResourceInput, s3controlwire.ListTagsForResourceOutput]{
 			Wire: &s3controlwire.ListTagsForResource, Class: audit.Management, Access: api.Read, Unsigned: true,
 			Demands: func(c *api.Call, _ *s3controlwire.ListTagsForResourceInput) ([]authz.Demand, error) {
-				return s.needBucket(c, "s3:ListTagsForResource", nil)
+				b, err := s.bucket(c)
+				if err != nil {
+					return nil, err
+				}
+				return c.Need("s3:ListTagsForResource", s.config.BucketSide(&c.Caller.Subject.Principal, b, "s3:ListTagsForResource"), nil), nil
 			},
 			Do: s.listTags,
 		}),
 		api.Declare(api.Decl[s3controlwire.TagResourceInput, s3controlwire.TagResourceOutput]{
 			Wire: &s3controlwire.TagResource, Class: audit.Management, Access: api.Tagging, Unsigned: true,
 			Demands: func(c *api.Call, in *s3controlwire.TagResourceInput) ([]authz.Demand, error) {
-				return s.needTags(c, "s3:TagResource", plain(in.Tags), adding(in))
+				return s.needTags(c, "s3:TagResource", brought(in.Tags), adding(in))
 			},
 			Do: s.tag,
 		}),
 		api.Declare(api.Decl[s3controlwire.UntagResourceInput, s3controlwire.UntagResourceOutput]{
 			Wire: &s3controlwire.UntagResource, Class: audit.Management, Access: api.Tagging, Unsigned: true,
 			Demands: func(c *api.Call, in *s3controlwire.UntagResourceInput) ([]authz.Demand, error) {
-				tags := make([]object.Tag, len(in.TagKeys))
-				for i, key := range in.TagKeys {
-					tags[i].Key = key
-				}
-				return s.needTags(c, "s3:UntagResource", tags, removing(in))
+				return s.needTags(c, "s3:UntagResource", authz.TagKeys(in.TagKeys), removing(in))
 			},
 			Do: s.untag,
 		}),
@@ -66,22 +65,14 @@ func (s *Service) bucket(c *api.Call) (*object.Bucket, error) {
 	return b, nil
 }
 
-func (s *Service) needBucket(c *api.Call, action string, tags []object.Tag) ([]authz.Demand, error) {
-	b, err := s.bucket(c)
-	if err != nil {
-		return nil, err
-	}
-	return c.Need(action, s.config.BucketSide(&c.Caller.Subject.Principal, b, action), requestTags(tags)), nil
-}
-
-// needTags is needBucket of a change of the tags.
-func (s *Service) needTags(c *api.Call, action string, tags []object.Tag, change func([]object.Tag) []object.Tag) ([]authz.Demand, error) {
+// needTags are the demands of a change of the tags; keys are the condition keys of those in the request.
+func (s *Service) needTags(c *api.Call, action string, keys authz.Keys, change func([]object.Tag) []object.Tag) ([]authz.Demand, error) {
 	b, err := s.bucket(c)
 	if err != nil {
 		return nil, err
 	}
 	at(c).judged = b
-	return s.config.NeedTags(c, b, action, requestTags(tags), change(b.Tags)), nil
+	return s.config.NeedTags(c, b, action, keys, change(b.Tags)), nil
 }
 
 // adding is what TagResource makes of tags.
@@ -101,28 +92,13 @@ func removing(in *s3controlwire.UntagResourceInput) func([]object.Tag) []object.
 	}
 }
 
-// requestTags are the condition keys of tags in the request.
-type requestTags []object.Tag
-
-// Lookup implements authz.Keys.
-func (t requestTags) Lookup(key string) (policy.Values, bool) {
-	if key == "aws:tagkeys" {
-		names := make([]string, len(t))
-		for i := range t {
-			names[i] = t[i].Key
-		}
-		return policy.Values{Many: names, Multi: true}, len(t) > 0
+// brought are the condition keys of tags in the request.
+func brought(tags []s3controlwire.Tag) authz.RequestTags {
+	keys := make(authz.RequestTags, len(tags))
+	for _, t := range plain(tags) {
+		keys[t.Key] = t.Value
 	}
-	name, ok := strings.CutPrefix(key, "aws:requesttag/")
-	if !ok {
-		return policy.Values{}, false
-	}
-	for i := range t {
-		if strings.EqualFold(t[i].Key, name) {
-			return policy.Values{One: t[i].Value}, true
-		}
-	}
-	return policy.Values{}, false
+	return keys
 }
 
 func plain(tags []s3controlwire.Tag) []object.Tag {

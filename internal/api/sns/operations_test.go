@@ -369,3 +369,12 @@ func TestTheRecordHoldsNoMessage(t *testing.T) {
 		t.Errorf("on record: %.2000s", text)
 	}
 }
+
+func TestTagsBind(t *testing.T) {
+	h := newHarness(t)
+	h.must("TopicArn", "CreateTopic", "Name", "t")
+	h.TagsBind(
+		apitest.Sample{Operation: "TagResource", In: form("ResourceArn", topic) + "&Tags.member.1.Key=a&Tags.member.1.Value=b"},
+		apitest.Sample{Operation: "UntagResource", In: form("ResourceArn", topic) + "&TagKeys.member.1=a"},
+		apitest.Sample{Operation: "Publish", In: form("TopicArn", topic, "Message", "x")})
+}

@@ -81,7 +81,7 @@ func (e edge) createTopic() *api.Op {
 			if err != nil {
 				return nil, err
 			}
-			d := e.topics.NewDemand(account(c), member.Text(in.Name), "sns:CreateTopic", sns.RequestTags(tags))
+			d := e.topics.NewDemand(account(c), member.Text(in.Name), "sns:CreateTopic", authz.RequestTags(tags))
 			if len(tags) > 0 {
 				c.Need("sns:TagResource", d.Resource, d.Keys)
 			}
@@ -142,8 +142,8 @@ func (e edge) tagged(arn *string) (*sns.Topic, error) {
 }
 
 // tagDemand is demand with the answer that the tag operations give for what is not there.
-func (e edge) tagDemand(c *api.Call, arn *string, action string, tags map[string]string) ([]authz.Demand, error) {
-	demands, err := e.demand(c, member.Text(arn), action, sns.RequestTags(tags))
+func (e edge) tagDemand(c *api.Call, arn *string, action string, tags authz.Keys) ([]authz.Demand, error) {
+	demands, err := e.demand(c, member.Text(arn), action, tags)
 	if fault.Is(err, sns.NotFound) {
 		return nil, fault.New(sns.NoResource, "Resource does not exist")
 	}
@@ -158,7 +158,7 @@ func (e edge) tagResource() *api.Op {
 			if err != nil {
 				return nil, err
 			}
-			return e.tagDemand(c, in.ResourceArn, "sns:TagResource", tags)
+			return e.tagDemand(c, in.ResourceArn, "sns:TagResource", authz.RequestTags(tags))
 		},
 		Do: func(ctx context.Context, g authz.Grant, _ *api.Call, in *snswire.TagResourceInput) (*snswire.TagResourceOutput, error) {
 			t, err := e.tagged(in.ResourceArn)
@@ -178,11 +178,7 @@ func (e edge) untagResource() *api.Op {
 	return api.Declare(api.Decl[snswire.UntagResourceInput, snswire.UntagResourceOutput]{
 		Wire: &snswire.UntagResource, Class: audit.Management, Access: api.Tagging,
 		Demands: func(c *api.Call, in *snswire.UntagResourceInput) ([]authz.Demand, error) {
-			names := make(map[string]string, len(in.TagKeys))
-			for _, name := range in.TagKeys {
-				names[name] = ""
-			}
-			return e.tagDemand(c, in.ResourceArn, "sns:UntagResource", names)
+			return e.tagDemand(c, in.ResourceArn, "sns:UntagResource", authz.TagKeys(in.TagKeys))
 		},
 		Do: func(ctx context.Context, g authz.Grant, _ *api.Call, in *snswire.UntagResourceInput) (*snswire.UntagResourceOutput, error) {
 			t, err := e.tagged(in.ResourceArn)

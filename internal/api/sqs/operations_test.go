@@ -182,3 +182,12 @@ func TestQueuesOfOthersAreNotToldFromNone(t *testing.T) {
 		}
 	}
 }
+
+func TestTagsBind(t *testing.T) {
+	h := newHarness(t)
+	url := h.Must("CreateQueue", m{"QueueName": "q"})["QueueUrl"]
+	h.TagsBind(
+		apitest.Sample{Operation: "TagQueue", In: m{"QueueUrl": url, "Tags": m{"a": "b"}}},
+		apitest.Sample{Operation: "UntagQueue", In: m{"QueueUrl": url, "TagKeys": []string{"a"}}},
+		apitest.Sample{Operation: "SendMessage", In: m{"QueueUrl": url, "MessageBody": "x"}})
+}

@@ -223,7 +223,7 @@ func (e edge) createQueue() *api.Op {
 	return api.Declare(api.Decl[sqswire.CreateQueueInput, sqswire.CreateQueueOutput]{
 		Wire: &sqswire.CreateQueue, Class: audit.Management, Access: api.Write,
 		Demands: func(c *api.Call, in *sqswire.CreateQueueInput) ([]authz.Demand, error) {
-			d := e.queues.NewDemand(account(c), member.Text(in.QueueName), "sqs:CreateQueue", in.Tags)
+			d := e.queues.NewDemand(account(c), member.Text(in.QueueName), "sqs:CreateQueue", authz.RequestTags(in.Tags))
 			if len(in.Tags) > 0 {
 				c.Need("sqs:TagQueue", d.Resource, d.Keys)
 			}
@@ -245,7 +245,7 @@ func (e edge) tagQueue() *api.Op {
 		Wire: &sqswire.TagQueue, Class: audit.Management, Access: api.Tagging,
 		Demands: func(c *api.Call, in *sqswire.TagQueueInput) ([]authz.Demand, error) {
 			return e.demand(c, member.Text(in.QueueUrl), "sqs:TagQueue", func(q *sqs.Queue) authz.Demand {
-				return e.queues.TagDemand(q, "sqs:TagQueue", in.Tags)
+				return e.queues.TagDemand(q, "sqs:TagQueue", authz.RequestTags(in.Tags))
 			})
 		},
 		Do: func(ctx context.Context, g authz.Grant, _ *api.Call, in *sqswire.TagQueueInput) (*sqswire.TagQueueOutput, error) {
@@ -262,12 +262,8 @@ func (e edge) untagQueue() *api.Op {
 	return api.Declare(api.Decl[sqswire.UntagQueueInput, sqswire.UntagQueueOutput]{
 		Wire: &sqswire.UntagQueue, Class: audit.Management, Access: api.Tagging,
 		Demands: func(c *api.Call, in *sqswire.UntagQueueInput) ([]authz.Demand, error) {
-			names := make(map[string]string, len(in.TagKeys))
-			for _, name := range in.TagKeys {
-				names[name] = ""
-			}
 			return e.demand(c, member.Text(in.QueueUrl), "sqs:UntagQueue", func(q *sqs.Queue) authz.Demand {
-				return e.queues.TagDemand(q, "sqs:UntagQueue", names)
+				return e.queues.TagDemand(q, "sqs:UntagQueue", authz.TagKeys(in.TagKeys))
 			})
 		},
 		Do: func(ctx context.Context, g authz.Grant, _ *api.Call, in *sqswire.UntagQueueInput) (*sqswire.UntagQueueOutput, error) {

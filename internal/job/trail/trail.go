@@ -214,6 +214,19 @@ func (s *Store) Find(arn string) (*Trail, error) {
 	return nil, fault.New(NotFound, "Unknown trail: "+arn)
 }
 
+// ResourceTags are the tags of a trail as condition keys; none when it is not there.
+func (s *Store) ResourceTags(arn string) authz.ResourceTags {
+	t, err := s.Find(arn)
+	if err != nil {
+		return nil
+	}
+	tags := make(authz.ResourceTags, len(t.Tags))
+	for _, tag := range t.Tags {
+		tags[tag.Key] = tag.Value
+	}
+	return tags
+}
+
 // Trails of an account, by name. They need cloudtrail:DescribeTrails or cloudtrail:ListTrails, which
 // the caller of this has been granted.
 func (s *Store) Trails(_ context.Context, g authz.Grant, action, account string) ([]*Trail, error) {

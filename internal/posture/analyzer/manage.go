@@ -405,6 +405,20 @@ func (s *Store) Tag(ctx context.Context, g authz.Grant, action, account, arn str
 	})
 }
 
+// ResourceTags are an analyzer's tags as condition keys; none for anything else.
+func (s *Store) ResourceTags(account, arn string) authz.ResourceTags {
+	name, err := s.nameOf(account, arn)
+	if err != nil {
+		return nil
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if a := s.accounts[account][name]; a != nil {
+		return maps.Clone(a.Tags)
+	}
+	return nil
+}
+
 // Tags gives an analyzer's tags. It needs access-analyzer:ListTagsForResource on it.
 func (s *Store) Tags(g authz.Grant, account, arn string) (map[string]string, error) {
 	name, err := s.nameOf(account, arn)

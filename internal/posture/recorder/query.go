@@ -130,6 +130,17 @@ func (a *accountState) details(wanted func(*Rule, ref) bool) []Evaluation {
 	return out
 }
 
+// ResourceTags are the tags of a rule, pack or recorder as condition keys; none for anything else.
+func (s *Store) ResourceTags(account, arn string) authz.ResourceTags {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	t, err := s.tagged(account, arn)
+	if err != nil {
+		return nil
+	}
+	return maps.Clone(t.tags)
+}
+
 // TagsOf gives the tags of a rule, pack or recorder. It needs config:ListTagsForResource on it.
 func (s *Store) TagsOf(g authz.Grant, account, arn string) (map[string]string, error) {
 	if err := g.Require("config:ListTagsForResource", arn); err != nil {
