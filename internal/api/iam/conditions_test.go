@@ -115,3 +115,19 @@ func TestAnotherAccount(t *testing.T) {
 	h.refused("AccessDeniedException", member, "organizations", "ListAccounts")
 	h.must(member, "iam", "ListUsers")
 }
+
+// TestTagsOfTheOrganizationBind: a denial on the tags of an account, OU or control policy holds.
+func TestTagsOfTheOrganizationBind(t *testing.T) {
+	h := newHarness(t)
+	tag := []string{"Tags.member.1.Key", "stage", "Tags.member.1.Value", "prod"}
+	account := h.must(h.admin, "organizations", "CreateAccount", append(tag, "Email", "b@example.com", "AccountName", "b")...).json("CreateAccountStatus", "AccountId")
+	_, root, _ := strings.Cut(h.must(h.admin, "organizations", "ListRoots").body, `"Id":"`)
+	root, _, _ = strings.Cut(root, `"`)
+	unit := h.must(h.admin, "organizations", "CreateOrganizationalUnit", append(tag, "ParentId", root, "Name", "u")...).json("OrganizationalUnit", "Id")
+	kept := h.newUser("kept", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"},`+
+		`{"Effect":"Deny","Action":"*","Resource":"*","Condition":{"StringEquals":{"aws:ResourceTag/stage":"prod"}}}]}`)
+	h.refused("AccessDeniedException", kept, "organizations", "CloseAccount", "AccountId", account)
+	h.refused("AccessDeniedException", kept, "organizations", "DeleteOrganizationalUnit", "OrganizationalUnitId", unit)
+	h.must(kept, "organizations", "DescribeOrganization")
+	h.must(h.admin, "organizations", "DeleteOrganizationalUnit", "OrganizationalUnitId", unit)
+}
