@@ -73,6 +73,10 @@ type AlarmResult struct {
 	// Flood is one by one, under so many changes a second to other buckets: how far detection falls behind.
 	Flood     AlarmFigure `json:"flood"`
 	FloodRate float64     `json:"flood_changes_per_s"`
+	// FloodCPU is what one of these changes costs the server, with all that is made of it; FloodClientCPU what it costs
+	// who makes it.
+	FloodCPU       float64 `json:"flood_cpu_ms_per_change"`
+	FloodClientCPU float64 `json:"flood_client_cpu_ms_per_change"`
 }
 
 // AlarmFigure is one way to make the changes.
@@ -127,8 +131,7 @@ func (b *bench) alarm(ctx context.Context, binary, dir string) (AlarmResult, err
 	if r.Abreast, err = a.changes(ctx, alarmChanges, alarmConns); err != nil {
 		return r, err
 	}
-	r.Flood, r.FloodRate, err = a.flood(ctx, r.Buckets)
-	return r, err
+	return r, a.flood(ctx, &r)
 }
 
 // alarm is one server, watched over, and who is told.
@@ -277,9 +280,11 @@ func (a *alarm) changes(ctx context.Context, from, conns int) (AlarmFigure, erro
 	return AlarmFigure{times.Count(), milliseconds(times.Quantile(0.5)), milliseconds(times.Quantile(0.99))}, nil
 }
 
-// flood changes quiet buckets at floodRate, and makes some others public meanwhile. It tells how many changes a second
-// there were in truth.
-func (a *alarm) flood(ctx context.Context, buckets int) (AlarmFigure, float64, error) {
+// flood changes quiet buckets at floodRate, and makes some others public meanwhile.
+func (a *alarm) flood(ctx context.Context, r *AlarmResult) error {
+	buckets := r.Buckets
+	watched := &target{process: a.process, pid: a.process.cmd.Process.Pid}
+	before := watched.counters()
 	var group sync.WaitGroup
 	var next atomic.Int64
 	fails := make([]error, floodConns+floodAlarms)
@@ -319,8 +324,31 @@ func (a *alarm) flood(ctx context.Context, buckets int) (AlarmFigure, float64, e
 		})
 	}
 	group.Wait()
-	rate := float64(all) / time.Since(began).Seconds()
-	return AlarmFigure{times.Count(), milliseconds(times.Quantile(0.5)), milliseconds(times.Quantile(0.99))}, rate, errors.Join(fails...)
+	took := time.Since(began)
+	after := watched.counters()
+	err := errors.Join(append(fails, settled(ctx, watched))...)
+	r.Flood = AlarmFigure{times.Count(), milliseconds(times.Quantile(0.5)), milliseconds(times.Quantile(0.99))}
+	r.FloodRate = float64(all) / took.Seconds()
+	r.FloodClientCPU = milliseconds(after.client-before.client) / float64(all)
+	r.FloodCPU = milliseconds(watched.counters().server-before.server) / float64(all)
+	return err
+}
+
+// settled waits until a server does next to nothing any more.
+func settled(ctx context.Context, t *target) error {
+	const step = 200 * time.Millisecond
+	last := t.counters().server
+	for end := time.Now().Add(alarmWait); time.Now().Before(end); {
+		if err := sleep(ctx, step); err != nil {
+			return err
+		}
+		now := t.counters().server
+		if now-last < step/10 {
+			return nil
+		}
+		last = now
+	}
+	return errors.New("the server does not come to rest")
 }
 
 // change makes one bucket public, and gives the time from the answer to the message.
@@ -446,5 +474,6 @@ func printAlarms(out io.Writer, results []AlarmResult) {
 		}{{"one by one", r.Alone}, {strconv.Itoa(alarmConns) + " at a time", r.Abreast}, {"under " + count(r.FloodRate) + " other changes a second", r.Flood}} {
 			fmt.Fprintf(out, "  %-12s p50 %.1f ms, p99 %.1f ms of %d  goal: p99 %d ms\n", f.how, f.P50, f.P99, f.Changes, alarmGoal)
 		}
+		fmt.Fprintf(out, "  each of these other changes: CPU %.3f ms, client %.3f ms\n", r.FloodCPU, r.FloodClientCPU)
 	}
 }

@@ -26,14 +26,23 @@ const commitAttempts = 8
 // bucketTable is every bucket, in memory. Readers take no lock; a change copies one shard.
 type bucketTable struct {
 	shards [bucketShards]atomic.Pointer[map[string]*Bucket]
-	// changes is held by whoever changes buckets, from reading to publishing.
-	changes sync.Mutex
-	seed    maphash.Seed
-	total   atomic.Int64
-	owned   map[string]int // by account; under changes
+	// locks are held by whoever changes a bucket, from reading to publishing: changes of different buckets share the
+	// commits of the engine. Several names have one lock.
+	locks [lockStripes]sync.Mutex
+	// making is held before a lock by whoever makes a bucket, so that an account does not get too many.
+	making sync.Mutex
+	seed   maphash.Seed
+	total  atomic.Int64
+
+	publishing sync.Mutex
+	owned      map[string]int // by account; under publishing
 }
 
 const bucketShards = 256
+
+func (t *bucketTable) lock(name string) *sync.Mutex {
+	return &t.locks[maphash.String(t.seed, name)%lockStripes]
+}
 
 func (t *bucketTable) shard(name string) *atomic.Pointer[map[string]*Bucket] {
 	return &t.shards[maphash.String(t.seed, name)%bucketShards]
@@ -48,8 +57,10 @@ func (t *bucketTable) get(name string) *Bucket {
 
 func (t *bucketTable) count() int { return int(t.total.Load()) }
 
-// publish makes b what name means; nil takes the bucket away. Under changes.
+// publish makes b what name means; nil takes the bucket away. Under the lock of name.
 func (t *bucketTable) publish(name string, b *Bucket) {
+	t.publishing.Lock()
+	defer t.publishing.Unlock()
 	shard := t.shard(name)
 	next := map[string]*Bucket{}
 	if m := shard.Load(); m != nil {
@@ -105,49 +116,88 @@ func decodeBucket(raw []byte, v engine.Version) (*Bucket, error) {
 	return &b, nil
 }
 
-// loadBuckets brings the table to what is stored. Records that did not change are not decoded.
+// loadBuckets reads all buckets, before anybody else does anything with them.
 func (s *Store) loadBuckets(ctx context.Context) error {
 	t := &s.buckets
-	t.changes.Lock()
-	defer t.changes.Unlock()
-	if t.owned == nil {
-		t.owned, t.seed = map[string]int{}, maphash.MakeSeed()
-	}
+	t.owned, t.seed = map[string]int{}, maphash.MakeSeed()
+	return s.scanBuckets(ctx, func(name string, it engine.Iterator) error {
+		b, err := decodeBucket(it.Value(), it.Version())
+		if err == nil {
+			t.publish(name, b)
+		}
+		return err
+	})
+}
+
+func (s *Store) scanBuckets(ctx context.Context, fn func(name string, it engine.Iterator) error) error {
 	lo, hi := prefixRange([]byte(spaceBucket))
 	it, err := s.meta.Scan(ctx, lo, hi)
 	if err != nil {
 		return err
 	}
 	defer it.Close()
-	seen := map[string]bool{}
 	for it.Next() {
 		name := string(it.Key()[len(spaceBucket):])
-		seen[name] = true
-		old := t.get(name)
-		if old != nil && old.Revision == it.Version() {
-			continue
-		}
-		b, err := decodeBucket(it.Value(), it.Version())
-		if err != nil {
+		if err := fn(name, it); err != nil {
 			return fmt.Errorf("bucket %q: %w", name, err)
 		}
-		if old != nil && old.ID == b.ID {
-			b.gate = old.gate
-		}
-		t.publish(name, b)
 	}
-	if err := it.Err(); err != nil {
+	return it.Err()
+}
+
+// followBuckets brings the table to what is stored. Records that did not change are not decoded.
+func (s *Store) followBuckets(ctx context.Context) error {
+	t := &s.buckets
+	var changed []string
+	seen := make(map[string]bool, t.count())
+	err := s.scanBuckets(ctx, func(name string, it engine.Iterator) error {
+		seen[name] = true
+		if b := t.get(name); b == nil || b.Revision != it.Version() {
+			changed = append(changed, name)
+		}
+		return nil
+	})
+	if err != nil {
 		return err
 	}
-	var gone []string
 	t.all(func(b *Bucket) {
 		if !seen[b.Name] {
-			gone = append(gone, b.Name)
+			changed = append(changed, b.Name)
 		}
 	})
-	for _, name := range gone {
-		t.publish(name, nil)
+	for _, name := range changed {
+		if err := s.follow(ctx, name); err != nil {
+			return fmt.Errorf("bucket %q: %w", name, err)
+		}
 	}
+	return nil
+}
+
+// follow brings the table to what is stored of one bucket.
+func (s *Store) follow(ctx context.Context, name string) error {
+	lock := s.buckets.lock(name)
+	lock.Lock()
+	defer lock.Unlock()
+	raw, version, err := s.meta.Get(ctx, bucketKey(name), nil)
+	if err != nil {
+		return stored(err)
+	}
+	old := s.buckets.get(name)
+	switch {
+	case version == 0 && old != nil:
+		s.buckets.publish(name, nil)
+		return nil
+	case version == 0 || old != nil && old.Revision == version:
+		return nil
+	}
+	b, err := decodeBucket(raw, version)
+	if err != nil {
+		return stored(err)
+	}
+	if old != nil && old.ID == b.ID {
+		b.gate = old.gate
+	}
+	s.buckets.publish(name, b)
 	return nil
 }
 
@@ -211,8 +261,11 @@ func (s *Store) CreateBucket(ctx context.Context, g authz.Grant, in CreateBucket
 		return nil, err
 	}
 	t := &s.buckets
-	t.changes.Lock()
-	defer t.changes.Unlock()
+	t.making.Lock()
+	defer t.making.Unlock()
+	lock := t.lock(in.Name)
+	lock.Lock()
+	defer lock.Unlock()
 	if err := t.mayCreate(&in, s.maxBuckets); err != nil {
 		return nil, err
 	}
@@ -251,13 +304,19 @@ func (t *bucketTable) mayCreate(in *CreateBucketInput, limit int) error {
 		}
 		return fault.New(kind, "", "BucketName", in.Name)
 	}
-	if t.owned[in.Owner.Account] >= limit {
+	if t.ownedBy(in.Owner.Account) >= limit {
 		return fault.New(TooManyBuckets, "")
 	}
 	return nil
 }
 
-// republish reads a bucket that was just written, for its revision, and makes it visible.
+func (t *bucketTable) ownedBy(account string) int {
+	t.publishing.Lock()
+	defer t.publishing.Unlock()
+	return t.owned[account]
+}
+
+// republish reads a bucket as it is stored and makes it visible.
 func (s *Store) republish(ctx context.Context, name string, gate *sync.RWMutex) (*Bucket, error) {
 	raw, version, err := s.meta.Get(ctx, bucketKey(name), nil)
 	if err != nil {
@@ -285,8 +344,9 @@ func (s *Store) DeleteBucket(ctx context.Context, g authz.Grant, name string) er
 		return err
 	}
 	t := &s.buckets
-	t.changes.Lock()
-	defer t.changes.Unlock()
+	lock := t.lock(name)
+	lock.Lock()
+	defer lock.Unlock()
 	b := t.get(name)
 	if b == nil {
 		return noSuchBucket(name)
@@ -361,8 +421,9 @@ func (s *Store) UpdateBucket(ctx context.Context, g authz.Grant, action, name st
 		return nil, err
 	}
 	t := &s.buckets
-	t.changes.Lock()
-	defer t.changes.Unlock()
+	lock := t.lock(name)
+	lock.Lock()
+	defer lock.Unlock()
 	ctx = context.WithoutCancel(ctx)
 	for range commitAttempts {
 		old := t.get(name)
@@ -422,7 +483,13 @@ func (s *Store) updateOnce(ctx context.Context, g authz.Grant, old *Bucket, chan
 	if err := s.meta.Commit(ctx, &batch); err != nil {
 		return nil, err
 	}
-	return s.republish(ctx, old.Name, old.gate)
+	b, err := decodeBucket(raw, batch.Version)
+	if err != nil {
+		return nil, err
+	}
+	b.gate = old.gate
+	s.buckets.publish(old.Name, b)
+	return b, nil
 }
 
 // tell adds a change to the feed with the batch that makes it; done is called when the batch's commit

@@ -50,7 +50,7 @@ type Config struct {
 
 // Store is all buckets and objects of one installation. Safe for concurrent use.
 //
-// Locks are taken in this order: upload, key, bucket gate; or bucket changes, bucket gate.
+// Locks are taken in this order: upload, key, bucket gate; or making buckets, the lock of one, its gate.
 type Store struct {
 	meta       engine.Meta
 	blob       engine.Blob
@@ -122,7 +122,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		stop()
 		return nil, fmt.Errorf("object: %w", err)
 	}
-	s.background.Go(func() { s.reload(life, changed, "buckets", s.loadBuckets) })
+	s.background.Go(func() { s.reload(life, changed, "buckets", s.followBuckets) })
 	s.background.Go(func() { s.reload(life, configured, "accounts", s.loadAccounts) })
 	s.background.Go(func() { s.drainForever(life) })
 	s.background.Go(func() { s.saveClockForever(life) })

@@ -191,19 +191,11 @@ func (s *Store) changeKeyOnce(ctx context.Context, bucket, key string, bucketID 
 
 // refreshBucket looks whether another node changed the bucket.
 func (s *Store) refreshBucket(ctx context.Context, name string) error {
-	s.buckets.changes.Lock()
-	defer s.buckets.changes.Unlock()
-	b := s.buckets.get(name)
-	if b == nil {
+	if err := s.follow(ctx, name); err != nil {
+		return err
+	}
+	if s.buckets.get(name) == nil {
 		return noSuchBucket(name)
 	}
-	_, version, err := s.meta.Get(ctx, bucketKey(name), nil)
-	if err != nil {
-		return stored(err)
-	}
-	if version == b.Revision {
-		return nil
-	}
-	_, err = s.republish(ctx, name, b.gate)
-	return err
+	return nil
 }
