@@ -185,7 +185,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.body = body{ReadCloser: r.Body, conn: c, gate: places}
 		r.Body = &x.body
 	}
+	x.goOn(r)
 	s.config.Handler.ServeHTTP(x, r)
+}
+
+// goOn sends the 100 that a client waits for with an empty body: net/http sends one when the body is
+// read, and of an empty one nothing is. boto3 expects it for every body, and takes a final answer that comes without
+// it for the answer to its next request on the connection, too.
+func (x *exchange) goOn(r *http.Request) {
+	if r.ContentLength == 0 && r.ProtoAtLeast(1, 1) && r.Header.Get("Expect") != "" {
+		x.w.WriteHeader(http.StatusContinue)
+	}
 }
 
 // end gives back what the request held and turns a panic into an answer.

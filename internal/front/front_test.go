@@ -290,6 +290,50 @@ func TestAPanicIsAPlain500(t *testing.T) {
 	}
 }
 
+// TestEveryBodyThatWaitsIsCalledFor: boto3 sends Expect with empty bodies too, and loses count of the answers on its
+// connection when no 100 comes.
+func TestEveryBodyThatWaitsIsCalledFor(t *testing.T) {
+	f := start(t, Config{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := io.Copy(w, r.Body); err != nil {
+			t.Error(err)
+		}
+	})})
+	for _, c := range []struct {
+		name, request, body string
+		want                bool
+	}{
+		{"empty", "PUT / HTTP/1.1\nHost: a\nContent-Length: 0\nExpect: 100-continue\n\n", "", true},
+		{"a body", "PUT / HTTP/1.1\nHost: a\nContent-Length: 2\nExpect: 100-continue\n\n", "ab", true},
+		{"unasked", "PUT / HTTP/1.1\nHost: a\nContent-Length: 0\n\n", "", false},
+		{"HTTP/1.0", "PUT / HTTP/1.0\nHost: a\nContent-Length: 0\nExpect: 100-continue\n\n", "", false},
+	} {
+		conn := f.dial(t)
+		answers := bufio.NewReader(conn)
+		if _, err := io.WriteString(conn, strings.ReplaceAll(c.request, "\n", "\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.ReadResponse(answers, nil)
+		if err != nil {
+			t.Fatal(c.name, err)
+		}
+		if (resp.StatusCode == 100) != c.want {
+			t.Errorf("%s: the first answer is %d", c.name, resp.StatusCode)
+		}
+		if resp.StatusCode != 100 {
+			continue
+		}
+		fmt.Fprint(conn, c.body)
+		if resp, err = http.ReadResponse(answers, nil); err != nil {
+			t.Fatal(c.name, err)
+		}
+		got, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode != 200 || string(got) != c.body || err != nil {
+			t.Errorf("%s: then %d %q %v", c.name, resp.StatusCode, got, err)
+		}
+	}
+}
+
 func TestTLS(t *testing.T) {
 	ca, err := localca.Open(localca.Config{Dir: t.TempDir(), Hosts: []string{"127.0.0.1"}})
 	if err != nil {
