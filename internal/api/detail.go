@@ -119,7 +119,7 @@ func members(b []byte, c *Call) []byte {
 		}
 	}
 	for name, values := range c.R.Header {
-		if !strings.HasPrefix(name, "X-Amz-") || len(values) == 0 {
+		if !strings.HasPrefix(name, "X-Amz-") || len(values) == 0 || usual[name] {
 			continue
 		}
 		if name = strings.ToLower(name); !hidden(name) {
@@ -142,6 +142,9 @@ var payloadNames = map[string]string{"Policy": "bucketPolicy"}
 func hidden(name string) bool {
 	return strings.Contains(name, "customer-key") || secretHeaders[name]
 }
+
+// usual are the hidden headers that nearly every request has, as net/http spells them.
+var usual = map[string]bool{"X-Amz-Date": true, "X-Amz-Content-Sha256": true, "X-Amz-Security-Token": true}
 
 var secretHeaders = map[string]bool{
 	"x-amz-signature": true, "x-amz-security-token": true, "signature": true, "x-amz-credential": true, "x-amz-mfa": true,

@@ -82,6 +82,9 @@ type Event struct {
 	// Parameters are those of the request as a JSON object, Response the elements of the answer to a
 	// write, in CloudTrail's form; nil for none. Secrets are not in them.
 	Parameters, Response json.RawMessage
+
+	// keepers are what a Log found out when it was asked whether it wants the event.
+	keepers keepers
 }
 
 // KeyUse is one use of a KMS key by another service on behalf of its caller: a call of KMS of its own.

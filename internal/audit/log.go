@@ -101,17 +101,30 @@ func (l *Log) destination(ev *Event) *Journal {
 	return nil
 }
 
-// Wants tells whether anybody keeps the event.
-func (l *Log) Wants(ev *Event) bool {
-	if l.destination(ev) != nil || usesKeys(ev) {
-		return true
-	}
-	for _, t := range *l.taps.Load() {
+// keepers are who keeps an event: found out once, because most of what a Log does is to ask.
+type keepers struct {
+	known   bool
+	journal *Journal
+	keys    bool
+	taps    uint64 // a bit for each; there is one
+}
+
+// keepers finds out who keeps the event as it is now.
+func (l *Log) keepers(ev *Event) keepers {
+	k := keepers{known: true, journal: l.destination(ev), keys: usesKeys(ev)}
+	for i, t := range *l.taps.Load() {
 		if t.Wants(ev) {
-			return true
+			k.taps |= 1 << i
 		}
 	}
-	return false
+	return k
+}
+
+// Wants tells whether anybody keeps the event. Complete goes by what it found.
+func (l *Log) Wants(ev *Event) bool {
+	k := l.keepers(ev)
+	ev.keepers = k
+	return k.journal != nil || k.keys || k.taps != 0
 }
 
 // Begin refuses what cannot be recorded.
@@ -128,17 +141,21 @@ func (l *Log) Begin(_ context.Context, ev *Event) error {
 
 // Complete writes the event.
 func (l *Log) Complete(_ context.Context, ev *Event) error {
-	for _, t := range *l.taps.Load() {
-		if t.Wants(ev) {
+	k := ev.keepers
+	if ev.keepers = (keepers{}); !k.known {
+		k = l.keepers(ev)
+	}
+	for i, t := range *l.taps.Load() {
+		if k.taps&(1<<i) != 0 {
 			t.Take(ev)
 		}
 	}
-	if usesKeys(ev) {
+	if k.keys {
 		if err := l.config.Management.Append(false, KeyLines(ev)...); err != nil && l.config.Strict {
 			return err
 		}
 	}
-	j := l.destination(ev)
+	j := k.journal
 	if j == nil {
 		return nil
 	}

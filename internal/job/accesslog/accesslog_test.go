@@ -381,3 +381,45 @@ func TestOnlyWhatFailedWaits(t *testing.T) {
 		}
 	}
 }
+
+// Eight bytes at a time find the same as one.
+func TestClean(t *testing.T) {
+	for c := range 256 {
+		for at := range 16 {
+			s := []byte("abcdefgh-/.~{|}A")
+			s[at] = byte(c)
+			n := clean(string(s))
+			for i, b := range s {
+				if dirty := b <= ' ' || b == '"' || b >= 0x7f; dirty && i < n || !dirty && b != byte(c) && n%8 != 0 {
+					t.Fatalf("%q: %d", s, n)
+				}
+			}
+			if dirty := c <= ' ' || c == '"' || c >= 0x7f; !dirty && n != len(s) {
+				t.Fatalf("%q: %d of %d", s, n, len(s))
+			}
+		}
+	}
+}
+
+// BenchmarkTake is what a request pays for its line.
+func BenchmarkTake(b *testing.B) {
+	bucket := &object.Bucket{Name: "bench-objects", Owner: object.Owner{Account: account, Canonical: strings.Repeat("79a59df900b949e5", 4)}}
+	bucket.Settings = map[string][]byte{Setting: []byte("{}")}
+	s, err := OpenSpool(Config{Dir: b.TempDir(), Bucket: func(string) (*object.Bucket, error) { return bucket, nil }})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ev := &audit.Event{
+		Time: time.Unix(1_760_000_000, 0), Service: "s3", Operation: "GetObject", Method: "GET", Bucket: "bench-objects", Key: "4096/00000012", URI: "/bench-objects/4096/00000012",
+		RequestID: "3E57427F33A59F07", HostID: strings.Repeat("s9lzHYrFp76Z", 6), SourceIP: "127.0.0.1", Status: 200, BytesOut: 4096, ObjectSize: 4096,
+		UserAgent: "aws-sdk-go-v2/1.30 os/linux lang/go#1.26", AuthType: "header", SignatureVersion: "SigV4", Host: "127.0.0.1:9000",
+		Principal: policy.Principal{Type: policy.IAMUser, ARN: "arn:aws:iam::111122223333:user/somebody"}, Duration: time.Millisecond,
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		s.Take(ev)
+		if len(s.buffer) > 1<<20 {
+			s.buffer = s.buffer[:0]
+		}
+	}
+}

@@ -161,7 +161,7 @@ const hexDigits = "0123456789ABCDEF"
 
 // token is a value that is one word of the line.
 func token(s string) string {
-	for i := range len(s) {
+	for i := clean(s); i < len(s); i++ {
 		if c := s[i]; c <= ' ' || c == '"' || c >= 0x7f {
 			return string(escaped(make([]byte, 0, len(s)+16), s[:min(len(s), maxQuoted)], true))
 		}
@@ -180,9 +180,26 @@ func quoted(b []byte, s string, noBlanks bool) []byte {
 	return append(b, '"')
 }
 
+// clean is how many bytes at the start of s stand for themselves wherever they are, or up to seven fewer.
+func clean(s string) int {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	i := 0
+	for ; i+8 <= len(s); i += 8 {
+		c := s[i : i+8]
+		x := uint64(c[0]) | uint64(c[1])<<8 | uint64(c[2])<<16 | uint64(c[3])<<24 | uint64(c[4])<<32 | uint64(c[5])<<40 | uint64(c[6])<<48 | uint64(c[7])<<56
+		// The top bit of a byte is set in: up to space, a quote, 0x7f, not ASCII. A borrow may set it in a byte
+		// above one of those too, never where there is none.
+		quote, del := x^'"'*ones, x^0x7f*ones
+		if ((x-'!'*ones)|(quote-ones)|(del-ones)|x)&tops != 0 {
+			break
+		}
+	}
+	return i
+}
+
 func escaped(b []byte, s string, noBlanks bool) []byte {
 	start := 0
-	for i := range len(s) {
+	for i := clean(s); i < len(s); i++ {
 		c := s[i]
 		if c < ' ' || c == '"' || c >= 0x7f || c == ' ' && noBlanks {
 			b = append(append(b, s[start:i]...), '%', hexDigits[c>>4], hexDigits[c&15])
@@ -194,19 +211,16 @@ func escaped(b []byte, s string, noBlanks bool) []byte {
 
 // encodedKey is the key encoded twice, as S3 logs it.
 func encodedKey(key string) string {
-	plain := true
-	for i := range len(key) {
-		if !unreserved(key[i]) {
-			plain = false
-			break
-		}
+	i := 0
+	for i < len(key) && unreserved[key[i]] {
+		i++
 	}
-	if plain {
+	if i == len(key) {
 		return key
 	}
 	b := make([]byte, 0, len(key)+32)
 	for i := range len(key) {
-		if c := key[i]; unreserved(c) {
+		if c := key[i]; unreserved[c] {
 			b = append(b, c)
 		} else {
 			b = append(b, '%', '2', '5', hexDigits[c>>4], hexDigits[c&15])
@@ -215,9 +229,13 @@ func encodedKey(key string) string {
 	return string(b)
 }
 
-func unreserved(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("-_.~/*", c) >= 0
-}
+// unreserved are the bytes that stand for themselves.
+var unreserved = func() (is [256]bool) {
+	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~/*") {
+		is[c] = true
+	}
+	return is
+}()
 
 // sourceOf is what a copy was made from, found among the decisions about it.
 func sourceOf(ev *audit.Event) (bucket, key string) {

@@ -55,7 +55,6 @@ type Spool struct {
 	size    int64
 	number  uint64
 	wake    chan struct{} // the file is full
-	clock   clock
 }
 
 // OpenSpool continues the spool in c.Dir.
@@ -112,29 +111,52 @@ func (s *Spool) logged(name string) *object.Bucket {
 	return b
 }
 
+// written are the lines of a request in the making. They are made before the lock is taken, in the memory of
+// lines before them.
+type written struct {
+	text  []byte
+	clock clock
+}
+
+var made = sync.Pool{New: func() any { return new(written) }}
+
+// maxLines bounds what is kept for the lines of the next request.
+const maxLines = 64 << 10
+
 // Take adds the lines of a request.
 func (s *Spool) Take(ev *audit.Event) {
+	l, _ := made.Get().(*written)
+	defer made.Put(l)
+	l.text = l.text[:0]
+	if b := s.logged(ev.Bucket); b != nil {
+		l.add(ev, b, nameOf(ev), ev.Key, requestLine{ev.Method, " ", ev.URI, " HTTP/1.1"}, ev.Status, ev.ErrorCode)
+		if ev.Operation == "DeleteObjects" {
+			l.deletions(ev, b)
+		}
+	}
+	if source, key := sourceOf(ev); source != "" {
+		if b := s.logged(source); b != nil {
+			l.add(ev, b, nameOf(ev)+"_GET", key, requestLine{ev.Method, " ", ev.URI}, ev.Status, ev.ErrorCode)
+		}
+	}
+	s.take(l.text)
+	if cap(l.text) > maxLines {
+		l.text = nil
+	}
+}
+
+func (s *Spool) take(text []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.buffer) > maxBuffer {
 		s.dropped++
 		return
 	}
-	if b := s.logged(ev.Bucket); b != nil {
-		s.add(ev, b, nameOf(ev), ev.Key, requestLine{ev.Method, " ", ev.URI, " HTTP/1.1"}, ev.Status, ev.ErrorCode)
-		if ev.Operation == "DeleteObjects" {
-			s.deletions(ev, b)
-		}
-	}
-	if source, key := sourceOf(ev); source != "" {
-		if b := s.logged(source); b != nil {
-			s.add(ev, b, nameOf(ev)+"_GET", key, requestLine{ev.Method, " ", ev.URI}, ev.Status, ev.ErrorCode)
-		}
-	}
+	s.buffer = append(s.buffer, text...)
 }
 
 // deletions are the records of the keys of one DeleteObjects.
-func (s *Spool) deletions(ev *audit.Event, b *object.Bucket) {
+func (l *written) deletions(ev *audit.Event, b *object.Bucket) {
 	for i := range ev.Decisions {
 		d := &ev.Decisions[i]
 		key, ok := strings.CutPrefix(d.Resource, b.ARN()+"/")
@@ -147,15 +169,14 @@ func (s *Spool) deletions(ev *audit.Event, b *object.Bucket) {
 		}
 		one := *ev
 		one.BytesOut, one.ObjectSize, one.VersionID = 0, 0, ""
-		s.add(&one, b, "BATCH.DELETE.OBJECT", key, requestLine{}, status, code)
+		l.add(&one, b, "BATCH.DELETE.OBJECT", key, requestLine{}, status, code)
 	}
 }
 
-// add under mu.
-func (s *Spool) add(ev *audit.Event, b *object.Bucket, operation, key string, uri requestLine, status int, code string) {
-	s.buffer = append(append(s.buffer, b.Name...), '\t')
-	s.buffer = append(strconv.AppendInt(s.buffer, ev.Time.UnixMilli(), 10), '\t')
-	s.buffer = append(appendLine(s.buffer, s.clock.text(ev.Time), ev, b, operation, key, uri, status, code), '\n')
+func (l *written) add(ev *audit.Event, b *object.Bucket, operation, key string, uri requestLine, status int, code string) {
+	l.text = append(append(l.text, b.Name...), '\t')
+	l.text = append(strconv.AppendInt(l.text, ev.Time.UnixMilli(), 10), '\t')
+	l.text = append(appendLine(l.text, l.clock.text(ev.Time), ev, b, operation, key, uri, status, code), '\n')
 }
 
 // Flush writes what was taken to the file system, where it survives the process.

@@ -24,7 +24,7 @@ import (
 const (
 	maxRecords = 20_000
 	maxFile    = 16 << 20 // before compression
-	readAtOnce = 1_000
+	readAtOnce = 100
 	maxError   = 1_000
 )
 

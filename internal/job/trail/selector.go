@@ -3,6 +3,7 @@ package trail
 import (
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/kura-s3/kura/internal/audit"
 	"github.com/kura-s3/kura/internal/fault"
@@ -185,13 +186,15 @@ func (s *Store) wants(ev *audit.Event) bool {
 	if len(trails) == 0 || ev.Service != "s3" || ev.Principal.Type == policy.Service && ev.Principal.ARN == Service {
 		return false
 	}
-	var e event
+	e, _ := asked.Get().(*event)
+	defer asked.Put(e)
+	e.category = ""
 	for _, t := range trails {
 		if !t.Logging || !t.selector.data || !concerns(ev, t.Account) {
 			continue
 		}
 		if e.category == "" {
-			e = event{
+			*e = event{
 				category: audit.CategoryData, source: "s3.amazonaws.com", name: audit.EventName(ev), kind: objectType,
 				bucket: ev.Bucket, key: ev.Key, user: ev.Principal.ARN, readOnly: ev.ReadOnly,
 			}
@@ -199,12 +202,15 @@ func (s *Store) wants(ev *audit.Event) bool {
 				e.arn = objectARN + "/" + ev.Key
 			}
 		}
-		if t.selector.wants(&e) {
+		if t.selector.wants(e) {
 			return true
 		}
 	}
 	return false
 }
+
+// asked are events that no selector looks at now.
+var asked = sync.Pool{New: func() any { return new(event) }}
 
 func concerns(ev *audit.Event, account string) bool {
 	if ev.Principal.Account == account {
@@ -263,14 +269,16 @@ func (t *Trail) takes(n *audit.Note) bool {
 	if n.Account != t.Account || !t.GlobalEvents && globalSources[n.Source] {
 		return false
 	}
-	e := event{category: n.Category, source: n.Source, name: n.Name, kind: n.Type, arn: n.ARN, user: n.User, readOnly: n.ReadOnly}
+	e, _ := asked.Get().(*event)
+	defer asked.Put(e)
+	*e = event{category: n.Category, source: n.Source, name: n.Name, kind: n.Type, arn: n.ARN, user: n.User, readOnly: n.ReadOnly}
 	if n.Category == audit.CategoryData {
 		e.kind = objectType
 		if n.Key == "" {
 			e.arn += "/"
 		}
 	}
-	return t.selector.wants(&e)
+	return t.selector.wants(e)
 }
 
 func badSelector(text string) error {
