@@ -43,6 +43,7 @@ import (
 	"github.com/kura-s3/kura/internal/logs"
 	"github.com/kura-s3/kura/internal/network"
 	"github.com/kura-s3/kura/internal/object"
+	"github.com/kura-s3/kura/internal/pace"
 	"github.com/kura-s3/kura/internal/posture/analyzer"
 	"github.com/kura-s3/kura/internal/posture/generation"
 	"github.com/kura-s3/kura/internal/posture/recorder"
@@ -82,7 +83,7 @@ func Serve(ctx context.Context, o Options) (err error) {
 	for _, name := range o.Config.UnknownVariables {
 		log.Warn("environment variable means nothing to Kura", "name", name)
 	}
-	s := &server{options: o, config: o.Config, log: log, piped: make(chan struct{})}
+	s := &server{options: o, config: o.Config, log: log, pacer: pace.New(pace.Config{}), piped: make(chan struct{})}
 	defer func() { err = errors.Join(err, s.close()) }()
 	if err := s.open(ctx); err != nil {
 		if errors.Is(err, context.Canceled) && ctx.Err() != nil {
@@ -101,6 +102,7 @@ type server struct {
 	log     *slog.Logger
 	closers []func() error
 
+	pacer      *pace.Pacer // of background work
 	engines    *embedded.Store
 	feed       *feed.Feed
 	pipeline   *api.Server

@@ -16,8 +16,8 @@ func (s *server) startReplication(ctx context.Context) (err error) {
 	replicas := replicaMaker{s3.Replicas{OnBehalf: s.onBehalf}}
 	s.replicator, err = replication.New(ctx, replication.Config{
 		Meta: s.engines.Meta, Feed: s.feed, Objects: s.objects, Guard: s.guard, Log: s.log,
-		Elsewhere: s.elsewhere,
-		Assume:    s.replicationRole, Replicate: replicas.replicate, Open: replicas.open,
+		Elsewhere: s.elsewhere, Pace: s.pacer,
+		Assume: s.replicationRole, Replicate: replicas.replicate, Open: replicas.open,
 	})
 	if err != nil {
 		return err

@@ -34,7 +34,7 @@ func (s *server) scrubOnce(ctx context.Context, interval time.Duration) {
 	// Twice the rate that would just do leaves room for what is added meanwhile.
 	rate := max(2*int64(float64(used)/interval.Seconds()), minScrubRate)
 	sum, err := s.objects.Scrub(ctx, object.ScrubConfig{
-		BytesPerSecond: rate,
+		BytesPerSecond: rate, Pace: s.pacer,
 		Report: func(p object.Problem) {
 			s.log.Error("scrub found damage", "where", p.Where, "what", p.What)
 		},

@@ -180,6 +180,7 @@ func (s *server) gauges() metrics.Gauges {
 		Corrupt: func() float64 {
 			return float64(s.engines.Meta.Usage().Corrupt+s.engines.Blob.Usage().Corrupt) + float64(s.objects.Usage(context.Background()).DamagedReads)
 		},
+		Pace:        s.paceStats,
 		Replication: func() metrics.Replication { return metrics.Replication(s.replicationStats()) },
 		Buckets:     func() float64 { return float64(s.objects.Usage(context.Background()).Buckets) },
 	}

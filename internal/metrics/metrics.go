@@ -162,6 +162,8 @@ type Gauges struct {
 	Refused func() map[string]int64
 	// Replication tells how far replication is.
 	Replication func() Replication
+	// Pace tells how background work gets on.
+	Pace func() Pace
 	// Buckets that exist.
 	Buckets func() float64
 	// Version and Commit of the program.
@@ -200,6 +202,9 @@ func (g Gauges) Register(registry prometheus.Registerer) {
 	}
 	if g.Replication != nil {
 		g.replication(registry)
+	}
+	if g.Pace != nil {
+		registry.MustRegister(newPaced(g.Pace))
 	}
 	if g.Refused != nil {
 		registry.MustRegister(refused{g.Refused, prometheus.NewDesc("kura_refused_total", "Connections and requests that a limit refused or ended.", []string{"reason"}, nil)})

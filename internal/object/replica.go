@@ -10,6 +10,7 @@ import (
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/engine"
 	"github.com/kura-s3/kura/internal/fault"
+	"github.com/kura-s3/kura/internal/pace"
 )
 
 // A replica has the version id, the time, the ETag and the parts of its source. Its place among the
@@ -217,9 +218,25 @@ func (s *Store) copyBody(ctx context.Context, bucket uint64, in *ReplicaInput, s
 	return c, nil
 }
 
+// breathing reads in the turn of ctx, and lets others have theirs in between.
+type breathing struct {
+	ctx context.Context
+	io.Reader
+}
+
+func (b *breathing) Read(p []byte) (int, error) {
+	if err := pace.Breathe(b.ctx); err != nil {
+		return 0, err
+	}
+	return b.Reader.Read(p)
+}
+
 func (c *replicaBody) copy(ctx context.Context, s *Store, bucket uint64, r io.Reader, size int64, keep Algorithm) (*ingested, error) {
 	if keep == NoChecksum {
 		keep = CRC64NVME
+	}
+	if size > s.inlineMax {
+		r = &breathing{ctx, r}
 	}
 	data, err := s.ingest(ctx, &bodyInput{bucket: bucket, r: r, size: size, max: MaxObject, keep: keep, seal: c.seal, expect: &Expected{}})
 	if err == nil {

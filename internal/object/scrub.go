@@ -10,12 +10,18 @@ import (
 
 	"github.com/kura-s3/kura/internal/engine"
 	"github.com/kura-s3/kura/internal/fault"
+	"github.com/kura-s3/kura/internal/pace"
 )
+
+// ScrubJob is the name under which a Scrub works.
+const ScrubJob = "scrub"
 
 // ScrubConfig says how a Scrub goes.
 type ScrubConfig struct {
 	// BytesPerSecond bounds what is read. 0: as fast as it goes.
 	BytesPerSecond int64
+	// Pace gives the turns in which it is read. Nil: at once.
+	Pace *pace.Pacer
 	// Report is told of every damaged body. Required.
 	Report func(Problem)
 }
@@ -24,27 +30,41 @@ type ScrubConfig struct {
 // what does not authenticate. An object that was replaced or deleted meanwhile is no problem.
 func (s *Store) Scrub(ctx context.Context, c ScrubConfig) (Summary, error) {
 	var sum Summary
-	pace := &pacer{rate: c.BytesPerSecond, begun: time.Now()}
+	rate := &pacer{rate: c.BytesPerSecond, begun: time.Now()}
 	buckets := map[uint64]*Bucket{}
 	s.buckets.all(func(b *Bucket) { buckets[b.ID] = b })
 	sum.Buckets = int64(len(buckets))
 	for _, space := range []string{spaceHead, spaceVersion} {
 		cursor, end := prefixRange([]byte(space))
 		for cursor != nil {
-			rows, err := s.scrubSlice(ctx, cursor, end)
+			err := c.Pace.Do(ctx, ScrubJob, func(ctx context.Context) (err error) {
+				cursor, err = s.scrubSome(ctx, cursor, end, buckets, rate, &sum, c.Report)
+				return err
+			})
 			if err != nil {
-				return sum, stored(err)
-			}
-			cursor = nil
-			for i := range rows {
-				cursor = append(slices.Clone(rows[i].place), 0)
-				if err := s.scrubRow(ctx, buckets, &rows[i], pace, &sum, c.Report); err != nil {
-					return sum, err
-				}
+				return sum, err
 			}
 		}
 	}
 	return sum, nil
+}
+
+// scrubSome reads some rows and what they are of, and tells where to go on: nowhere when that was all.
+func (s *Store) scrubSome(ctx context.Context, cursor, end []byte, buckets map[uint64]*Bucket, rate *pacer, sum *Summary, report func(Problem)) (next []byte, err error) {
+	rows, err := s.scrubSlice(ctx, cursor, end)
+	if err != nil {
+		return nil, stored(err)
+	}
+	for i := range rows {
+		next = append(slices.Clone(rows[i].place), 0)
+		if err := s.scrubRow(ctx, buckets, &rows[i], rate, sum, report); err != nil {
+			return nil, err
+		}
+		if err := pace.Breathe(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return next, nil
 }
 
 // scrubSlice reads some rows and lets the snapshot go: reading bodies takes long.
@@ -61,7 +81,7 @@ func (s *Store) scrubSlice(ctx context.Context, lo, hi []byte) ([]found, error) 
 	return rows, it.Err()
 }
 
-func (s *Store) scrubRow(ctx context.Context, buckets map[uint64]*Bucket, f *found, pace *pacer, sum *Summary, report func(Problem)) error {
+func (s *Store) scrubRow(ctx context.Context, buckets map[uint64]*Bucket, f *found, rate *pacer, sum *Summary, report func(Problem)) error {
 	id, _ := idAfter(f.place)
 	b := buckets[id]
 	if b == nil {
@@ -73,7 +93,7 @@ func (s *Store) scrubRow(ctx context.Context, buckets map[uint64]*Bucket, f *fou
 		sum.Bodies++
 		sum.Bytes += f.size
 		var locked bool
-		if locked, err = s.readThrough(ctx, b.ID, &f.body, f.size, pace); locked {
+		if locked, err = s.readThrough(ctx, b.ID, &f.body, f.size, rate); locked {
 			sum.Locked++
 		}
 	}
@@ -100,54 +120,56 @@ type pacer struct {
 
 func (p *pacer) took(ctx context.Context, n int) error {
 	if p == nil || p.rate <= 0 {
-		return ctx.Err()
+		return pace.Breathe(ctx)
 	}
 	p.done += int64(n)
 	due := time.Duration(float64(p.done) / float64(p.rate) * float64(time.Second))
 	wait := due - time.Since(p.begun)
 	if wait <= 0 {
-		return ctx.Err()
+		return pace.Breathe(ctx)
 	}
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(wait):
-		return nil
-	}
+	return pace.Aside(ctx, func() error {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+			return nil
+		}
+	})
 }
 
 // pacedDiscard forgets what it is given, no faster than its pace.
 type pacedDiscard struct {
 	ctx  context.Context
-	pace *pacer
+	rate *pacer
 }
 
 var _ io.Writer = (*pacedDiscard)(nil)
 
 func (d *pacedDiscard) Write(p []byte) (int, error) {
-	return len(p), d.pace.took(d.ctx, len(p))
+	return len(p), d.rate.took(d.ctx, len(p))
 }
 
 // readThrough reads and authenticates a body, at most pace allows. One that is locked, because its key
 // belongs to a KMS key or to a customer, is read and measured, and what the store's own key seals of
 // it is authenticated.
-func (s *Store) readThrough(ctx context.Context, bucket uint64, b *body, size int64, pace *pacer) (locked bool, err error) {
+func (s *Store) readThrough(ctx context.Context, bucket uint64, b *body, size int64, rate *pacer) (locked bool, err error) {
 	r, err := s.openBody(ctx, bucket, b, nil, size, 0, size)
 	if fault.Is(err, KeyRequired) {
-		return true, s.readLocked(ctx, bucket, b, size, pace)
+		return true, s.readLocked(ctx, bucket, b, size, rate)
 	}
 	if err != nil {
 		return false, err
 	}
 	defer r.Close()
-	n, err := r.WriteTo(&pacedDiscard{ctx: ctx, pace: pace})
+	n, err := r.WriteTo(&pacedDiscard{ctx: ctx, rate: rate})
 	if err == nil && n != size {
 		err = damaged("a body ends early", nil)
 	}
 	return false, err
 }
 
-func (s *Store) readLocked(ctx context.Context, bucket uint64, b *body, size int64, pace *pacer) error {
+func (s *Store) readLocked(ctx context.Context, bucket uint64, b *body, size int64, rate *pacer) error {
 	if b.kind == bodyInline {
 		return s.readLockedInline(ctx, bucket, b, size)
 	}
@@ -156,7 +178,7 @@ func (s *Store) readLocked(ctx context.Context, bucket uint64, b *body, size int
 	}
 	defer s.readers.unpin(b.id)
 	if b.kind == bodyBlob {
-		return s.readLockedBlob(ctx, bucket, b, size, pace)
+		return s.readLockedBlob(ctx, bucket, b, size, rate)
 	}
 	var total int64
 	for number := range b.pages {
@@ -167,7 +189,7 @@ func (s *Store) readLocked(ctx context.Context, bucket uint64, b *body, size int
 		for i := range parts {
 			p := &parts[i]
 			total += p.size
-			if err := s.readLockedPart(ctx, bucket, p, pace); err != nil {
+			if err := s.readLockedPart(ctx, bucket, p, rate); err != nil {
 				return err
 			}
 		}
@@ -178,12 +200,12 @@ func (s *Store) readLocked(ctx context.Context, bucket uint64, b *body, size int
 	return nil
 }
 
-func (s *Store) readLockedPart(ctx context.Context, bucket uint64, p *partRecord, pace *pacer) error {
+func (s *Store) readLockedPart(ctx context.Context, bucket uint64, p *partRecord, rate *pacer) error {
 	switch p.body.kind {
 	case bodyInline:
 		return s.readLockedInline(ctx, bucket, &p.body, p.size)
 	case bodyBlob:
-		return s.readLockedBlob(ctx, bucket, &p.body, p.size, pace)
+		return s.readLockedBlob(ctx, bucket, &p.body, p.size, rate)
 	}
 	return nil
 }
@@ -203,7 +225,7 @@ func (s *Store) readLockedInline(ctx context.Context, bucket uint64, b *body, si
 	return err
 }
 
-func (s *Store) readLockedBlob(ctx context.Context, bucket uint64, b *body, size int64, pace *pacer) error {
+func (s *Store) readLockedBlob(ctx context.Context, bucket uint64, b *body, size int64, rate *pacer) error {
 	src, err := s.blob.Open(ctx, engine.Ref(b.ref))
 	if errors.Is(err, engine.ErrNoBlob) {
 		return errGone
@@ -219,7 +241,7 @@ func (s *Store) readLockedBlob(ctx context.Context, bucket uint64, b *body, size
 	if err != nil {
 		return err
 	}
-	n, err := io.Copy(&pacedDiscard{ctx: ctx, pace: pace}, io.NewSectionReader(from, 0, length))
+	n, err := io.Copy(&pacedDiscard{ctx: ctx, rate: rate}, io.NewSectionReader(from, 0, length))
 	if err == nil && n != length {
 		err = damaged("a body ends early", nil)
 	}

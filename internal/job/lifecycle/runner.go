@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -12,6 +11,7 @@ import (
 	"github.com/kura-s3/kura/internal/engine"
 	"github.com/kura-s3/kura/internal/fault"
 	"github.com/kura-s3/kura/internal/object"
+	"github.com/kura-s3/kura/internal/pace"
 )
 
 // Options of a Runner.
@@ -31,8 +31,8 @@ type Options struct {
 	Count func(what string, n int)
 	// Log says what a walk did. Default slog.Default.
 	Log *slog.Logger
-	// Busy is the share of the time that a walk may work, from 0 to 1. Default a quarter.
-	Busy float64
+	// Pace gives the turns in which a walk works. Nil: at once.
+	Pace *pace.Pacer
 }
 
 // Runner walks the buckets.
@@ -57,9 +57,6 @@ func New(o Options) *Runner {
 	}
 	if o.Log == nil {
 		o.Log = slog.Default()
-	}
-	if o.Busy <= 0 || o.Busy > 1 {
-		o.Busy = .25
 	}
 	return &Runner{options: o, done: map[uint64]progress{}}
 }
@@ -178,15 +175,7 @@ func (w *walk) tell(err error) {
 		"took", w.r.options.Now().Sub(w.began).Round(time.Millisecond), "finished", err == nil)
 }
 
-// pause leaves the machine to others after work that took so long.
-func (r *Runner) pause(ctx context.Context, took time.Duration) error {
-	rest := time.Duration(float64(took) * (1 - r.options.Busy) / r.options.Busy)
-	t := time.NewTimer(min(rest, time.Second))
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return fmt.Errorf("lifecycle: %w", ctx.Err())
-	case <-t.C:
-		return nil
-	}
+// turn does a unit of a walk's work when others leave room for it.
+func (r *Runner) turn(ctx context.Context, unit func(ctx context.Context) error) error {
+	return r.options.Pace.Do(ctx, object.LifecycleJob, unit)
 }

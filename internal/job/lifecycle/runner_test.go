@@ -58,7 +58,7 @@ func (f *fixture) set(at time.Time) { f.clock.Store(at.UnixNano()) }
 func (f *fixture) restart() {
 	f.runner = New(Options{
 		Objects: f.objects, Meta: f.meta, Guard: authz.New(authz.Config{Recorder: authztest.Forget{}}),
-		Now: f.now, Log: slog.New(slog.DiscardHandler), Busy: 1,
+		Now: f.now, Log: slog.New(slog.DiscardHandler),
 		Count: func(what string, n int) { f.did[what] += n },
 	})
 }

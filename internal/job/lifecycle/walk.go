@@ -12,7 +12,7 @@ import (
 // sliceSize is how many versions or uploads are looked at in one go, and batchSize how many go in one
 // commit: it holds their keys' locks, so others on those wait for it.
 const (
-	sliceSize = 1000
+	sliceSize = 250
 	batchSize = 32
 )
 
@@ -60,15 +60,17 @@ func (w *walk) run(ctx context.Context) error {
 func (w *walk) versions(ctx context.Context) error {
 	in := &object.ListVersionsInput{Bucket: w.bucket.Name, KeyMarker: string(w.at.After), Max: sliceSize, Whole: true}
 	for {
-		began := time.Now()
-		if err := w.unchanged(); err != nil {
+		var page *object.VersionsPage
+		err := w.r.turn(ctx, func(ctx context.Context) (err error) {
+			if err := w.unchanged(); err != nil {
+				return err
+			}
+			page, err = w.r.options.Objects.ListVersions(ctx, w.grant, in)
 			return err
-		}
-		page, err := w.r.options.Objects.ListVersions(ctx, w.grant, in)
+		})
 		if err != nil {
 			return err
 		}
-		looked := time.Since(began)
 		for i := range page.Versions {
 			if err := w.version(ctx, &page.Versions[i]); err != nil {
 				return err
@@ -85,9 +87,6 @@ func (w *walk) versions(ctx context.Context) error {
 			return err
 		}
 		in.KeyMarker, in.VersionIDMarker = page.NextKeyMarker, page.NextVersionIDMarker
-		if err := w.r.pause(ctx, looked); err != nil {
-			return err
-		}
 	}
 }
 
@@ -139,12 +138,9 @@ func (w *walk) do(ctx context.Context, v *object.Info, verdict verdict) error {
 	case remove:
 		w.delete("removed", &object.DeleteInput{Bucket: w.bucket.Name, Key: v.Key, VersionID: v.VersionID, Still: v})
 	case transition:
-		began := time.Now()
-		err := w.r.options.Objects.SetStorageClass(ctx, w.grant, v, verdict.class)
-		if err := w.outcome("transitioned", err); err != nil {
-			return err
-		}
-		return w.r.pause(ctx, time.Since(began))
+		return w.r.turn(ctx, func(ctx context.Context) error {
+			return w.outcome("transitioned", w.r.options.Objects.SetStorageClass(ctx, w.grant, v, verdict.class))
+		})
 	}
 	if len(w.deletes) >= batchSize {
 		return w.flush(ctx)
@@ -166,13 +162,15 @@ func (w *walk) flush(ctx context.Context) error {
 		for i := range grants {
 			grants[i] = w.grant
 		}
-		began := time.Now()
-		for i, out := range w.r.options.Objects.DeleteMany(ctx, grants, deletes[:n]) {
-			if err := w.outcome(names[i], out.Err); err != nil {
-				return err
+		err := w.r.turn(ctx, func(ctx context.Context) error {
+			for i, out := range w.r.options.Objects.DeleteMany(ctx, grants, deletes[:n]) {
+				if err := w.outcome(names[i], out.Err); err != nil {
+					return err
+				}
 			}
-		}
-		if err := w.r.pause(ctx, time.Since(began)); err != nil {
+			return nil
+		})
+		if err != nil {
 			return err
 		}
 		deletes, names = deletes[n:], names[n:]
@@ -206,11 +204,14 @@ func (c *counts) of(name string) *int {
 func (w *walk) uploads(ctx context.Context) error {
 	in := &object.ListUploadsInput{Bucket: w.bucket.Name, KeyMarker: string(w.at.After), Max: sliceSize}
 	for {
-		began := time.Now()
-		if err := w.unchanged(); err != nil {
+		var page *object.UploadsPage
+		err := w.r.turn(ctx, func(ctx context.Context) (err error) {
+			if err := w.unchanged(); err != nil {
+				return err
+			}
+			page, err = w.r.options.Objects.ListUploads(ctx, w.grant, in)
 			return err
-		}
-		page, err := w.r.options.Objects.ListUploads(ctx, w.grant, in)
+		})
 		if err != nil {
 			return err
 		}
@@ -220,8 +221,10 @@ func (w *walk) uploads(ctx context.Context) error {
 			if !w.judge.abandoned(u, now) {
 				continue
 			}
-			err := w.r.options.Objects.AbortUpload(ctx, w.grant, u.Bucket, u.Key, u.UploadID)
-			if err := w.outcome("aborted", err); err != nil {
+			err := w.r.turn(ctx, func(ctx context.Context) error {
+				return w.outcome("aborted", w.r.options.Objects.AbortUpload(ctx, w.grant, u.Bucket, u.Key, u.UploadID))
+			})
+			if err != nil {
 				return err
 			}
 		}
@@ -229,8 +232,5 @@ func (w *walk) uploads(ctx context.Context) error {
 			return nil
 		}
 		in.KeyMarker, in.UploadIDMarker = page.NextKeyMarker, page.NextUploadIDMarker
-		if err := w.r.pause(ctx, time.Since(began)); err != nil {
-			return err
-		}
 	}
 }

@@ -106,8 +106,12 @@ func (r *Replicator) walkOn(ctx context.Context, w *walk) (more bool, err error)
 	if err != nil || b.ID != w.BucketID || b.Replication() == nil {
 		return false, nil
 	}
-	page, err := r.config.Objects.ListVersions(ctx, r.grant, &object.ListVersionsInput{
-		Bucket: w.Bucket, KeyMarker: w.KeyMarker, VersionIDMarker: w.VersionMarker, Max: walkPage,
+	var page *object.VersionsPage
+	err = r.turn(ctx, func(ctx context.Context) (err error) {
+		page, err = r.config.Objects.ListVersions(ctx, r.grant, &object.ListVersionsInput{
+			Bucket: w.Bucket, KeyMarker: w.KeyMarker, VersionIDMarker: w.VersionMarker, Max: walkPage,
+		})
+		return err
 	})
 	if err != nil {
 		return false, err
@@ -118,7 +122,11 @@ func (r *Replicator) walkOn(ctx context.Context, w *walk) (more bool, err error)
 		if v.Replication != object.NotReplicated && v.Replication != object.ReplicationFailed {
 			continue
 		}
-		selected, err := r.selectExisting(ctx, b, v)
+		selected := false
+		err := r.turn(ctx, func(ctx context.Context) (err error) {
+			selected, err = r.selectExisting(ctx, b, v)
+			return err
+		})
 		if err != nil {
 			return false, err
 		}

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	intakeSize  = 500
+	intakeSize  = 100
 	intakePause = time.Second
 	// replicaOperation is what the feed calls our own copies.
 	replicaOperation = "ReplicateObject"
@@ -34,6 +34,10 @@ func (r *Replicator) takeSome(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return r.turn(ctx, func(ctx context.Context) error { return r.takeThese(ctx, entries) })
+}
+
+func (r *Replicator) takeThese(ctx context.Context, entries []feed.Entry) error {
 	var b engine.Batch
 	var made []*task
 	walk := false

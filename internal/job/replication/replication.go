@@ -23,6 +23,7 @@ import (
 	"github.com/kura-s3/kura/internal/engine"
 	"github.com/kura-s3/kura/internal/feed"
 	"github.com/kura-s3/kura/internal/object"
+	"github.com/kura-s3/kura/internal/pace"
 )
 
 // Consumer is the name under which the change feed is read.
@@ -70,7 +71,9 @@ type Config struct {
 	// Elsewhere is the destination of a bucket name at another endpoint, for an account; nil when there
 	// is none.
 	Elsewhere func(bucket, account string) Elsewhere
-	Log       *slog.Logger
+	// Pace gives the turns in which replicas are made. Nil: at once.
+	Pace *pace.Pacer
+	Log  *slog.Logger
 	// Workers at once. Default 24: they wait for the disk, and share its syncs.
 	Workers int
 	// Retry is the pause before the second try; it doubles up to RetryMax. Default 1 s and 5 min.
@@ -171,6 +174,11 @@ func (r *Replicator) Stats() Stats {
 	}
 	s.Oldest = max(s.Oldest, r.config.Feed.Behind(Consumer))
 	return s
+}
+
+// turn does a unit of work when others leave room for it.
+func (r *Replicator) turn(ctx context.Context, unit func(ctx context.Context) error) error {
+	return r.config.Pace.Do(ctx, object.ReplicationJob, unit)
 }
 
 func signal(c chan struct{}) {

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"math/rand/v2"
 	"sync"
@@ -265,6 +266,7 @@ func (d *dispatcher) age(ctx context.Context) error {
 		err = d.each(ctx, parkedPrefix, agedRows, note)
 	}
 	d.r.oldest.Store(oldest)
+	d.r.config.Pace.Behind(object.ReplicationJob, d.r.Stats().Oldest)
 	return err
 }
 
@@ -290,7 +292,7 @@ func (r *Replicator) carry(ctx context.Context, t *task) {
 		return // it stays as it is
 	}
 	for {
-		ended := r.settle(ctx, t, err)
+		ended := r.turn(ctx, func(ctx context.Context) error { return r.settle(ctx, t, err) })
 		if ended == nil || ctx.Err() != nil {
 			return
 		}
@@ -325,11 +327,16 @@ func (r *Replicator) replicate(ctx context.Context, t *task) error {
 	if to := r.config.Elsewhere(name, b.Owner.Account); to != nil {
 		return r.sendElsewhere(ctx, as, t, c, to)
 	}
-	return r.config.Replicate(ctx, as, c)
+	return r.turn(ctx, func(ctx context.Context) error { return r.config.Replicate(ctx, as, c) })
 }
 
 func (r *Replicator) sendElsewhere(ctx context.Context, as *authz.Subject, t *task, c Copy, to Elsewhere) error {
-	info, body, err := r.config.Open(ctx, as, c)
+	var info *object.Info
+	var body io.ReadCloser
+	err := r.turn(ctx, func(ctx context.Context) (err error) {
+		info, body, err = r.config.Open(ctx, as, c)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -338,7 +345,7 @@ func (r *Replicator) sendElsewhere(ctx context.Context, as *authz.Subject, t *ta
 	case t.Marker:
 		return to.Delete(ctx, t.Key)
 	case !t.Tagged:
-		return to.Put(ctx, info, body)
+		return to.Put(ctx, info, r.config.Pace.Reader(ctx, object.ReplicationJob, body))
 	case info.Latest:
 		return to.Tag(ctx, t.Key, info.Tags)
 	}
