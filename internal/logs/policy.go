@@ -107,15 +107,17 @@ func (s *Store) policyText(text string) (ResourcePolicy, error) {
 	return ResourcePolicy{Written: text, Pinned: pinned.Normalized(), Updated: s.now().UTC().Truncate(time.Millisecond)}, nil
 }
 
-// Putting tells what all policies of an account are together, nil for nothing, and what they would be with one
-// put. It decides nothing.
-func (s *Store) Putting(account, name, text string) (before *policy.Document, after string, err error) {
+// Changed tells what all policies of an account are together, nil for nothing, and what they would be, "" for
+// nothing, with text in the place of the one with that name; text "" takes it away. It decides nothing.
+func (s *Store) Changed(account, name, text string) (before *policy.Document, after string, err error) {
 	next := &ResourcePolicies{Account: account, ByName: map[string]ResourcePolicy{}}
 	if now := (*s.policies.Load())[account]; now != nil {
 		before = now.whole
 		maps.Copy(next.ByName, now.ByName)
 	}
-	if next.ByName[name], err = s.policyText(text); err != nil {
+	if text == "" {
+		delete(next.ByName, name)
+	} else if next.ByName[name], err = s.policyText(text); err != nil {
 		return nil, "", err
 	}
 	if err := next.join(); err != nil || next.whole == nil {

@@ -37,47 +37,51 @@ func accountWide(arn, revision *string) error {
 
 func (e edge) policyOps() []*api.Op {
 	return []*api.Op{
-		e.putPolicy(),
-		onAll(&logswire.DeleteResourcePolicy, api.Permissions, "logs:DeleteResourcePolicy",
-			func(ctx context.Context, g authz.Grant, c *api.Call, in *logswire.DeleteResourcePolicyInput) (*logswire.DeleteResourcePolicyOutput, error) {
-				if err := accountWide(in.ResourceArn, in.ExpectedRevisionId); err != nil {
-					return nil, err
-				}
-				return &logswire.DeleteResourcePolicyOutput{}, e.logs.DeletePolicy(ctx, g, account(c), member.Text(in.PolicyName))
-			}),
+		changing(e, &logswire.PutResourcePolicy, func(in *logswire.PutResourcePolicyInput) (name, text *string) {
+			return in.PolicyName, in.PolicyDocument
+		}, e.putPolicy),
+		changing(e, &logswire.DeleteResourcePolicy, func(in *logswire.DeleteResourcePolicyInput) (name, text *string) { return in.PolicyName, nil }, e.deletePolicy),
 		onAll(&logswire.DescribeResourcePolicies, api.List, "logs:DescribeResourcePolicies", e.describePolicies),
 		onAll(&logswire.TestMetricFilter, api.Read, "logs:TestMetricFilter", e.testFilter),
 	}
 }
 
-func (e edge) putPolicy() *api.Op {
-	return api.Declare(api.Decl[logswire.PutResourcePolicyInput, logswire.PutResourcePolicyOutput]{
-		Wire: &logswire.PutResourcePolicy, Class: audit.Management, Access: api.Permissions,
-		Demands: func(c *api.Call, in *logswire.PutResourcePolicyInput) ([]authz.Demand, error) {
-			return c.Need("logs:PutResourcePolicy", authz.Resource{ARN: "*", Account: account(c)}, e.guard(account(c), in)), nil
+// changing declares a change of the policy that of names: text takes its place, nil for nothing. The exposure guard
+// watches over it: the policies are those of every group of the account, and the one that goes may be a Deny.
+func changing[In, Out any](e edge, w *wire.Operation, of func(*In) (name, text *string), do func(context.Context, authz.Grant, *api.Call, *In) (*Out, error)) *api.Op {
+	return api.Declare(api.Decl[In, Out]{
+		Wire: w, Class: audit.Management, Access: api.Permissions,
+		Demands: func(c *api.Call, in *In) ([]authz.Demand, error) {
+			name, text := of(in)
+			keys := e.exposes.Keys(nil, func() exposure.Change {
+				before, after, err := e.logs.Changed(account(c), member.Text(name), member.Text(text))
+				if err != nil {
+					after = "{" // cannot be read: counts as exposing
+				}
+				return exposure.Change{Account: account(c), Kind: policy.Resource, Before: before, After: after}
+			})
+			return c.Need("logs:"+w.Name, authz.Resource{ARN: "*", Account: account(c)}, keys), nil
 		},
-		Do: func(ctx context.Context, g authz.Grant, c *api.Call, in *logswire.PutResourcePolicyInput) (*logswire.PutResourcePolicyOutput, error) {
-			if err := accountWide(in.ResourceArn, in.ExpectedRevisionId); err != nil {
-				return nil, err
-			}
-			p, err := e.logs.PutPolicy(ctx, g, account(c), member.Text(in.PolicyName), member.Text(in.PolicyDocument))
-			if err != nil {
-				return nil, err
-			}
-			return &logswire.PutResourcePolicyOutput{ResourcePolicy: new(shownPolicy(member.Text(in.PolicyName), p))}, nil
-		},
+		Do: do,
 	})
 }
 
-// guard watches over a change of the policies, which are those of every group of the account.
-func (e edge) guard(account string, in *logswire.PutResourcePolicyInput) authz.Keys {
-	return e.exposes.Keys(nil, func() exposure.Change {
-		before, after, err := e.logs.Putting(account, member.Text(in.PolicyName), member.Text(in.PolicyDocument))
-		if err != nil {
-			after = member.Text(in.PolicyDocument) // what does not parse counts as exposing
-		}
-		return exposure.Change{Account: account, Kind: policy.Resource, Before: before, After: after}
-	})
+func (e edge) putPolicy(ctx context.Context, g authz.Grant, c *api.Call, in *logswire.PutResourcePolicyInput) (*logswire.PutResourcePolicyOutput, error) {
+	if err := accountWide(in.ResourceArn, in.ExpectedRevisionId); err != nil {
+		return nil, err
+	}
+	p, err := e.logs.PutPolicy(ctx, g, account(c), member.Text(in.PolicyName), member.Text(in.PolicyDocument))
+	if err != nil {
+		return nil, err
+	}
+	return &logswire.PutResourcePolicyOutput{ResourcePolicy: new(shownPolicy(member.Text(in.PolicyName), p))}, nil
+}
+
+func (e edge) deletePolicy(ctx context.Context, g authz.Grant, c *api.Call, in *logswire.DeleteResourcePolicyInput) (*logswire.DeleteResourcePolicyOutput, error) {
+	if err := accountWide(in.ResourceArn, in.ExpectedRevisionId); err != nil {
+		return nil, err
+	}
+	return &logswire.DeleteResourcePolicyOutput{}, e.logs.DeletePolicy(ctx, g, account(c), member.Text(in.PolicyName))
 }
 
 func shownPolicy(name string, p logs.ResourcePolicy) logswire.ResourcePolicy {
