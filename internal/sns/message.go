@@ -101,8 +101,8 @@ func (m *Message) Structured(structure string) error {
 	return invalid("MessageStructure")
 }
 
-// check holds a message to what topics take.
-func (m *Message) check() error {
+// Check is what Publish would refuse a message for.
+func (m *Message) Check() error {
 	if m.Body == "" {
 		return invalid("Empty message")
 	}
@@ -147,9 +147,6 @@ func (a *Attribute) check(name string) error {
 	return nil
 }
 
-// Check is what Publish would refuse a message for.
-func (m *Message) Check() error { return m.check() }
-
 // The kinds of what goes out.
 const (
 	Notification = "Notification"
@@ -163,10 +160,8 @@ type Outgoing struct {
 	Topic   string // ARN
 	TopicID uint64
 	Message Message
-	// Only is the id of the one subscription that is meant, "" for all that want it; Ended is one that is there
-	// no more.
-	Only  string        `json:",omitempty"`
-	Ended *Subscription `json:",omitempty"`
+	// Only is the id of the one subscription that is meant, "" for all that want it.
+	Only string `json:",omitempty"`
 	// After is the id of the last subscription that has its delivery.
 	After string `json:",omitempty"`
 
@@ -223,7 +218,7 @@ func (s *Store) Publish(ctx context.Context, g authz.Grant, t *Topic, messages .
 	}
 	var b engine.Batch
 	for _, m := range messages {
-		if err := m.check(); err != nil {
+		if err := m.Check(); err != nil {
 			return err
 		}
 		m.ID, m.Time = newID(), s.now().UTC()
@@ -276,13 +271,6 @@ func (s *Store) Receivers(o *Outgoing, most int) (to []Receiver, last string, do
 	if err != nil || t.ID != o.TopicID {
 		return nil, "", true // the topic is gone, and whoever was subscribed with it
 	}
-	if o.Ended != nil {
-		ended := *o.Ended
-		if s.ready(&ended) != nil {
-			return nil, "", true
-		}
-		return []Receiver{t.receiver(&ended)}, "", true
-	}
 	var attributes, body map[string]any
 	for _, sub := range s.of(o.Topic) {
 		if sub.ID <= o.After || o.Only != "" && sub.ID != o.Only {
@@ -293,7 +281,7 @@ func (s *Store) Receivers(o *Outgoing, most int) (to []Receiver, last string, do
 		}
 		last = sub.ID
 		if o.Kind == Notification {
-			if !sub.Confirmed || sub.Created.After(o.Message.Time) && sub.Created.Sub(o.Message.Time) > time.Second {
+			if !sub.Confirmed || sub.Created.Sub(o.Message.Time) > time.Second {
 				continue
 			}
 			if sub.filter != nil && attributes == nil {

@@ -60,7 +60,6 @@ type Secrets interface {
 // Principals knows the users and roles that policies name.
 type Principals interface {
 	UniqueID(arn string) (id string, ok bool)
-	ARNOf(uniqueID string) (arn string, ok bool)
 }
 
 // Filter is a compiled filter policy: one pattern for attributes and bodies alike.

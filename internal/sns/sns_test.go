@@ -43,7 +43,6 @@ func (secrets) OpenSecret(_ context.Context, about, sealed []byte) ([]byte, erro
 type nobody struct{}
 
 func (nobody) UniqueID(string) (string, bool) { return "", false }
-func (nobody) ARNOf(string) (string, bool)    { return "", false }
 
 type world struct {
 	t      *testing.T
@@ -56,8 +55,6 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	w := &world{t: t, meta: memory.NewMeta(), now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
 	w.reopen()
-	guard := authz.New(authz.Config{Recorder: authztest.Forget{}})
-	who := &authz.Subject{Principal: policy.Principal{Type: policy.RootUser, Account: account, ARN: "arn:aws:iam::" + account + ":root", UserID: account, UniqueID: account}}
 	var demands []authz.Demand
 	for _, action := range []string{"CreateTopic", "Subscribe", "Publish", "ConfirmSubscription", "DeleteTopic", "SetTopicAttributes"} {
 		demands = append(demands, authz.Demand{Action: "sns:" + action, Resource: authz.Resource{ARN: arn, Account: account}})
@@ -65,11 +62,19 @@ func newWorld(t *testing.T) *world {
 	for _, action := range []string{"Unsubscribe", "SetSubscriptionAttributes", "GetSubscriptionAttributes"} {
 		demands = append(demands, authz.Demand{Action: "sns:" + action, Resource: authz.Resource{ARN: "*", Account: account}})
 	}
-	var err error
-	if w.grant, err = guard.Decide(t.Context(), &authz.Inquiry{Subject: who, Event: &audit.Event{}}, demands...); err != nil {
+	w.grant = grantOf(t, account, demands...)
+	return w
+}
+
+// grantOf is what the root user of an account may do.
+func grantOf(t *testing.T, account string, demands ...authz.Demand) authz.Grant {
+	t.Helper()
+	who := &authz.Subject{Principal: policy.Principal{Type: policy.RootUser, Account: account, ARN: "arn:aws:iam::" + account + ":root", UserID: account, UniqueID: account}}
+	g, err := authz.New(authz.Config{Recorder: authztest.Forget{}}).Decide(t.Context(), &authz.Inquiry{Subject: who, Event: &audit.Event{}}, demands...)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return w
+	return g
 }
 
 const arn = "arn:aws:sns:us-east-1:" + account + ":t"
@@ -168,7 +173,7 @@ func TestNothingIsLostInACrash(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, last, done := w.topics.Receivers(waiting[0], 3)
+	first, last, done := w.topics.Receivers(waiting[0], 3)
 	var b engine.Batch
 	if _, err := w.topics.Forward(&b, waiting[0], last, done); err != nil || done {
 		t.Fatal(err, done)
@@ -178,8 +183,12 @@ func TestNothingIsLostInACrash(t *testing.T) {
 	}
 	w.reopen() // three of five have theirs
 	got := w.handOn()
-	if len(got) != len(want)-3 {
-		t.Errorf("%d of %d: %v", len(got), len(want)-3, got)
+	for _, r := range first {
+		got = append(got, "0 to "+r.Endpoint)
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 	if w.topics.Count().Waiting != 0 {
 		t.Errorf("%+v", w.topics.Count())
@@ -357,6 +366,83 @@ func TestWhoDoesNotConfirmGetsNothing(t *testing.T) {
 	w.reopen()
 	if n := w.topics.Count().Subscriptions; n != 0 {
 		t.Errorf("%d subscriptions", n)
+	}
+}
+
+// TestWhoWasEndedByTheLink can be restored by the endpoint for a while, or subscribed anew.
+func TestWhoWasEndedByTheLink(t *testing.T) {
+	w := newWorld(t)
+	stranger := grantOf(t, "444455556666", authz.Demand{Action: "sns:Unsubscribe", Resource: authz.Resource{ARN: "*", Account: "444455556666"}})
+	in := sns.Subscribing{Account: account, Protocol: "https", Endpoint: "https://example.com"}
+	// asked gives what waits for the endpoint, of a kind.
+	asked := func(kind string) *sns.Outgoing {
+		t.Helper()
+		waiting, err := w.topics.Waiting(t.Context(), 10)
+		if err != nil || len(waiting) != 1 || waiting[0].Kind != kind {
+			t.Fatalf("%+v %v", waiting, err)
+		}
+		if got := w.handOn(); len(got) != 1 || !strings.HasSuffix(got[0], "to "+in.Endpoint) {
+			t.Fatalf("%v", got)
+		}
+		return waiting[0]
+	}
+	sub, err := w.topics.Subscribe(t.Context(), w.grant, w.topic(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	confirm := func(token string) error {
+		_, err := w.topics.Confirm(t.Context(), w.grant, w.topic(), token, false, false)
+		return err
+	}
+	end := func() string {
+		t.Helper()
+		if err := w.topics.Unsubscribe(t.Context(), stranger, sub.ARN()); err != nil {
+			t.Fatal(err)
+		}
+		w.reopen()
+		return asked(sns.End).Message.Token
+	}
+	first := asked(sns.Confirmation).Message.Token
+	if err := confirm(first); err != nil {
+		t.Fatal(err)
+	}
+	token := end()
+	w.publish(&sns.Message{Body: "lost"})
+	if got := w.handOn(); len(got) != 0 {
+		t.Errorf("it is ended: %v", got)
+	}
+	if _, err := w.topics.SubscriptionAttributes(w.grant, sub.ARN()); !fault.Is(err, sns.NotFound) {
+		t.Errorf("its owner sees it: %v", err)
+	}
+	if err := confirm(first); !fault.Is(err, sns.InvalidParameter) {
+		t.Errorf("by the token of before: %v", err)
+	}
+	if err := confirm(token); err != nil {
+		t.Fatal(err)
+	}
+	w.publish(&sns.Message{Body: "x"})
+	if got := w.handOn(); len(got) != 1 {
+		t.Errorf("it is restored: %v", got)
+	}
+	// Whoever subscribes it anew may say how.
+	token = end()
+	in.Attributes = map[string]string{"RawMessageDelivery": "true"}
+	if sub, err = w.topics.Subscribe(t.Context(), w.grant, w.topic(), in); err != nil || sub.Confirmed || sub.Ended || !sub.Raw {
+		t.Fatalf("%+v %v", sub, err)
+	}
+	if err := confirm(token); !fault.Is(err, sns.InvalidParameter) {
+		t.Errorf("by the token of before: %v", err)
+	}
+	if err := confirm(asked(sns.Confirmation).Message.Token); err != nil || w.topics.Count().Subscriptions != 1 {
+		t.Errorf("%v %+v", err, w.topics.Count())
+	}
+	token = end()
+	w.now = w.now.Add(49 * time.Hour)
+	if err := confirm(token); !fault.Is(err, sns.InvalidParameter) {
+		t.Errorf("after its time: %v", err)
+	}
+	if err := w.topics.Forget(t.Context()); err != nil || w.topics.Count().Subscriptions != 0 {
+		t.Errorf("%v %+v", err, w.topics.Count())
 	}
 }
 

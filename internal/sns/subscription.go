@@ -37,6 +37,9 @@ type Subscription struct {
 	Confirmed     bool `json:",omitempty"`
 	Authenticated bool `json:",omitempty"`
 	KeepSigned    bool `json:",omitempty"`
+	// Ended subscriptions were ended by their link. They get nothing and are gone but for the endpoint, which can
+	// restore them by Token until Expires.
+	Ended bool `json:",omitempty"`
 
 	Raw         bool   `json:",omitempty"`
 	Filter      string `json:",omitempty"`
@@ -143,8 +146,10 @@ func (s *Store) Subscription(arn string) (*Subscription, *Topic, error) {
 	if sub, t := s.subscriptions[topic][id], s.topics[topic]; sub != nil && t != nil {
 		return sub, t, nil
 	}
-	return nil, nil, refuse(NotFound, "Subscription does not exist")
+	return nil, nil, errNoSubscription
 }
+
+var errNoSubscription = refuse(NotFound, "Subscription does not exist")
 
 func (s *Store) splitSubscription(arn string) (topic, id string, err error) {
 	i := strings.LastIndexByte(arn, ':')
@@ -157,12 +162,29 @@ func (s *Store) splitSubscription(arn string) (topic, id string, err error) {
 	return arn[:i], arn[i+1:], nil
 }
 
-// MayTouch refuses whoever owns neither the subscription nor its topic.
-func (s *Store) MayTouch(g authz.Grant, sub *Subscription, t *Topic) error {
-	if account := g.Principal().Account; account != "" && (account == sub.Account || account == t.Account) {
-		return nil
+// owns tells whether who asks owns the subscription or its topic.
+func owns(g authz.Grant, sub *Subscription, t *Topic) bool {
+	account := g.Principal().Account
+	return account != "" && (account == sub.Account || account == t.Account)
+}
+
+var errNotOwner = refuse(Unauthorized, "Not authorized to access this subscription")
+
+// owned resolves a subscription for one of its owners, under an action that is on "*".
+func (s *Store) owned(g authz.Grant, action, arn string) (*Subscription, *Topic, error) {
+	if err := g.Require(action, "*"); err != nil {
+		return nil, nil, err
 	}
-	return refuse(Unauthorized, "Not authorized to access this subscription")
+	sub, t, err := s.Subscription(arn)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case !owns(g, sub, t):
+		return nil, nil, errNotOwner
+	case sub.Ended:
+		return nil, nil, errNoSubscription
+	}
+	return sub, t, nil
 }
 
 // subscriptionSettings are the attributes of subscriptions that can be set.
@@ -274,16 +296,22 @@ func (s *Store) Subscribe(ctx context.Context, g authz.Grant, t *Topic, in Subsc
 	}
 	sub := &Subscription{
 		ID: newID(), Topic: t.ARN, TopicID: t.ID, Account: in.Account, By: g.Principal().ARN, Protocol: in.Protocol, Endpoint: in.Endpoint,
-		Created: s.now().UTC().Truncate(time.Second), Confirmed: in.Owned, Authenticated: in.Owned, KeepSigned: in.Owned,
+		Created: s.now().UTC().Truncate(time.Second),
 	}
+	sub.confirm(in.Owned)
 	if err := s.applyTo(sub, in.Attributes); err != nil {
 		return nil, err
 	}
 	all := s.of(t.ARN)
-	if err := withinLimits(all, sub); err != nil {
-		return nil, err
-	}
-	if i := slices.IndexFunc(all, func(o *Subscription) bool { return o.Protocol == sub.Protocol && o.Endpoint == sub.Endpoint }); i >= 0 {
+	i := slices.IndexFunc(all, func(o *Subscription) bool { return o.Protocol == sub.Protocol && o.Endpoint == sub.Endpoint })
+	switch {
+	case i < 0:
+		if len(all) >= maxSubscriptions {
+			return nil, refuse(SubscriptionLimit, "The topic has %d subscriptions.", maxSubscriptions)
+		}
+	case all[i].Ended: // a new one takes its place
+		sub.ID, sub.version = all[i].ID, all[i].version
+	default:
 		old := all[i]
 		if len(in.Attributes) > 0 && !alike(old, sub) {
 			return nil, invalid("Attributes Reason: Subscription already exists with different attributes")
@@ -293,13 +321,22 @@ func (s *Store) Subscribe(ctx context.Context, g authz.Grant, t *Topic, in Subsc
 		}
 		// Whose it is stays as it was: asking again gives nobody else's subscription away.
 		again := *old
-		again.Confirmed, again.Authenticated, again.KeepSigned = in.Owned && in.Account == old.Account, in.Owned && in.Account == old.Account, in.Owned && in.Account == old.Account
-		sub = &again
+		again.confirm(in.Owned && in.Account == old.Account)
+		return &again, s.ask(ctx, t, &again)
 	}
-	return sub, s.put1(ctx, t, sub)
+	if err := filtersLeft(all, sub); err != nil {
+		return nil, err
+	}
+	return sub, s.ask(ctx, t, sub)
 }
 
-func withinLimits(all []*Subscription, sub *Subscription) error {
+// confirm notes that who subscribed is whose endpoint it is, if so.
+func (sub *Subscription) confirm(owned bool) {
+	sub.Confirmed, sub.Authenticated, sub.KeepSigned = owned, owned, owned
+}
+
+// filtersLeft bounds the filter policies of a topic.
+func filtersLeft(all []*Subscription, sub *Subscription) error {
 	filters := 0
 	for _, o := range all {
 		if o.filter != nil && o.ID != sub.ID {
@@ -308,9 +345,6 @@ func withinLimits(all []*Subscription, sub *Subscription) error {
 	}
 	if sub.filter != nil && filters >= maxFilters {
 		return refuse(FilterLimit, "The topic has %d filter policies.", maxFilters)
-	}
-	if len(all) >= maxSubscriptions {
-		return refuse(SubscriptionLimit, "The topic has %d subscriptions.", maxSubscriptions)
 	}
 	return nil
 }
@@ -324,12 +358,19 @@ func alike(a, b *Subscription) bool {
 	return true
 }
 
-// put1 stores and publishes a subscription; one that is not confirmed together with the question whether it
+// ask stores and publishes a subscription; one that is not confirmed together with the question whether it
 // is meant. Under changes.
-func (s *Store) put1(ctx context.Context, t *Topic, sub *Subscription) error {
+func (s *Store) ask(ctx context.Context, t *Topic, sub *Subscription) error {
 	var b engine.Batch
 	b.Require(topicKey(t.ARN), t.version)
-	if err := s.write(&b, sub, true); err != nil {
+	if !sub.Confirmed {
+		err := s.question(&b, Confirmation, sub, "You have chosen to subscribe to the topic "+sub.Topic+
+			".\nTo confirm the subscription, visit the SubscribeURL included in this message.")
+		if err != nil {
+			return err
+		}
+	}
+	if err := s.write(&b, sub); err != nil {
 		return err
 	}
 	if err := s.commit(ctx, &b); err != nil {
@@ -343,21 +384,20 @@ func (s *Store) put1(ctx context.Context, t *Topic, sub *Subscription) error {
 	return nil
 }
 
-// write adds a subscription to b; ask says to ask whether it is meant.
-func (s *Store) write(b *engine.Batch, sub *Subscription, ask bool) error {
-	if ask && !sub.Confirmed {
-		if sub.Token == "" || s.now().After(sub.Expires) {
-			sub.Token = newToken()
-		}
-		sub.Expires = s.now().UTC().Add(tokenLife)
-		err := s.send(b, &Outgoing{Kind: Confirmation, Topic: sub.Topic, TopicID: sub.TopicID, Only: sub.ID, Message: Message{
-			ID: newID(), Time: s.now().UTC(), Token: sub.Token,
-			Body: "You have chosen to subscribe to the topic " + sub.Topic + ".\nTo confirm the subscription, visit the SubscribeURL included in this message.",
-		}})
-		if err != nil {
-			return err
-		}
+// question sends the endpoint of a subscription what it can confirm it with. Call outbox.added once b was committed.
+func (s *Store) question(b *engine.Batch, kind string, sub *Subscription, text string) error {
+	now := s.now().UTC()
+	if sub.Token == "" || now.After(sub.Expires) {
+		sub.Token = newToken()
 	}
+	sub.Expires = now.Add(tokenLife)
+	return s.send(b, &Outgoing{Kind: kind, Topic: sub.Topic, TopicID: sub.TopicID, Only: sub.ID, Message: Message{
+		ID: newID(), Time: now, Token: sub.Token, Body: text,
+	}})
+}
+
+// write adds a subscription to b.
+func (s *Store) write(b *engine.Batch, sub *Subscription) error {
 	key := subscriptionKey(sub.TopicID, sub.ID)
 	raw, err := s.sealed(key, sub)
 	if err != nil {
@@ -381,7 +421,7 @@ func (s *Store) editSubscription(ctx context.Context, arn string, change func(*S
 		return nil, err
 	}
 	var b engine.Batch
-	if err := s.write(&b, &next, false); err != nil {
+	if err := s.write(&b, &next); err != nil {
 		return nil, err
 	}
 	if err := s.commit(ctx, &b); err != nil {
@@ -394,16 +434,17 @@ func (s *Store) editSubscription(ctx context.Context, arn string, change func(*S
 
 // Proves tells which subscription of a topic a token is of; nil for none.
 func (s *Store) Proves(topic, token string) *Subscription {
-	var found *Subscription
 	if token == "" {
 		return nil
 	}
-	for _, sub := range s.of(topic) {
-		if len(sub.Token) > 0 && subtle.ConstantTimeCompare([]byte(sub.Token), []byte(token)) == 1 && s.now().Before(sub.Expires) {
-			found = sub
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, sub := range s.subscriptions[topic] {
+		if subtle.ConstantTimeCompare([]byte(sub.Token), []byte(token)) == 1 && s.now().Before(sub.Expires) {
+			return sub
 		}
 	}
-	return found
+	return nil
 }
 
 // Confirm confirms the subscription that token is of, and needs sns:ConfirmSubscription. keep, of a signed
@@ -420,7 +461,7 @@ func (s *Store) Confirm(ctx context.Context, g authz.Grant, t *Topic, token stri
 		return sub, nil
 	}
 	return s.editSubscription(ctx, sub.ARN(), func(sub *Subscription) error {
-		sub.Confirmed = true
+		sub.Confirmed, sub.Ended = true, false
 		sub.Authenticated = sub.Authenticated || signed
 		sub.KeepSigned = sub.KeepSigned || signed && keep
 		return nil
@@ -434,7 +475,7 @@ func (sub *Subscription) ByLink() bool {
 }
 
 // Unsubscribe ends a subscription and needs sns:Unsubscribe on "*". Where neither the owner of the subscription nor
-// of the topic did it, the endpoint is told.
+// of the topic did it, the endpoint is told, and can restore it for a while.
 func (s *Store) Unsubscribe(ctx context.Context, g authz.Grant, arn string) error {
 	if err := g.Require("sns:Unsubscribe", "*"); err != nil {
 		return err
@@ -445,70 +486,69 @@ func (s *Store) Unsubscribe(ctx context.Context, g authz.Grant, arn string) erro
 	if err != nil {
 		return err
 	}
-	owner := s.MayTouch(g, sub, t) == nil
+	owner := owns(g, sub, t)
 	if !owner && !sub.ByLink() {
-		return refuse(Unauthorized, "Not authorized to access this subscription")
+		return errNotOwner
 	}
-	next := *t
-	next.Deleted++
-	raw, err := json.Marshal(topicRecord{Format: format, Topic: next})
+	counted := *t
+	if !sub.Ended {
+		counted.Deleted++
+	}
+	raw, err := json.Marshal(topicRecord{Format: format, Topic: counted})
 	if err != nil {
 		return err
 	}
 	var b engine.Batch
-	key := subscriptionKey(sub.TopicID, sub.ID)
 	b.Require(topicKey(t.ARN), t.version)
 	b.Set(topicKey(t.ARN), raw)
-	b.Require(key, sub.version)
-	b.Delete(key)
-	if !owner {
-		if err := s.sendEnd(&b, sub); err != nil {
-			return err
-		}
+	ended := *sub
+	if owner {
+		key := subscriptionKey(sub.TopicID, sub.ID)
+		b.Require(key, sub.version)
+		b.Delete(key)
+	} else if err := s.end(&b, &ended); err != nil {
+		return err
 	}
 	if err := s.commit(ctx, &b); err != nil {
 		return err
 	}
-	next.version = b.Version
+	counted.version, ended.version = b.Version, b.Version
 	s.mu.Lock()
-	s.topics[t.ARN] = &next
-	delete(s.subscriptions[t.ARN], sub.ID)
-	s.mu.Unlock()
-	if !owner {
-		s.outbox.added(1)
+	defer s.mu.Unlock()
+	s.topics[t.ARN] = &counted
+	if owner {
+		delete(s.subscriptions[t.ARN], sub.ID)
+		return nil
 	}
+	s.subscriptions[t.ARN][sub.ID] = &ended
+	s.outbox.added(1)
 	return nil
 }
 
-// sendEnd tells an endpoint that it gets nothing more. The subscription is on its way with the message, as it
-// is there no more.
-func (s *Store) sendEnd(b *engine.Batch, sub *Subscription) error {
-	return s.send(b, &Outgoing{Kind: End, Topic: sub.Topic, TopicID: sub.TopicID, Ended: sub, Message: Message{
-		ID: newID(), Time: s.now().UTC(), Token: sub.Token,
-		Body: "You have chosen to deactivate subscription " + sub.ARN() + ".\nTo cancel this operation and restore the subscription, subscribe again.",
-	}})
+// end writes that a subscription was ended by its link, and tells the endpoint how to restore it.
+func (s *Store) end(b *engine.Batch, sub *Subscription) error {
+	sub.Confirmed, sub.Ended, sub.Token = false, true, ""
+	err := s.question(b, End, sub, "You have chosen to deactivate subscription "+sub.ARN()+
+		".\nTo cancel this operation and restore the subscription, visit the SubscribeURL included in this message.")
+	if err != nil {
+		return err
+	}
+	return s.write(b, sub)
 }
 
 // SetSubscriptionAttribute needs sns:SetSubscriptionAttributes on "*", by the owner of the subscription or its topic.
 func (s *Store) SetSubscriptionAttribute(ctx context.Context, g authz.Grant, arn, name, value string) error {
-	if err := g.Require("sns:SetSubscriptionAttributes", "*"); err != nil {
+	if _, _, err := s.owned(g, "sns:SetSubscriptionAttributes", arn); err != nil {
 		return err
 	}
-	sub, t, err := s.Subscription(arn)
-	if err != nil {
-		return err
-	}
-	if err := s.MayTouch(g, sub, t); err != nil {
-		return err
-	}
-	_, err = s.editSubscription(ctx, arn, func(sub *Subscription) error {
+	_, err := s.editSubscription(ctx, arn, func(sub *Subscription) error {
 		if !sub.Confirmed {
 			return invalid("SubscriptionArn Reason: the subscription is pending confirmation")
 		}
 		if err := s.applyTo(sub, map[string]string{name: value}); err != nil {
 			return err
 		}
-		return withinLimits(s.of(sub.Topic), sub)
+		return filtersLeft(s.of(sub.Topic), sub)
 	})
 	return err
 }
@@ -516,14 +556,8 @@ func (s *Store) SetSubscriptionAttribute(ctx context.Context, g authz.Grant, arn
 // SubscriptionAttributes are what GetSubscriptionAttributes tells. It needs sns:GetSubscriptionAttributes on "*", by
 // the owner of the subscription or its topic.
 func (s *Store) SubscriptionAttributes(g authz.Grant, arn string) (map[string]string, error) {
-	if err := g.Require("sns:GetSubscriptionAttributes", "*"); err != nil {
-		return nil, err
-	}
-	sub, t, err := s.Subscription(arn)
+	sub, t, err := s.owned(g, "sns:GetSubscriptionAttributes", arn)
 	if err != nil {
-		return nil, err
-	}
-	if err := s.MayTouch(g, sub, t); err != nil {
 		return nil, err
 	}
 	m := manner(t, sub)
@@ -576,7 +610,7 @@ func (s *Store) ListSubscriptions(g authz.Grant, account, after string) (subs []
 	return subs, false, nil
 }
 
-// Forget takes the subscriptions away that nobody confirmed in time, and those whose topic is gone.
+// Forget takes the subscriptions away that nobody confirmed, or restored, in time.
 func (s *Store) Forget(ctx context.Context) error {
 	s.changes.Lock()
 	defer s.changes.Unlock()

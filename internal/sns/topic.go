@@ -113,9 +113,10 @@ func (s *Store) Attributes(g authz.Grant, t *Topic) (map[string]string, error) {
 	}
 	confirmed, pending := 0, 0
 	for _, sub := range s.of(t.ARN) {
-		if sub.Confirmed {
+		switch {
+		case sub.Confirmed:
 			confirmed++
-		} else {
+		case !sub.Ended:
 			pending++
 		}
 	}

@@ -43,7 +43,6 @@ func (plainly) OpenSecret(_ context.Context, about, sealed []byte) ([]byte, erro
 }
 
 func (plainly) UniqueID(string) (string, bool) { return "", false }
-func (plainly) ARNOf(string) (string, bool)    { return "", false }
 
 type fixture struct {
 	t     *testing.T

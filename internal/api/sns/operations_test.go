@@ -177,9 +177,23 @@ func TestLinksTakeWhatTheyCarryAndNoMore(t *testing.T) {
 			t.Errorf("%s without a signature: %d %s", action, a.Status, a.Body)
 		}
 	}
-	if a := h.link("Action", "Unsubscribe", "SubscriptionArn", sub); a.Status != 200 {
-		t.Errorf("%d %s", a.Status, a.Body)
+	end := func() {
+		t.Helper()
+		if a := h.link("Action", "Unsubscribe", "SubscriptionArn", sub); a.Status != 200 {
+			t.Errorf("%d %s", a.Status, a.Body)
+		}
+		if got := h.must("SubscriptionArn", "ListSubscriptionsByTopic", "TopicArn", topic); got != "Deleted" {
+			t.Error(got)
+		}
 	}
+	end()
+	if a := h.link("Action", "ConfirmSubscription", "TopicArn", topic, "Token", token); a.Status < 400 {
+		t.Errorf("restored by the token of before: %s", a.Body)
+	}
+	if a := h.link("Action", "ConfirmSubscription", "TopicArn", topic, "Token", h.token()); a.Status != 200 || !strings.Contains(string(a.Body), sub) {
+		t.Errorf("what the link of its end restores: %d %s", a.Status, a.Body)
+	}
+	end()
 	// Confirmed by who signed and said so: the link is worth nothing.
 	sub = h.must("SubscriptionArn", "Subscribe", "TopicArn", topic, "Protocol", "https", "Endpoint", "https://example.com/", "ReturnSubscriptionArn", "true")
 	h.must("SubscriptionArn", "ConfirmSubscription", "TopicArn", topic, "Token", h.token(), "AuthenticateOnUnsubscribe", "true")

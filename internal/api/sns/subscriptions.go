@@ -131,7 +131,10 @@ func (e edge) unsubscribe() *api.Op {
 
 func shown(sub *sns.Subscription) snswire.Subscription {
 	arn := sub.ARN()
-	if !sub.Confirmed {
+	switch {
+	case sub.Ended:
+		arn = "Deleted"
+	case !sub.Confirmed:
 		arn = "PendingConfirmation"
 	}
 	return snswire.Subscription{SubscriptionArn: &arn, Owner: &sub.Account, Protocol: &sub.Protocol, Endpoint: &sub.Endpoint, TopicArn: &sub.Topic}

@@ -52,7 +52,7 @@ func (c *Carrier) Carry(ctx context.Context, d *queue.Delivery) error {
 	if err := json.Unmarshal(d.Options, &p); err != nil {
 		return &delivery.Refused{Reason: "options: " + err.Error()}
 	}
-	if p.Kind != sns.End && !c.wanted(d, &p) {
+	if !c.wanted(d, &p) {
 		return nil // nobody waits for it any more
 	}
 	if err := c.limit(ctx, d.Target, p.PerSecond); err != nil {
@@ -73,7 +73,7 @@ func (c *Carrier) wanted(d *queue.Delivery, p *Parcel) bool {
 		c.forget(d.Target)
 		return false
 	}
-	return err == nil && (sub.Confirmed || p.Kind == sns.Confirmation)
+	return err == nil && (sub.Confirmed || p.Kind != sns.Notification)
 }
 
 func (c *Carrier) forget(subscription string) {

@@ -55,7 +55,6 @@ func (clear) OpenSecret(_ context.Context, _, sealed []byte) ([]byte, error) {
 	return sealed, nil
 }
 func (clear) UniqueID(string) (string, bool) { return "", false }
-func (clear) ARNOf(string) (string, bool)    { return "", false }
 
 // inbox keeps what arrives inside or by e-mail.
 type inbox struct {
