@@ -304,15 +304,6 @@ func (t *Topic) receiver(sub *Subscription) Receiver {
 	return Receiver{sub, manner(t, sub), version, t.DisplayName}
 }
 
-// Receiver is a subscription as it is now, for a delivery that is on its way.
-func (s *Store) Receiver(arn string) (Receiver, error) {
-	sub, t, err := s.Subscription(arn)
-	if err != nil {
-		return Receiver{}, err
-	}
-	return t.receiver(sub), nil
-}
-
 // Forward writes into b that the subscriptions of o up to the one with the id last have their deliveries; with
 // done that all have. Call forwarded once b was committed.
 func (s *Store) Forward(b *engine.Batch, o *Outgoing, last string, done bool) (forwarded func(), err error) {

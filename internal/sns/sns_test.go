@@ -315,16 +315,21 @@ func TestRetries(t *testing.T) {
 		{`{"healthyRetryPolicy":{"numRetries":0}}`, nil},
 	} {
 		w := newWorld(t)
-		sub, err := w.topics.Subscribe(t.Context(), w.grant, w.topic(), sns.Subscribing{
+		_, err := w.topics.Subscribe(t.Context(), w.grant, w.topic(), sns.Subscribing{
 			Account: account, Protocol: "https", Endpoint: "https://example.com", Attributes: map[string]string{"DeliveryPolicy": c.policy},
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, err := w.topics.Receiver(sub.ARN())
-		if err != nil {
-			t.Fatal(err)
+		waiting, err := w.topics.Waiting(t.Context(), 1)
+		if err != nil || len(waiting) != 1 {
+			t.Fatal(waiting, err)
 		}
+		to, _, _ := w.topics.Receivers(waiting[0], 1)
+		if len(to) != 1 {
+			t.Fatal(to)
+		}
+		r := to[0]
 		var got []time.Duration
 		for i := range r.Retries.Number {
 			got = append(got, r.Retries.Wait(i+1))

@@ -18,8 +18,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/event"
 	"github.com/kura-s3/kura/internal/event/queue"
@@ -63,30 +61,10 @@ type Destinations struct {
 	// Endpoint says what is wrong with a URL, as when the API destination was made. Required.
 	Endpoint func(string) error
 
+	limits Limits // by ARN of the API destination
+
 	mu     sync.Mutex
-	limits map[string]*limit // by ARN of the API destination
-	tokens map[string]token  // by ARN of the connection
-	swept  time.Time
-}
-
-// limit is the limiter of an API destination, and when it was last asked.
-type limit struct {
-	*rate.Limiter
-	used time.Time
-}
-
-// What was not used for as long as idle is forgotten, at the earliest so long after the time before. A limiter
-// that is made anew lets as many calls through as one that had nothing to do.
-const idle = 10 * time.Minute
-
-// sweep forgets what nobody uses any more, as of destinations and connections that are gone. Under mu.
-func (s *Destinations) sweep(now time.Time) {
-	if now.Sub(s.swept) < idle {
-		return
-	}
-	s.swept = now
-	maps.DeleteFunc(s.limits, func(_ string, l *limit) bool { return now.Sub(l.used) > idle })
-	maps.DeleteFunc(s.tokens, func(_ string, t token) bool { return now.After(t.expires) })
+	tokens map[string]token // by ARN of the connection
 }
 
 // token is one of an OAuth connection.
@@ -109,7 +87,7 @@ func (s *Destinations) Carry(ctx context.Context, d *queue.Delivery) error {
 		}
 		return err
 	}
-	if err := s.limiter(i).Wait(ctx); err != nil {
+	if err := s.limits.Wait(ctx, i.Destination.ARN, i.Destination.Rate); err != nil {
 		return err
 	}
 	r, err := s.request(ctx, d, i)
@@ -135,46 +113,29 @@ func Denied(err error) error {
 	return err
 }
 
-// Judge says what an answer means: 2xx arrived; 401, 407, 409, 429 and 5xx are tried again; the rest is
+// Judge says what an answer means: 2xx arrived; 401, 407, 408, 409, 429 and 5xx are tried again; the rest is
 // final (EventBridge User Guide, "API destinations").
 func Judge(answer *http.Response) error {
-	body, _ := io.ReadAll(io.LimitReader(answer.Body, 200))
+	return JudgeBy(answer, func(status int) bool {
+		return status == 401 || status == 407 || status == 408 || status == 409 || status == 429 || status >= 500
+	})
+}
+
+// JudgeBy is Judge where others than 2xx are tried again if so says again.
+func JudgeBy(answer *http.Response, again func(status int) bool) error {
+	body, _ := io.ReadAll(io.LimitReader(answer.Body, 200)) // for people; the status decides
 	status := answer.StatusCode
 	if status >= 200 && status < 300 {
 		return nil
 	}
 	reason := fmt.Sprintf("the endpoint answered %d: %q", status, body)
-	switch {
-	case status == 401 || status == 407 || status == 408 || status == 409 || status == 429 || status >= 500:
-		if seconds, err := strconv.Atoi(answer.Header.Get("Retry-After")); err == nil && seconds > 0 {
-			return &Later{Reason: reason, Wait: time.Duration(seconds) * time.Second}
-		}
-		return errors.New(reason)
+	if !again(status) {
+		return &Refused{reason}
 	}
-	return &Refused{reason}
-}
-
-// limiter spreads the calls of an API destination over each second.
-func (s *Destinations) limiter(i *event.Invocation) *rate.Limiter {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.limits == nil {
-		s.limits = map[string]*limit{}
+	if seconds, err := strconv.Atoi(answer.Header.Get("Retry-After")); err == nil && seconds > 0 {
+		return &Later{Reason: reason, Wait: time.Duration(seconds) * time.Second}
 	}
-	now := time.Now()
-	s.sweep(now)
-	d := &i.Destination
-	l := s.limits[d.ARN]
-	if l == nil {
-		l = &limit{Limiter: rate.NewLimiter(rate.Limit(d.Rate), d.Rate)}
-		s.limits[d.ARN] = l
-	}
-	l.used = now
-	if l.Burst() != d.Rate {
-		l.SetLimit(rate.Limit(d.Rate))
-		l.SetBurst(d.Rate)
-	}
-	return l.Limiter
+	return errors.New(reason)
 }
 
 const (
@@ -310,13 +271,19 @@ func (s *Destinations) token(ctx context.Context, i *event.Invocation) (string, 
 	if err != nil {
 		return "", fmt.Errorf("the connection's token: %w", err)
 	}
+	s.keep(i.ARN, t, time.Now())
+	return t.value, nil
+}
+
+// keep keeps a connection's token in memory, and none whose time has passed: the connection may be gone.
+func (s *Destinations) keep(connection string, t token, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.tokens == nil {
 		s.tokens = map[string]token{}
 	}
-	s.tokens[i.ARN] = t
-	return t.value, nil
+	maps.DeleteFunc(s.tokens, func(_ string, t token) bool { return now.After(t.expires) })
+	s.tokens[connection] = t
 }
 
 // Lifetimes of tokens whose endpoint says nothing, and how long before its end a token is renewed.

@@ -5,17 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/kura-s3/kura/internal/event/queue"
-	"github.com/kura-s3/kura/internal/fault"
 	"github.com/kura-s3/kura/internal/job/delivery"
 	"github.com/kura-s3/kura/internal/sns"
 )
@@ -39,8 +33,7 @@ type Carrier struct {
 	// Inside carries to queues and functions of this server, in the name of the topic. Required.
 	Inside delivery.Carrier
 
-	mu     sync.Mutex
-	limits map[string]*rate.Limiter // by the ARN of the subscription
+	limits delivery.Limits // by the ARN of the subscription
 }
 
 // Timeout is how long an endpoint has to answer ("Amazon SNS HTTP/HTTPS endpoints").
@@ -55,8 +48,10 @@ func (c *Carrier) Carry(ctx context.Context, d *queue.Delivery) error {
 	if !c.wanted(d, &p) {
 		return nil // nobody waits for it any more
 	}
-	if err := c.limit(ctx, d.Target, p.PerSecond); err != nil {
-		return err
+	if p.PerSecond > 0 {
+		if err := c.limits.Wait(ctx, d.Target, p.PerSecond); err != nil {
+			return err
+		}
 	}
 	err := c.send(ctx, d, &p)
 	var refused *delivery.Refused
@@ -68,36 +63,8 @@ func (c *Carrier) Carry(ctx context.Context, d *queue.Delivery) error {
 
 // wanted tells whether the subscription is still there.
 func (c *Carrier) wanted(d *queue.Delivery, p *Parcel) bool {
-	sub, err := c.Topics.Receiver(d.Target)
-	if fault.Is(err, sns.NotFound) {
-		c.forget(d.Target)
-		return false
-	}
+	sub, _, err := c.Topics.Subscription(d.Target)
 	return err == nil && (sub.Confirmed || p.Kind != sns.Notification)
-}
-
-func (c *Carrier) forget(subscription string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.limits, subscription)
-}
-
-// limit waits until a subscription may get a further message.
-func (c *Carrier) limit(ctx context.Context, subscription string, perSecond int) error {
-	if perSecond == 0 {
-		return nil
-	}
-	c.mu.Lock()
-	l := c.limits[subscription]
-	if l == nil || l.Burst() != perSecond {
-		if c.limits == nil {
-			c.limits = map[string]*rate.Limiter{}
-		}
-		l = rate.NewLimiter(rate.Limit(perSecond), perSecond)
-		c.limits[subscription] = l
-	}
-	c.mu.Unlock()
-	return l.Wait(ctx)
 }
 
 func (c *Carrier) send(ctx context.Context, d *queue.Delivery, p *Parcel) error {
@@ -149,22 +116,13 @@ func (c *Carrier) post(ctx context.Context, d *queue.Delivery, p *Parcel) error 
 		return delivery.Unnamed(err)
 	}
 	defer answer.Body.Close()
-	return judge(answer)
+	return delivery.JudgeBy(answer, again)
 }
 
-// judge says what an answer means: 2xx arrived; of the others those that say that the request is wrong are
-// final, but 429 ("Amazon SNS message delivery retries", client-side and server-side errors).
-func judge(answer *http.Response) error {
-	body, _ := io.ReadAll(io.LimitReader(answer.Body, 200))
-	status := answer.StatusCode
-	if status >= 200 && status < 300 {
-		return nil
-	}
-	reason := fmt.Sprintf("the endpoint answered %d: %q", status, body)
-	if status >= 400 && status < 500 && status != http.StatusTooManyRequests && status != http.StatusRequestTimeout {
-		return &delivery.Refused{Reason: reason}
-	}
-	return errors.New(reason)
+// again tells of which answers a delivery is tried again: of all but those that say that the request is wrong
+// ("Amazon SNS message delivery retries", client-side and server-side errors).
+func again(status int) bool {
+	return status < 400 || status >= 500 || status == http.StatusTooManyRequests || status == http.StatusRequestTimeout
 }
 
 func (c *Carrier) mail(ctx context.Context, d *queue.Delivery, p *Parcel) error {

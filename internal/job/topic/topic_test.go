@@ -569,11 +569,11 @@ func TestMailUnderTLSWithAPassword(t *testing.T) {
 	}
 }
 
-func TestJudge(t *testing.T) {
+func TestWhichAnswersAreFinal(t *testing.T) {
 	for status, final := range map[int]bool{200: false, 204: false, 302: false, 400: true, 401: true, 403: true, 404: true, 408: false, 410: true, 429: false, 500: false, 503: false} {
 		r := httptest.NewRecorder()
 		r.WriteHeader(status)
-		err := judge(r.Result())
+		err := delivery.JudgeBy(r.Result(), again)
 		var refused *delivery.Refused
 		if (err == nil) != (status < 300) || errors.As(err, &refused) != final {
 			t.Errorf("%d: %v", status, err)
