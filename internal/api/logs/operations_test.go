@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -184,4 +185,24 @@ func TestTagsBind(t *testing.T) {
 		apitest.Sample{Operation: "UntagResource", In: m{"resourceArn": groupARN, "tagKeys": []string{"a"}}}, use)
 	h.TagsBind(apitest.Sample{Operation: "TagLogGroup", In: m{"logGroupName": "g", "tags": m{"a": "b"}}},
 		apitest.Sample{Operation: "UntagLogGroup", In: m{"logGroupName": "g", "tags": []string{"a"}}}, use)
+}
+
+// TestLargeBatches are taken of callers that there are alone: a body is read before its signature is checked.
+func TestLargeBatches(t *testing.T) {
+	h := newHarness(t)
+	h.Must("CreateLogGroup", m{"logGroupName": "g"})
+	h.Must("CreateLogStream", m{"logGroupName": "g", "logStreamName": "s"})
+	// Each of these characters is six in JSON.
+	batch := m{"logGroupName": "g", "logStreamName": "s", "logEvents": []m{{"timestamp": time.Now().UnixMilli(), "message": strings.Repeat("<", 500<<10)}}}
+	h.Must("PutLogEvents", batch)
+	if a := h.Call("unheardof", "PutLogEvents", batch); a.Status != 413 {
+		t.Errorf("of nobody: %d %s", a.Status, a.Body)
+	}
+	if a := h.Call("denied", "PutLogEvents", batch); a.Code() != "AccessDeniedException" {
+		t.Errorf("of who is denied: %d %s", a.Status, a.Body)
+	}
+	batch["logEvents"] = []m{{"timestamp": time.Now().UnixMilli(), "message": strings.Repeat("<", 800<<10)}}
+	if a := h.Call("admin", "PutLogEvents", batch); a.Status != 413 {
+		t.Errorf("too large: %d %s", a.Status, a.Body)
+	}
 }

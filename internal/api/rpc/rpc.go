@@ -55,7 +55,7 @@ type Config struct {
 	// QueryCodes are the codes by which the service's former query protocol told what Code tells now, for
 	// clients that still look for them (smithy.io, "awsQueryCompatible"). Nil: there was no such protocol.
 	QueryCodes func(code string) string
-	// MaxPayload bounds a signed body. Default 1 MiB.
+	// MaxPayload bounds the body of a caller whose access key there is; of anybody else 1 MiB does. Default 1 MiB.
 	MaxPayload int64
 	// Authn finds out who signed. Required.
 	Authn *authn.Authenticator
@@ -136,7 +136,7 @@ func isForm(r *http.Request) bool {
 func (s *Service) Route(c *api.Call) (*api.Op, error) {
 	t := &call{}
 	c.Target = t
-	if t.unread = ReadPayloadUpTo(c, max(s.config.MaxPayload, maxPayload)); t.unread != nil {
+	if t.unread = ReadPayloadUpTo(c, s.limit(c)); t.unread != nil {
 		return nil, t.unread
 	}
 	if err := s.readAction(c, t); err != nil {
@@ -150,6 +150,16 @@ func (s *Service) Route(c *api.Call) (*api.Op, error) {
 		return nil, fault.New(api.NotImplemented, "")
 	}
 	return nil, fault.New(api.UnknownOperation, "Could not find operation "+t.action)
+}
+
+// limit of the body: it is read before the signature is checked, so a large one is for those who name an access key
+// that there is.
+func (s *Service) limit(c *api.Call) int64 {
+	n := c.R.ContentLength
+	if s.config.MaxPayload > maxPayload && (n < 0 || n > maxPayload) && (c.Inside() || s.config.Authn.Known(c.R)) {
+		return s.config.MaxPayload
+	}
+	return maxPayload
 }
 
 // ReadPayload takes the whole body: its signature covers it, so it is read before the caller is known.
