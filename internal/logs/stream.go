@@ -14,6 +14,7 @@ import (
 
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/engine"
+	"github.com/kura-s3/kura/internal/fault"
 )
 
 // Stream is what there is to say of one stream. Times are in milliseconds since 1970, 0: there were no events.
@@ -207,8 +208,11 @@ func (s *Store) Streams(ctx context.Context, g authz.Grant, account, group strin
 	}
 	for _, n := range names {
 		r, _, err := s.stream(ctx, in.ID, n.name)
-		if err != nil {
+		if fault.Is(err, NotFound) {
 			continue // deleted meanwhile
+		}
+		if err != nil {
+			return nil, "", err
 		}
 		streams = append(streams, r.shown(n.name))
 	}

@@ -242,8 +242,9 @@ func (l *line) publish(ctx context.Context, r *rabbit, d *queue.Delivery) error 
 		return errBlocked
 	}
 	id := fmt.Sprintf("%s.%d", d.EventID, r.number.Add(1))
+	id = id[max(0, len(id)-255):] // as long as AMQP takes; returned messages are found by it
 	confirmed, err := l.channel.PublishWithDeferredConfirm(r.exchange, r.key, true, false, amqp.Publishing{
-		ContentType: "application/json", DeliveryMode: amqp.Persistent, MessageId: id[max(0, len(id)-255):], Timestamp: d.Created.UTC(), AppId: "kura", Body: d.Payload,
+		ContentType: "application/json", DeliveryMode: amqp.Persistent, MessageId: id, Timestamp: d.Created.UTC(), AppId: "kura", Body: d.Payload,
 	})
 	if err != nil {
 		l.drop()

@@ -25,7 +25,6 @@ type broker interface {
 
 // brokers make those of a URL, by its scheme. They do not dial yet.
 var brokers = map[string]func(delivery.Dial, *url.URL) (broker, error){
-
 	"kafka": newKafka, "tls+kafka": newKafka,
 	"amqp": newAMQP, "amqps": newAMQP,
 }
