@@ -5,8 +5,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/kura-s3/kura/policy"
 )
 
 // Data events of S3 are by far the most there are. Their lines (kindData) hold, in place of a record and a
@@ -215,55 +213,42 @@ func (u *unpacker) plain(s string) string {
 	return string(append(b, s...))
 }
 
-// unpack reads an event, whose Decisions take the place of those that ev had.
-func (u *unpacker) unpack(ev *Event) (account, shared string) {
-	*ev = Event{Service: "s3", Class: Data, Decisions: ev.Decisions[:0]}
-	ev.Time = time.UnixMilli(u.number())
-	flags := u.field()
-	has := func(flag byte) bool { return strings.IndexByte(flags, flag) >= 0 }
-	ev.ReadOnly, ev.ACLRequired, ev.Session.MFA, ev.Bare = has(flagReadOnly), has(flagACL), has(flagMFA), has(flagBare)
-	who, session := &ev.Principal, &ev.Session
-	who.Type = policy.PrincipalType(u.number())
-	ev.Status, ev.BytesIn, ev.BytesOut = int(u.number()), u.number(), u.number()
-	ev.Duration = time.Duration(u.number()) * time.Microsecond
-	if issued := u.number(); issued != 0 {
-		session.Issued = time.Unix(issued, 0)
-	}
-	ev.ID = u.text()
-	ev.RequestID = u.same(ev.ID)
-	account, shared, ev.Operation = u.text(), u.text(), u.text()
-	ev.API = u.same("s3")
-	who.ARN, who.UserID = u.text(), u.text()
-	who.Account = u.same(account)
-	who.Name, who.IssuerARN = u.text(), u.text()
-	who.UniqueID = u.same(who.UserID)
-	for _, to := range [...]*string{
-		&ev.AccessKey, &session.SourceIdentity, &session.Provider, &ev.InvokedBy, &ev.SourceIP, &ev.TLS, &ev.Cipher, &ev.SignatureVersion, &ev.AuthType,
-		&ev.UserAgent, &ev.Host, &ev.Region, &ev.Method, &ev.Bucket, &ev.Key,
-	} {
-		*to = u.text()
-	}
+// unpack reads an event into x.ev. Without full its decisions have no resources.
+func (x *expander) unpack(fields string, full bool) (ok bool) {
+	u, ev := unpack(fields), &x.ev
+	at, flags, kind := u.number(), u.field(), u.number()
+	status, in, out, micros, issued := u.number(), u.number(), u.number(), u.number(), u.number()
+	id := u.text()
+	request := u.same(id)
+	x.alike = x.alikes.read(&u, flags, kind, issued)
+	decisions := ev.Decisions[:0]
+	*ev = x.alike.ev
+	ev.Time, ev.Status, ev.BytesIn, ev.BytesOut, ev.Duration = time.UnixMilli(at), int(status), in, out, time.Duration(micros)*time.Microsecond
+	ev.ID, ev.RequestID, ev.Key = id, request, u.text()
 	if ev.URI = u.field(); ev.URI == "=" {
-		ev.URI = "/" + ev.Bucket + "/" + ev.Key
+		ev.URI = x.join("/", ev.Bucket, "/", ev.Key)
 	} else {
 		ev.URI = u.plain(ev.URI)
 	}
 	ev.ErrorCode, ev.ErrorText, ev.HostID, ev.Members = u.text(), u.text(), u.text(), u.text()
-	if has(flagEndpoint) {
+	if strings.IndexByte(flags, flagEndpoint) >= 0 {
 		ev.Endpoint = u.text()
 	}
 	for u.more && !u.bad {
-		ev.Decisions = append(ev.Decisions, u.decision(ev))
+		decisions = append(decisions, u.decision(ev, full || ev.Bucket == ""))
 	}
-	return account, shared
+	ev.Decisions = decisions
+	return !u.bad
 }
 
-func (u *unpacker) decision(ev *Event) (d Decision) {
+func (u *unpacker) decision(ev *Event, full bool) (d Decision) {
 	d.Action = u.text()
-	switch d.Resource = u.field(); d.Resource {
-	case ".":
+	switch d.Resource = u.field(); {
+	case !full:
+		d.Resource = ""
+	case d.Resource == ".":
 		d.Resource = bucketARN + ev.Bucket
-	case "=":
+	case d.Resource == "=":
 		d.Resource = bucketARN + ev.Bucket + "/" + ev.Key
 	default:
 		d.Resource = u.plain(d.Resource)
@@ -285,8 +270,11 @@ func eventID(h hash) [36]byte { return uuidText([16]byte(h[:16])) }
 type expander struct {
 	ev      Event
 	encoder encoder
-	account string
-	shared  string
+	alikes  alikes
+	alike   *alike // of ev
+	// light puts texts together in texts: of entries that nobody keeps.
+	light bool
+	texts strings.Builder
 	// space is where records are made, one after the other: they belong to who asked for them.
 	space []byte
 }
@@ -294,16 +282,59 @@ type expander struct {
 // recordSpace is how much memory for records is taken at once, at most; a record has 1.2 KB.
 const recordSpace = 1 << 20
 
+// textSpace is how much memory for texts is taken at once.
+const textSpace = 32 << 10
+
+// join puts a text together.
+func (x *expander) join(parts ...string) string {
+	if !x.light {
+		return strings.Join(parts, "")
+	}
+	size := 0
+	for _, part := range parts {
+		size += len(part)
+	}
+	start := x.room(size)
+	for _, part := range parts {
+		x.texts.WriteString(part)
+	}
+	return x.texts.String()[start:]
+}
+
+// text is a copy of b.
+func (x *expander) text(b []byte) string {
+	if !x.light {
+		return string(b)
+	}
+	start := x.room(len(b))
+	x.texts.Write(b)
+	return x.texts.String()[start:]
+}
+
+// room makes room for a text, and tells where it begins.
+func (x *expander) room(size int) (start int) {
+	if x.texts.Cap()-x.texts.Len() < size {
+		x.texts.Reset()
+		x.texts.Grow(max(size, textSpace))
+	}
+	return x.texts.Len()
+}
+
 // note reads a data line. Without full the note has no Verdicts.
 func (x *expander) note(p *parsedLine, n *Note, full bool) error {
-	u := unpack(string(p.body[2:])) // everything in the note lies in it
-	x.account, x.shared = u.unpack(&x.ev)
-	if u.bad {
+	if !x.unpack(x.text(p.body[2:]), full) { // everything in the note lies in that text
 		return errLine
 	}
-	n.describe(&x.ev, CategoryData, x.account)
-	id := eventID(p.hash)
-	n.Event, n.Verdicts = string(id[:]), nil
+	ev, id := &x.ev, eventID(p.hash)
+	*n = x.alike.note
+	n.ID, n.Event, n.Millis, n.Status, n.Error, n.Micros = ev.ID, x.text(id[:]), ev.Time.UnixMilli(), ev.Status, ev.ErrorCode, ev.Duration.Microseconds()
+	n.URI = clip(ev.URI, 2*maxText)
+	switch n.Key = clip(ev.Key, maxText); {
+	case n.Key != "":
+		n.ARN, n.Type = x.join(bucketARN, ev.Bucket, "/", n.Key), "AWS::S3::Object"
+	case ev.Bucket == "":
+		n.about(ev)
+	}
 	if full {
 		for _, d := range x.ev.Decisions {
 			d.Account = ""
@@ -319,7 +350,8 @@ func (x *expander) record(n *Note) []byte {
 		x.space = make([]byte, 0, min(max(2*cap(x.space), usualLine), recordSpace))
 	}
 	w := writer{b: x.space[len(x.space):]}
-	x.encoder.record(&w, &x.ev, n, x.shared)
+	x.encoder.alike = x.alike
+	x.encoder.record(&w, &x.ev, n, x.alike.shared)
 	if len(w.b) <= cap(x.space)-len(x.space) {
 		x.space = x.space[:len(x.space)+len(w.b)]
 	}

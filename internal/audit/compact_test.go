@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"math/rand/v2"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -55,12 +56,30 @@ func odd(r *rand.Rand) *Event {
 	return ev
 }
 
+// next is another event of the caller of ev.
+func next(ev, other *Event) *Event {
+	n := *ev
+	n.ID, n.RequestID, n.Time, n.Key, n.Status, n.ErrorCode, n.ErrorText = other.ID, other.RequestID, other.Time, other.Key, other.Status, other.ErrorCode, other.ErrorText
+	n.URI, n.BytesIn, n.BytesOut, n.Duration, n.HostID, n.Endpoint, n.Decisions = other.URI, other.BytesIn, other.BytesOut, other.Duration, other.HostID, other.Endpoint, other.Decisions
+	if n.Bare {
+		n.Members = other.Members
+	}
+	return &n
+}
+
 // What is read of a data line is what a line with record and note would have said.
 func TestADataLineSaysWhatARecordAndANoteDo(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	var x expander
-	for range 3_000 {
+	var callers [5]*Event
+	for i := range 6_000 {
 		ev := odd(r)
+		x.light = i%1000 > 500
+		if own := &callers[r.IntN(len(callers))]; *own == nil || r.IntN(4) == 0 {
+			*own = ev
+		} else {
+			ev = next(*own, ev)
+		}
 		const account, shared = "111122223333", "9b1deb4d-3b7d-4bad-9bdd-2b0d7b3dcb6d"
 		var p packer
 		p.pack(ev, account, shared)
@@ -79,6 +98,13 @@ func TestADataLineSaysWhatARecordAndANoteDo(t *testing.T) {
 		got, err := x.entry(7, &parsed, true)
 		if err != nil {
 			t.Fatalf("%q: %v", line, err)
+		}
+		light, err := x.entry(7, &parsed, false)
+		if err != nil || string(light.Record) != string(got.Record) || light.Verdicts != nil {
+			t.Fatalf("%q: %s, %v", line, light.Record, err)
+		}
+		if light.Verdicts = got.Verdicts; !reflect.DeepEqual(light.Note, got.Note) {
+			t.Fatalf("%q: %+v", line, light.Note)
 		}
 		// The other form.
 		var e encoder

@@ -14,6 +14,8 @@ type encoder struct {
 	note   Note
 	made   []Line
 	tokens []uint64
+	// alike is what records are made of where the events are read from lines, else nil.
+	alike *alike
 	// told are the tokens that were made last: most fields are those of the event before.
 	told [noteFields]told
 	// who asked last, and what a record says of them.

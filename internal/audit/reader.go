@@ -66,7 +66,7 @@ func (r *Reader) Next(ctx context.Context, most int) ([]Entry, error) {
 // should not pay for what it does not look at.
 func (r *Reader) Ready(most int) ([]Entry, error) {
 	for {
-		r.expander.space = r.expander.space[:0]
+		r.expander.space, r.expander.light = r.expander.space[:0], true
 		limit, _ := r.journal.Durable()
 		entries, err := r.read(limit, most, true)
 		if entries != nil {

@@ -206,55 +206,65 @@ func recipients(ev *Event) (account, other string) {
 // record writes an event as CloudTrail does.
 func (e *encoder) record(w *writer, ev *Event, note *Note, shared string) {
 	w.open('{')
-	w.text("eventVersion", "1.11")
-	e.identify(w, ev)
+	e.part(w, partWho, func() {
+		w.text("eventVersion", "1.11")
+		e.identify(w, ev)
+	})
 	w.text("eventTime", e.stamp(ev.Time))
-	w.text("eventSource", note.Source)
-	w.text("eventName", note.Name)
-	w.text("awsRegion", regionOf(ev))
-	w.text("sourceIPAddress", sourceOf(ev))
-	agent(w, ev)
+	e.part(w, partWhat, func() {
+		w.text("eventSource", note.Source)
+		w.text("eventName", note.Name)
+		w.text("awsRegion", regionOf(ev))
+		w.text("sourceIPAddress", sourceOf(ev))
+		agent(w, ev)
+	})
 	if ev.ErrorCode != "" {
 		w.text("errorCode", codeOf(ev.ErrorCode))
 		w.some("errorMessage", clip(ev.ErrorText, maxText))
 	}
 	if ev.Bare {
-		bare(w, ev)
+		e.bare(w, ev)
 	} else {
 		w.raw("requestParameters", bounded(ev.Parameters))
 	}
 	w.raw("responseElements", bounded(ev.Response))
-	additional(w, ev)
+	e.additional(w, ev)
 	w.text("requestID", ev.RequestID)
 	w.text("eventID", note.Event)
 	w.truth("readOnly", ev.ReadOnly)
 	resources(w, ev, note)
-	w.text("eventType", "AwsApiCall")
-	w.truth("managementEvent", note.Category == CategoryManagement)
-	w.text("recipientAccountId", note.Account)
-	w.some("sharedEventID", shared)
+	e.part(w, partKind, func() {
+		w.text("eventType", "AwsApiCall")
+		w.truth("managementEvent", note.Category == CategoryManagement)
+		w.text("recipientAccountId", note.Account)
+		w.some("sharedEventID", shared)
+	})
 	w.some("vpcEndpointId", ev.Endpoint)
-	w.text("eventCategory", note.Category)
-	if ev.TLS != "" {
-		w.object("tlsDetails", func() {
-			w.joined("tlsVersion", "TLSv", ev.TLS)
-			w.some("cipherSuite", ev.Cipher)
-			w.some("clientProvidedHostHeader", clip(ev.Host, maxText))
-		})
-	}
+	e.part(w, partEnd, func() {
+		w.text("eventCategory", note.Category)
+		if ev.TLS != "" {
+			w.object("tlsDetails", func() {
+				w.joined("tlsVersion", "TLSv", ev.TLS)
+				w.some("cipherSuite", ev.Cipher)
+				w.some("clientProvidedHostHeader", clip(ev.Host, maxText))
+			})
+		}
+	})
 	w.close('}')
 }
 
 // bare writes the parameters of a data event of S3.
-func bare(w *writer, ev *Event) {
+func (e *encoder) bare(w *writer, ev *Event) {
 	if len(ev.Members) > maxParameters {
 		w.raw("requestParameters", omitted)
 		return
 	}
-	w.name("requestParameters")
-	w.open('{')
-	w.text("Host", clip(ev.Host, maxText))
-	w.some("bucketName", ev.Bucket)
+	e.part(w, partTarget, func() {
+		w.name("requestParameters")
+		w.open('{')
+		w.text("Host", clip(ev.Host, maxText))
+		w.some("bucketName", ev.Bucket)
+	})
 	w.some("key", ev.Key)
 	w.b = append(w.b, ev.Members...)
 	w.close('}')
@@ -383,21 +393,24 @@ func session(w *writer, ev *Event) {
 // methods are AuthenticationMethod of CloudTrail, and AuthTypes those of the access log.
 var methods = map[string]string{"header": "AuthHeader", "query": "QueryString", "form": "HtmlForm"}
 
-func additional(w *writer, ev *Event) {
+func (e *encoder) additional(w *writer, ev *Event) {
 	if ev.Service != "s3" {
 		return
 	}
-	w.object("additionalEventData", func() {
+	e.part(w, partHow, func() {
+		w.name("additionalEventData")
+		w.open('{')
 		w.some("SignatureVersion", ev.SignatureVersion)
 		w.some("CipherSuite", ev.Cipher)
-		w.number("bytesTransferredIn", ev.BytesIn)
-		w.some("AuthenticationMethod", methods[ev.AuthType])
-		w.some("x-amz-id-2", ev.HostID)
-		w.number("bytesTransferredOut", ev.BytesOut)
-		if ev.ACLRequired {
-			w.text("aclRequired", "Yes")
-		}
 	})
+	w.number("bytesTransferredIn", ev.BytesIn)
+	w.some("AuthenticationMethod", methods[ev.AuthType])
+	w.some("x-amz-id-2", ev.HostID)
+	w.number("bytesTransferredOut", ev.BytesOut)
+	if ev.ACLRequired {
+		w.text("aclRequired", "Yes")
+	}
+	w.close('}')
 }
 
 // resources are the ARNs that were decided about.
@@ -512,6 +525,11 @@ func (n *Note) describe(ev *Event, category, account string) {
 		Auth: ev.AuthType, Method: ev.Method, URI: clip(ev.URI, 2*maxText), Micros: ev.Duration.Microseconds(),
 		Verdicts: ev.Decisions[:min(len(ev.Decisions), maxVerdicts)],
 	}
+	n.about(ev)
+}
+
+// about says what the event was about.
+func (n *Note) about(ev *Event) {
 	switch {
 	case ev.Service == "s3" && ev.Key != "":
 		n.ARN, n.Type = bucketARN+ev.Bucket+"/"+n.Key, "AWS::S3::Object"

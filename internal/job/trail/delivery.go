@@ -9,6 +9,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"hash"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -240,7 +242,7 @@ func (s *Store) collect(t *Trail, st *State) (f *file, management, data uint64, 
 	}
 	s.mu.Unlock()
 	if f = w.pending; f == nil {
-		f = newFile()
+		f = newFile(t.Validation)
 	}
 	w.pending = nil
 	management, data = st.Management, st.Data
@@ -275,37 +277,65 @@ func (s *Store) collect(t *Trail, st *State) (f *file, management, data uint64, 
 type file struct {
 	packed         bytes.Buffer
 	z              *gzip.Writer
-	hash           interface{ Write([]byte) (int, error) }
+	hash           hash.Hash // nil where nobody asks for it
+	text           []byte    // that is not packed yet
 	raw            int
 	records        int
 	own            int // of them those of deliveries
 	oldest, newest time.Time
 	full           bool
-	total          func() []byte
 }
 
-func newFile() *file {
-	f := &file{}
+// packAtOnce is about how much text is packed at once.
+const packAtOnce = 64 << 10
+
+func newFile(hashed bool) *file {
+	f := &file{text: make([]byte, 0, packAtOnce+4<<10)}
 	f.z, _ = gzip.NewWriterLevel(&f.packed, gzip.BestSpeed)
-	h := sha256.New()
-	f.hash, f.total = h, func() []byte { return h.Sum(nil) }
+	if hashed {
+		f.hash = sha256.New()
+	}
 	return f
 }
 
-func (f *file) write(b []byte) {
-	f.hash.Write(b)
-	f.z.Write(b) // into memory: it cannot fail
-	f.raw += len(b)
+func (f *file) write(b string) { f.text = append(f.text, b...) }
+
+// pack takes what was written so far.
+func (f *file) pack() {
+	if f.hash != nil {
+		f.hash.Write(f.text)
+	}
+	f.z.Write(f.text) // into memory: it cannot fail
+	f.text = f.text[:0]
+}
+
+// sum is the hash of the file before compression.
+func (f *file) sum() ([]byte, error) {
+	if f.hash == nil { // the trail was not validated yet when the file was begun
+		z, err := gzip.NewReader(bytes.NewReader(f.packed.Bytes()))
+		if err != nil {
+			return nil, err
+		}
+		f.hash = sha256.New()
+		if _, err := io.Copy(f.hash, z); err != nil {
+			return nil, err
+		}
+	}
+	return f.hash.Sum(nil), nil
 }
 
 func (f *file) add(e *audit.Entry) {
 	if f.records == 0 {
-		f.write([]byte(`{"Records":[`))
+		f.write(`{"Records":[`)
 		f.oldest, f.newest = e.Time(), e.Time()
 	} else {
-		f.write([]byte{','})
+		f.write(",")
 	}
-	f.write(e.Record)
+	f.text = append(f.text, e.Record...)
+	f.raw += len(e.Record)
+	if len(f.text) >= packAtOnce {
+		f.pack()
+	}
 	f.records++
 	if ownUse(e.User) {
 		f.own++
@@ -320,8 +350,9 @@ func (f *file) add(e *audit.Entry) {
 
 func (f *file) end() error {
 	if f.records > 0 {
-		f.write([]byte(`]}`))
+		f.write(`]}`)
 	}
+	f.pack()
 	return f.z.Close()
 }
 
@@ -383,8 +414,12 @@ func (s *Store) putFile(ctx context.Context, t *Trail, st *State, f *file) error
 	st.Delivered, st.Attempted, st.Succeeded, st.Error = now, now, now, ""
 	st.Begun = time.Time{}
 	if t.Validation {
+		sum, err := f.sum()
+		if err != nil {
+			return err
+		}
 		st.Digest.Files = append(st.Digest.Files, LogFile{
-			Bucket: t.Bucket, Object: key, Hash: hex.EncodeToString(f.total()), Algorithm: "SHA-256", Newest: stamp(f.newest), Oldest: stamp(f.oldest),
+			Bucket: t.Bucket, Object: key, Hash: hex.EncodeToString(sum), Algorithm: "SHA-256", Newest: stamp(f.newest), Oldest: stamp(f.oldest),
 		})
 	}
 	return nil

@@ -91,7 +91,7 @@ type harness struct {
 	grant  authz.Grant
 }
 
-func newHarness(t *testing.T) *harness {
+func newHarness(t testing.TB) *harness {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
@@ -112,7 +112,7 @@ func newHarness(t *testing.T) *harness {
 	return h
 }
 
-func (h *harness) open(t *testing.T) {
+func (h *harness) open(t testing.TB) {
 	t.Helper()
 	var err error
 	h.Store, err = Open(t.Context(), Config{
@@ -124,7 +124,7 @@ func (h *harness) open(t *testing.T) {
 	}
 }
 
-func (h *harness) trail(t *testing.T) *Trail {
+func (h *harness) trail(t testing.TB) *Trail {
 	t.Helper()
 	tr, err := h.Create(t.Context(), h.grant, Trail{Name: "main", Account: account, Region: "us-east-1", Bucket: "logs", GlobalEvents: true, Validation: true})
 	if err != nil {
