@@ -38,6 +38,11 @@ func (s *server) exposesPolicy(c exposure.Change) (exposure.Exposed, error) {
 			sides[i].Type = posture.TypeRole
 		}
 	}
+	for _, a := range c.Standing {
+		for _, side := range sides {
+			side.Policy.Added = append(side.Policy.Added, posture.Allowance(a))
+		}
+	}
 	after := sides[1].Policy
 	for _, a := range c.Added {
 		after.Added = append(after.Added, posture.Allowance(a))

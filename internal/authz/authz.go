@@ -35,6 +35,13 @@ type Explainer interface {
 	Explain() string
 }
 
+// Judge is Keys whose answer depends on what the resource was like when they were asked. What was let through by
+// such an answer is let through for that resource only: Grant.RequireStill.
+type Judge interface {
+	// Judged tells what was looked at, and whether anybody asked.
+	Judged() (was any, asked bool)
+}
+
 // Resource is what a Demand is about, with what decides about it on the resource's side. The
 // service resolves it from memory before the decision; resolving decides nothing.
 type Resource struct {

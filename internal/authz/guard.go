@@ -2,6 +2,7 @@ package authz
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,6 +15,8 @@ import (
 const (
 	// Denied: the policy engine said no. Message is AWS's sentence for the caller.
 	Denied fault.Kind = "authz.Denied"
+	// Changed: the resource is no longer what was decided about. The same request is decided anew.
+	Changed fault.Kind = "authz.Changed"
 	// Unrecorded: the decision could not be written down, so nothing is done.
 	Unrecorded fault.Kind = "authz.Unrecorded"
 	// NotGranted: a domain method touched what its Grant does not cover. A defect of Kura, never a
@@ -76,10 +79,17 @@ type sheet struct {
 	first   [2]allowance // room for the usual demands without a further allocation
 	allowed []allowance
 	index   map[allowance]bool // of allowed, where there are many
+	judged  []judged
 	system  bool
 }
 
 type allowance struct{ action, resource string }
+
+// judged is an allowance that was decided by what the resource was like.
+type judged struct {
+	allowance
+	was any
+}
 
 // Decide answers the demands of in: all must be allowed. The decisions are recorded before it
 // returns; when that fails nothing is granted.
@@ -149,7 +159,13 @@ func (s *sheet) decideOne(d *Demand) error {
 	if !allowed {
 		return fault.New(Denied, record.Reason)
 	}
-	s.allowed = append(s.allowed, allowance{d.Action, d.Resource.ARN})
+	a := allowance{d.Action, d.Resource.ARN}
+	s.allowed = append(s.allowed, a)
+	if j, ok := d.Keys.(Judge); ok {
+		if was, asked := j.Judged(); asked {
+			s.judged = append(s.judged, judged{a, was})
+		}
+	}
 	return nil
 }
 
@@ -195,6 +211,21 @@ func (g Grant) Require(action, resource string) error {
 	return fault.New(NotGranted, "no grant for "+action+" on "+resource)
 }
 
+// RequireStill is Require for domain methods that change who may reach a resource, called where no other change can
+// come between: it errs too when the action was allowed because of what the resource was like, and that is another
+// thing now. So two changes of which neither opens anything do not open it together.
+func (g Grant) RequireStill(action, resource string, is any) error {
+	if err := g.Require(action, resource); err != nil {
+		return err
+	}
+	for _, j := range g.sheet.judged {
+		if j.allowance == (allowance{action, resource}) && j.was != is {
+			return fault.New(Changed, "")
+		}
+	}
+	return nil
+}
+
 // covers compares exactly; only a system grant may end in "*".
 func (a allowance) covers(action, resource string, system bool) bool {
 	if a.action == action && a.resource == resource {
@@ -218,7 +249,7 @@ func (g Grant) Ask(ctx context.Context, demands ...Demand) (Grant, error) {
 		return Grant{}, fault.New(NotGranted, "the zero grant cannot ask")
 	}
 	s := &sheet{guard: g.sheet.guard, inquiry: g.sheet.inquiry, system: g.sheet.system}
-	s.allowed = append(s.first[:0], g.sheet.allowed...)
+	s.allowed, s.judged = append(s.first[:0], g.sheet.allowed...), slices.Clip(g.sheet.judged)
 	if s.system {
 		for i := range demands {
 			if err := g.Require(demands[i].Action, demands[i].Resource.ARN); err != nil {

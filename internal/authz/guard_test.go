@@ -205,3 +205,43 @@ func TestRefusalsAreBounded(t *testing.T) {
 		t.Errorf("%d refusals are kept", n)
 	}
 }
+
+// looking is Keys that look at what a resource was like.
+type looking struct {
+	was   any
+	asked bool
+}
+
+func (l *looking) Lookup(key string) (policy.Values, bool) {
+	l.asked = l.asked || key == "kura:exposesdata"
+	return policy.Values{One: "false"}, key == "kura:exposesdata"
+}
+
+func (l *looking) Judged() (any, bool) { return l.was, l.asked }
+
+func TestWhatWasJudgedIsAllowedForThatOnly(t *testing.T) {
+	guard := authz.New(authz.Config{Recorder: authztest.Forget{}})
+	const unlessExposing = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"},
+		{"Effect":"Deny","Action":"s3:PutObject","Resource":"*","Condition":{"Bool":{"kura:ExposesData":"true"}}}]}`
+	put, get := demand("s3:PutObject", object), demand("s3:GetObject", object)
+	put.Keys, get.Keys = &looking{was: "then"}, &looking{was: "then"}
+	g, err := guard.Decide(context.Background(), inquiry(t, unlessExposing), put, get)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked, err := g.Ask(context.Background(), demand("s3:DeleteObject", object))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range []authz.Grant{g, asked} {
+		if err := g.RequireStill("s3:PutObject", object, "now"); !fault.Is(err, authz.Changed) {
+			t.Errorf("what was judged has changed: %v", err)
+		}
+		if err := errors.Join(g.RequireStill("s3:PutObject", object, "then"), g.RequireStill("s3:GetObject", object, "now")); err != nil {
+			t.Errorf("what was judged is the same, and what nobody asked about may change: %v", err)
+		}
+		if err := g.RequireStill("s3:PutObject", bucket, "then"); !fault.Is(err, authz.NotGranted) {
+			t.Errorf("no grant: %v", err)
+		}
+	}
+}

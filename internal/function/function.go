@@ -24,6 +24,7 @@ import (
 	"github.com/kura-s3/kura/internal/engine"
 	"github.com/kura-s3/kura/internal/fault"
 	"github.com/kura-s3/kura/internal/function/runner"
+	"github.com/kura-s3/kura/policy"
 )
 
 // Failures of this package.
@@ -363,13 +364,13 @@ func (f *Function) has(qualifier string) bool {
 
 // edit changes a function under action on resource.
 func (s *Store) edit(ctx context.Context, g authz.Grant, action string, r Ref, change func(f *Function, b *engine.Batch) error) (*Function, error) {
-	if err := g.Require(action, s.ARN(r)); err != nil {
-		return nil, err
-	}
 	s.changes.Lock()
 	defer s.changes.Unlock()
 	old, err := s.Function(r)
 	if err != nil {
+		return nil, err
+	}
+	if err := g.RequireStill(action, s.ARN(r), old.policy(r.Qualifier)); err != nil {
 		return nil, err
 	}
 	f := old.clone()
@@ -378,6 +379,14 @@ func (s *Store) edit(ctx context.Context, g authz.Grant, action string, r Ref, c
 		return nil, err
 	}
 	return f, s.put(ctx, f, &b)
+}
+
+// policy decides who may use what a qualifier names, nil for none.
+func (f *Function) policy(qualifier string) *policy.Document {
+	if p := f.Policies[qualifier]; p != nil {
+		return p.document
+	}
+	return nil
 }
 
 // clone is a copy whose maps can be changed; what they hold is replaced, never changed.
@@ -428,9 +437,7 @@ func (s *Store) Demand(action string, r Ref) authz.Demand {
 	if f == nil {
 		return d
 	}
-	if p := f.Policies[r.Qualifier]; p != nil {
-		d.Resource.Policy = p.document
-	}
+	d.Resource.Policy = f.policy(r.Qualifier)
 	d.Keys = authz.ResourceTags(f.Tags)
 	return d
 }

@@ -199,8 +199,13 @@ func (s *Store) UpdateRole(ctx context.Context, g authz.Grant, account, name str
 
 // UpdateAssumeRolePolicy replaces the trust policy.
 func (s *Store) UpdateAssumeRolePolicy(ctx context.Context, g authz.Grant, account, name, document string) error {
-	return s.editHolder(ctx, g, "iam:UpdateAssumeRolePolicy", Ref{KindRole, account, name}, func(tx *change, h holder) error {
-		return tx.setTrust(h.(*role), document)
+	const action = "iam:UpdateAssumeRolePolicy"
+	return s.editHolder(ctx, g, action, Ref{KindRole, account, name}, func(tx *change, h holder) error {
+		r := h.(*role)
+		if err := g.RequireStill(action, tx.arn(Ref{KindRole, account, name}), r.Pinned); err != nil {
+			return err
+		}
+		return tx.setTrust(r, document)
 	})
 }
 

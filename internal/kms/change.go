@@ -162,7 +162,7 @@ func (s *Store) edit(ctx context.Context, g authz.Grant, action, id string, fn f
 		if err != nil {
 			return err
 		}
-		if err := g.Require(action, old.ARN); err != nil {
+		if err := g.RequireStill(action, old.ARN, old); err != nil {
 			return err
 		}
 		next := old.clone()

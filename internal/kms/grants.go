@@ -110,7 +110,7 @@ func (s *Store) CreateGrant(ctx context.Context, g authz.Grant, id string, in Ne
 		if err != nil {
 			return err
 		}
-		if err := g.Require("kms:CreateGrant", k.ARN); err != nil {
+		if err := g.RequireStill("kms:CreateGrant", k.ARN, k); err != nil {
 			return err
 		}
 		if err := s.usable(k); err != nil {
@@ -243,6 +243,9 @@ func (s *Store) RetiredBy(k *Key, grant string, p *policy.Principal) bool {
 
 // GrantOf is the grant with the id on k, for the demand about it; nil where there is none.
 func (k *Key) GrantOf(id string) *Grant { return k.grants.find(id) }
+
+// Grants are all of the key's, by id. They decide beside its policy.
+func (k *Key) Grants() []*Grant { return k.grants.all() }
 
 // Constraint is the pairs that constrain the grant and what kms:GrantConstraintType calls them.
 func (g *Grant) Constraint() (kind string, pairs map[string]string) {

@@ -128,9 +128,6 @@ func (s *Store) Changed(account, name, text string) (before *policy.Document, af
 
 // PutPolicy adds a policy or replaces the one of its name, and needs logs:PutResourcePolicy.
 func (s *Store) PutPolicy(ctx context.Context, g authz.Grant, account, name, text string) (p ResourcePolicy, err error) {
-	if err := g.Require("logs:PutResourcePolicy", "*"); err != nil {
-		return p, err
-	}
 	if name == "" || text == "" {
 		return p, refuse(Invalid, "policyName and policyDocument are required.")
 	}
@@ -138,6 +135,9 @@ func (s *Store) PutPolicy(ctx context.Context, g authz.Grant, account, name, tex
 		return p, err
 	}
 	return p, s.editPolicies(ctx, account, func(all *ResourcePolicies) error {
+		if err := g.RequireStill("logs:PutResourcePolicy", "*", all.whole); err != nil {
+			return err
+		}
 		all.ByName[name] = p
 		if len(all.ByName) > maxPolicies {
 			return refuse(Limit, "Resource limit exceeded.")
@@ -148,10 +148,10 @@ func (s *Store) PutPolicy(ctx context.Context, g authz.Grant, account, name, tex
 
 // DeletePolicy needs logs:DeleteResourcePolicy.
 func (s *Store) DeletePolicy(ctx context.Context, g authz.Grant, account, name string) error {
-	if err := g.Require("logs:DeleteResourcePolicy", "*"); err != nil {
-		return err
-	}
 	return s.editPolicies(ctx, account, func(all *ResourcePolicies) error {
+		if err := g.RequireStill("logs:DeleteResourcePolicy", "*", all.whole); err != nil {
+			return err
+		}
 		if _, ok := all.ByName[name]; !ok {
 			return refuse(NotFound, "Policy with name [%s] does not exist.", name)
 		}

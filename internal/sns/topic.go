@@ -289,13 +289,13 @@ func (s *Store) put(ctx context.Context, t *Topic) error {
 
 // edit changes a topic under action.
 func (s *Store) edit(ctx context.Context, g authz.Grant, action string, t *Topic, change func(*Topic) error) error {
-	if err := g.Require(action, t.ARN); err != nil {
-		return err
-	}
 	s.changes.Lock()
 	defer s.changes.Unlock()
 	now, err := s.Topic(t.ARN)
 	if err != nil {
+		return err
+	}
+	if err := g.RequireStill(action, t.ARN, now.Policy); err != nil {
 		return err
 	}
 	next := *now

@@ -294,13 +294,13 @@ func (s *Store) commit(ctx context.Context, b *engine.Batch) error {
 
 // edit changes a queue under action.
 func (s *Store) edit(ctx context.Context, g authz.Grant, action string, q *Queue, change func(*Queue) error) error {
-	if err := g.Require(action, s.ARN(q)); err != nil {
-		return err
-	}
 	s.changes.Lock()
 	defer s.changes.Unlock()
 	now, err := s.Queue(q.Account, q.Name)
 	if err != nil {
+		return err
+	}
+	if err := g.RequireStill(action, s.ARN(q), now.Policy); err != nil {
 		return err
 	}
 	next := *now

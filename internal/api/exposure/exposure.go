@@ -24,10 +24,11 @@ type Exposed struct {
 	Witness string
 }
 
-// Keys are the condition keys of one change. They implement authz.Keys and authz.Explainer.
+// Keys are the condition keys of one change. They implement authz.Keys, authz.Explainer and authz.Judge.
 type Keys struct {
 	inner authz.Keys
 	judge func() (Exposed, error)
+	was   any // what judge looked at, for authz.Grant.RequireStill; nil where somebody else sees to that
 
 	asked bool
 	found Exposed
@@ -78,6 +79,9 @@ func (k *Keys) Explain() string {
 	return text + "."
 }
 
+// Judged implements authz.Judge.
+func (k *Keys) Judged() (was any, asked bool) { return k.was, k.asked && k.was != nil }
+
 // Change is a change of the policy that decides about a resource: a role's trust, a key's, queue's, topic's or
 // function's policy.
 type Change struct {
@@ -85,6 +89,10 @@ type Change struct {
 	Kind         policy.Kind
 	// Before is the policy as it is, nil for none.
 	Before *policy.Document
+	// Was is what the change is judged by, as the domain knows it again: authz.Grant.RequireStill. Nil: Before.
+	Was any
+	// Standing are allowances beside the policy, which stay.
+	Standing []Statement
 	// After is the policy in its place, "" for none; not looked at where statements are added to Before.
 	After string
 	Added []Statement
@@ -122,5 +130,13 @@ func (j Judge) Keys(inner authz.Keys, change func() Change) authz.Keys {
 	if j == nil {
 		return inner
 	}
-	return Of(inner, func() (Exposed, error) { return j(change()) })
+	k := Of(inner, nil)
+	k.judge = func() (Exposed, error) {
+		c := change()
+		if k.was = c.Was; k.was == nil {
+			k.was = c.Before
+		}
+		return j(c)
+	}
+	return k
 }

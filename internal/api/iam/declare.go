@@ -68,6 +68,7 @@ func (e edge) trustChange(on target, after string) exposure.Change {
 	change := exposure.Change{ARN: on.arn, Account: on.Account, Kind: policy.Trust, After: after}
 	if id, ok := e.identities.UniqueID(on.arn); ok {
 		if r, ok := e.identities.Entity(identity.KindRole, id); ok {
+			change.Was = r.Pinned
 			change.Before, _ = policy.ParseString(r.Pinned, policy.Trust) // of one that cannot be read all is new
 		}
 	}

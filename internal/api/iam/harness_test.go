@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/exposure"
 	"github.com/kura-s3/kura/internal/api/iam"
 	"github.com/kura-s3/kura/internal/api/organizations"
 	"github.com/kura-s3/kura/internal/api/rpc"
@@ -45,6 +46,8 @@ type harness struct {
 	clock      *clock
 	admin      user
 	root       user
+	// exposes is asked of changes where a policy asks; nil: nothing is exposed.
+	exposes exposure.Judge
 }
 
 // user is a key, long-term or of a session.
@@ -71,6 +74,13 @@ func (c *clock) forward(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now = c.now.Add(d)
+}
+
+func (h *harness) judge(c exposure.Change) (exposure.Exposed, error) {
+	if h.exposes == nil {
+		return exposure.Exposed{}, nil
+	}
+	return h.exposes(c)
 }
 
 // newHarness takes the transport to OIDC issuers, where a test has one.
@@ -105,7 +115,7 @@ func newHarness(t testing.TB, issuers ...http.RoundTripper) *harness {
 	h.server, err = api.NewServer(api.Config{
 		Services: []api.Service{
 			rpc.New(rpc.Config{Name: "s3", Protocol: wire.Query, Authn: signers, Log: log}), // takes what no other claims
-			iam.New(iam.Config{Identities: h.identities, Authn: signers, Log: log}),
+			iam.New(iam.Config{Identities: h.identities, Exposes: h.judge, Authn: signers, Log: log}),
 			sts.New(sts.Config{Identities: h.identities, Guard: h.guard, Authn: signers, Log: log}),
 			organizations.New(organizations.Config{Identities: h.identities, Authn: signers, Log: log}),
 		},

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/exposure"
 	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire"
 	"github.com/kura-s3/kura/internal/audit"
@@ -26,8 +27,8 @@ type deed[In any] struct {
 	keys func(*In) policy.Keys
 	// passing is the grant that is to be made. Optional.
 	passing func(*In) *kms.NewGrant
-	// exposing gives the demand the keys of what the change exposes. Optional.
-	exposing func(*authz.Demand, *In)
+	// exposing is what becomes of who may use the key: After or Added of a change. Optional.
+	exposing func(*In) exposure.Change
 }
 
 // asked is what an input asks for, as far as it decides.
@@ -84,17 +85,56 @@ func (e edge) demand(t target, u kms.Use) authz.Demand {
 	return e.keys.DemandUse(u)
 }
 
-// demands of an operation on one key.
-func (e edge) demands(c *api.Call, action string, a asked, ref *string) ([]authz.Demand, error) {
+// demands of an operation on one key, which is nil where it is missing.
+func (e edge) demands(c *api.Call, action string, a asked, ref *string) ([]authz.Demand, *kms.Key, error) {
 	t, err := e.find(c, ref)
 	if err == nil {
 		err = e.keys.CheckTokens(a.tokens)
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	a.use.Action, a.use.By = action, caller(c)
-	return []authz.Demand{e.demand(t, a.use)}, nil
+	return []authz.Demand{e.demand(t, a.use)}, t.key, nil
+}
+
+// exposed gives the demand of a change the condition keys of what it exposes. The key's grants decide beside its
+// policy; the judgement holds for the key as it is.
+func (e edge) exposed(d *authz.Demand, k *kms.Key, change func() exposure.Change) {
+	d.Keys = e.exposes.Keys(d.Keys, func() exposure.Change {
+		c := change()
+		c.ARN, c.Account, c.Kind, c.Before, c.Was = k.ARN, k.Account, policy.KeyPolicy, k.Policy, k
+		for _, g := range k.Grants() {
+			c.Standing = append(c.Standing, standing(g))
+		}
+		return c
+	})
+}
+
+// standing is what a grant allows. Those whom it names by unique ids are named so in policies too.
+func standing(g *kms.Grant) exposure.Statement {
+	grantee := g.GranteeID
+	if grantee == "" {
+		grantee = g.Grantee
+	}
+	s := allowed(grantee, g.Operations)
+	if _, pairs := g.Constraint(); len(pairs) > 0 {
+		equal := map[string]string{}
+		for name, value := range pairs {
+			equal["kms:EncryptionContext:"+name] = value
+		}
+		s.Condition = map[string]map[string]string{"StringEquals": equal}
+	}
+	return s
+}
+
+// allowed is a statement that allows a grant's operations.
+func allowed(grantee string, operations []string) exposure.Statement {
+	s := exposure.Statement{Principal: map[string]string{"AWS": grantee}}
+	for _, op := range operations {
+		s.Actions = append(s.Actions, "kms:"+op)
+	}
+	return s
 }
 
 // uses are the operations that work with a key and change nothing: CloudTrail has them as read-only (KMS
@@ -111,9 +151,9 @@ func onKey[In, Out any](e edge, w *wire.Operation, access api.Access, d deed[In]
 	return api.Declare(api.Decl[In, Out]{
 		Wire: w, Class: audit.Management, Access: access, ReadEvent: uses[w.Name],
 		Demands: func(c *api.Call, in *In) ([]authz.Demand, error) {
-			demands, err := e.demands(c, action, d.use(in), d.key(in))
-			if err == nil && d.exposing != nil {
-				d.exposing(&demands[0], in)
+			demands, k, err := e.demands(c, action, d.use(in), d.key(in))
+			if k != nil && d.exposing != nil {
+				e.exposed(&demands[0], k, func() exposure.Change { return d.exposing(in) })
 			}
 			return demands, err
 		},

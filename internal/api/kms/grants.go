@@ -2,7 +2,6 @@ package kms
 
 import (
 	"context"
-	"strings"
 
 	"github.com/kura-s3/kura/internal/api"
 	"github.com/kura-s3/kura/internal/api/exposure"
@@ -23,15 +22,9 @@ func (e edge) grants() []*api.Op {
 			context: func(in *kmswire.CreateGrantInput) map[string]string { return pairs(in.Constraints) },
 			keys:    grantKeys,
 			passing: newGrant,
-			exposing: func(d *authz.Demand, in *kmswire.CreateGrantInput) {
-				added := exposure.Statement{Principal: map[string]string{"AWS": member.Text(in.GranteePrincipal)}}
-				if g := member.Text(in.GranteePrincipal); strings.HasSuffix(g, ".amazonaws.com") {
-					added.Principal = map[string]string{"Service": g}
-				}
-				for _, op := range in.Operations {
-					added.Actions = append(added.Actions, "kms:"+string(op))
-				}
-				e.exposes.GuardAdded(d, policy.KeyPolicy, added)
+			exposing: func(in *kmswire.CreateGrantInput) exposure.Change {
+				made := newGrant(in)
+				return exposure.Change{Added: []exposure.Statement{allowed(made.Grantee, made.Operations)}}
 			},
 		}, e.createGrant),
 		onKey(e, &kmswire.ListGrants, api.List, deed[kmswire.ListGrantsInput]{

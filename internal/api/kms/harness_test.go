@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/exposure"
 	"github.com/kura-s3/kura/internal/api/iam"
 	apikms "github.com/kura-s3/kura/internal/api/kms"
 	"github.com/kura-s3/kura/internal/api/organizations"
@@ -54,6 +55,15 @@ type harness struct {
 	now      time.Time
 	admin    user
 	root     user
+	// exposes is asked of changes where a policy asks; nil: nothing is exposed.
+	exposes exposure.Judge
+}
+
+func (h *harness) judge(c exposure.Change) (exposure.Exposed, error) {
+	if h.exposes == nil {
+		return exposure.Exposed{}, nil
+	}
+	return h.exposes(c)
 }
 
 func newHarness(t testing.TB) *harness {
@@ -92,7 +102,7 @@ func newHarness(t testing.TB) *harness {
 			iam.New(iam.Config{Identities: identities, Authn: signers, Log: log}),
 			sts.New(sts.Config{Identities: identities, Guard: guard, Authn: signers, Log: log}),
 			organizations.New(organizations.Config{Identities: identities, Authn: signers, Log: log}),
-			apikms.New(apikms.Config{Keys: h.keys, Authn: signers, Log: log}),
+			apikms.New(apikms.Config{Keys: h.keys, Exposes: h.judge, Authn: signers, Log: log}),
 		},
 		Guard: guard, Recorder: h.recorder, Log: log, Region: testRegion, Now: clock,
 		Peer: func(*http.Request) api.Peer {

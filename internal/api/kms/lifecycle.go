@@ -75,11 +75,11 @@ func (e edge) createKey() *api.Op {
 			one(k, "kms:KeyOrigin", origin)
 			one(k, "kms:MultiRegion", flag(member.True(in.MultiRegion)))
 			one(k, "kms:BypassPolicyLockoutSafetyCheck", flag(member.True(in.BypassPolicyLockoutSafetyCheck)))
-			make := authz.Demand{Action: "kms:CreateKey", Resource: authz.Resource{ARN: "*", Account: account}, Keys: k}
+			create := authz.Demand{Action: "kms:CreateKey", Resource: authz.Resource{ARN: "*", Account: account}, Keys: k}
 			if text := member.Text(in.Policy); text != "" {
-				e.exposes.Guard(&make, policy.KeyPolicy, text)
+				e.exposes.Guard(&create, policy.KeyPolicy, text)
 			}
-			demands := c.Need(make.Action, make.Resource, make.Keys)
+			demands := c.Need(create.Action, create.Resource, create.Keys)
 			if len(in.Tags) > 0 {
 				demands = c.Need("kms:TagResource", authz.Resource{ARN: kms.KeyARN(e.keys.Region(), account, "*"), Account: account}, k)
 			}
@@ -126,7 +126,8 @@ func (e edge) describeKey() *api.Op {
 	return api.Declare(api.Decl[input, kmswire.DescribeKeyOutput]{
 		Wire: &kmswire.DescribeKey, Class: audit.Management, Access: api.Read,
 		Demands: func(c *api.Call, in *input) ([]authz.Demand, error) {
-			return e.demands(c, "kms:DescribeKey", d.use(in), in.KeyId)
+			demands, _, err := e.demands(c, "kms:DescribeKey", d.use(in), in.KeyId)
+			return demands, err
 		},
 		Do: func(ctx context.Context, g authz.Grant, c *api.Call, in *input) (*kmswire.DescribeKeyOutput, error) {
 			t, err := e.find(c, in.KeyId)

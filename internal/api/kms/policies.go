@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/exposure"
 	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/kmswire"
 	"github.com/kura-s3/kura/internal/authz"
@@ -24,8 +25,8 @@ func (e edge) policies() []*api.Op {
 			keys: func(in *kmswire.PutKeyPolicyInput) policy.Keys {
 				return one(policy.Keys{}, "kms:BypassPolicyLockoutSafetyCheck", flag(member.True(in.BypassPolicyLockoutSafetyCheck)))
 			},
-			exposing: func(d *authz.Demand, in *kmswire.PutKeyPolicyInput) {
-				e.exposes.Guard(d, policy.KeyPolicy, member.Text(in.Policy))
+			exposing: func(in *kmswire.PutKeyPolicyInput) exposure.Change {
+				return exposure.Change{After: member.Text(in.Policy)}
 			},
 		}, func(ctx context.Context, g authz.Grant, k *kms.Key, in *kmswire.PutKeyPolicyInput) error {
 			if err := named(in.PolicyName); err != nil {

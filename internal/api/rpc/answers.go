@@ -14,6 +14,7 @@ import (
 var queryAnswers = map[fault.Kind]Answer{
 	authz.Denied:     {"AccessDenied", 403, "Access Denied"},
 	authz.Unrecorded: {"ServiceUnavailable", 503, "The request has failed due to a temporary failure of the server."},
+	authz.Changed:    {"ServiceUnavailable", 503, "The resource was changed by another request. Try again."},
 
 	api.NotImplemented:   {"NotImplemented", 501, "This operation is not implemented."},
 	api.UnknownOperation: {"InvalidAction", 400, "The action or operation requested is invalid."},
