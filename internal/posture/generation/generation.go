@@ -154,16 +154,14 @@ func (s *Store) Start(ctx context.Context, g authz.Grant, in Job) (id string, er
 	defer s.mu.Unlock()
 	b := &engine.Batch{}
 	total, running := 0, 0
+	var same *Job
 	err = s.scan(ctx, prefix+in.Account+"/", func(key []byte, j *Job) {
 		switch {
 		case j.over(now):
 			b.Delete(key)
 			return
 		case in.Token != "" && j.Token == in.Token:
-			id = j.ID
-			if j.Principal != in.Principal {
-				err = fault.New(Conflict, "The client token was used for another principal.")
-			}
+			same = j
 		case j.Status == InProgress:
 			running++
 		}
@@ -172,8 +170,10 @@ func (s *Store) Start(ctx context.Context, g authz.Grant, in Job) (id string, er
 	switch {
 	case err != nil:
 		return "", err
-	case id != "":
-		return id, nil
+	case same != nil && same.Principal != in.Principal:
+		return "", fault.New(Conflict, "The client token was used for another principal.")
+	case same != nil:
+		return same.ID, nil
 	case running >= maxRunning, total >= maxJobs:
 		return "", fault.New(QuotaExceeded, "The account has the maximum number of policy generations.")
 	}

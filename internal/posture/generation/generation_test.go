@@ -232,6 +232,11 @@ func TestJobs(t *testing.T) {
 	if err != nil || other != nil || first != again {
 		t.Errorf("the same token: %s %v, %s %v", first, err, again, other)
 	}
+	elsewhere := good
+	elsewhere.Principal = worker
+	if _, err := s.Start(t.Context(), r.grant, elsewhere); fault.Of(err) != Conflict {
+		t.Errorf("the same token for another principal: %v", err)
+	}
 	cancelled := good
 	cancelled.Token = ""
 	second, err := s.Start(t.Context(), r.grant, cancelled)
