@@ -4,7 +4,8 @@
 // An entry is written by the commit that makes the change, so there is no change without its entry
 // and no entry without its change, whatever crashes. Consumers read in order, each with a cursor of
 // its own that is stored; an entry is given again until its consumer has said that it is done with
-// it (at least once), and is forgotten when all have.
+// it (at least once), and is forgotten when all have. What a consumer made nothing of may be given again
+// after a crash, if it was the last it read.
 package feed
 
 import (
@@ -52,6 +53,24 @@ type Entry struct {
 	// Before and After are the resource's state in the form that Kind's writer documents, where it
 	// gives them.
 	Before, After json.RawMessage `json:",omitempty"`
+
+	memo *memo
+}
+
+// memo keeps what somebody made of an entry, for all consumers that read it from memory.
+type memo struct {
+	once sync.Once
+	made any
+}
+
+// Memo gives what make made of the entry, made once for all consumers as far as possible: nobody may change it. There
+// is one memo: its only user is package posture.
+func (e *Entry) Memo(make func() any) any {
+	if e.memo == nil {
+		return make()
+	}
+	e.memo.once.Do(func() { e.memo.made = make() })
+	return e.memo.made
 }
 
 // Made begins an entry from the audit event of the request that makes the change.
@@ -79,6 +98,8 @@ var errEntry = errors.New("feed: an entry does not decode")
 type Feed struct {
 	meta engine.Meta
 	now  func() time.Time
+	// consumers by name; the map never changes.
+	consumers map[string]*consumer
 
 	mu   sync.Mutex
 	last uint64
@@ -88,34 +109,46 @@ type Feed struct {
 	pending map[uint64]struct{}
 	// changed is closed and replaced when a commit has ended.
 	changed chan struct{}
-	cursors map[string]uint64
+	recent  recent
+	// forgotten is the place up to which entries were taken away, dueToSave that a timer runs for save.
+	forgotten uint64
+	dueToSave bool
+}
+
+// consumer is how far one has come.
+type consumer struct {
+	name string
+	// saving is held while the cursor is written, so that an older one is never written over a newer.
+	saving sync.Mutex
+	// at is the cursor, saved the one that is stored. Under the feed's mu.
+	at, saved uint64
 }
 
 // Open continues the feed that meta holds. Consumers are all names that will ever be read under: an
 // entry is kept until each of them is done with it, and the cursor of a name that is no longer among
 // them is forgotten. A new consumer begins with what comes next.
 func Open(ctx context.Context, meta engine.Meta, consumers ...string) (*Feed, error) {
-	f := &Feed{meta: meta, now: time.Now, pending: map[uint64]struct{}{}, changed: make(chan struct{}), cursors: map[string]uint64{}}
-	if err := f.loadCursors(ctx); err != nil {
+	f := &Feed{meta: meta, now: time.Now, pending: map[uint64]struct{}{}, changed: make(chan struct{}), consumers: map[string]*consumer{}}
+	stored, err := loadCursors(ctx, meta)
+	if err != nil {
 		return nil, fmt.Errorf("feed: %w", err)
 	}
-	if err := f.findLast(ctx); err != nil {
+	if err := f.findLast(ctx, stored); err != nil {
 		return nil, fmt.Errorf("feed: %w", err)
 	}
-	stored := f.cursors
-	f.cursors = map[string]uint64{}
+	f.recent.from = f.last
 	var b engine.Batch
 	for _, name := range consumers {
-		if at, ok := stored[name]; ok {
-			f.cursors[name] = at
-			delete(stored, name)
-			continue
+		at, ok := stored[name]
+		if !ok {
+			at = f.last
+			b.Set(cursorKey(name), cursorValue(at))
 		}
-		f.cursors[name] = f.last
-		b.Set([]byte(cursorPrefix+name), binary.BigEndian.AppendUint64(nil, f.last))
+		f.consumers[name] = &consumer{name: name, at: at, saved: at}
+		delete(stored, name)
 	}
 	for name := range stored {
-		b.Delete([]byte(cursorPrefix + name))
+		b.Delete(cursorKey(name))
 	}
 	if len(b.Writes) == 0 {
 		return f, nil
@@ -123,26 +156,31 @@ func Open(ctx context.Context, meta engine.Meta, consumers ...string) (*Feed, er
 	return f, meta.Commit(ctx, &b)
 }
 
-func (f *Feed) loadCursors(ctx context.Context) error {
-	it, err := f.meta.Scan(ctx, []byte(cursorPrefix), engine.PrefixEnd([]byte(cursorPrefix)))
+func cursorKey(name string) []byte { return []byte(cursorPrefix + name) }
+
+func cursorValue(at uint64) []byte { return binary.BigEndian.AppendUint64(nil, at) }
+
+func loadCursors(ctx context.Context, meta engine.Meta) (map[string]uint64, error) {
+	it, err := meta.Scan(ctx, []byte(cursorPrefix), engine.PrefixEnd([]byte(cursorPrefix)))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer it.Close()
+	cursors := map[string]uint64{}
 	for it.Next() {
 		if len(it.Value()) != 8 {
-			return fmt.Errorf("%w: cursor %q", errEntry, it.Key())
+			return nil, fmt.Errorf("%w: cursor %q", errEntry, it.Key())
 		}
-		f.cursors[string(it.Key()[len(cursorPrefix):])] = binary.BigEndian.Uint64(it.Value())
+		cursors[string(it.Key()[len(cursorPrefix):])] = binary.BigEndian.Uint64(it.Value())
 	}
-	return it.Err()
+	return cursors, it.Err()
 }
 
 // findLast sets the place after which new entries go. Places are times in nanoseconds, so that a feed
 // whose entries were all forgotten still ascends; a clock turned back is overruled by what is stored.
-func (f *Feed) findLast(ctx context.Context) error {
+func (f *Feed) findLast(ctx context.Context, cursors map[string]uint64) error {
 	f.last = uint64(f.now().UnixNano())
-	for _, at := range f.cursors {
+	for _, at := range cursors {
 		f.last = max(f.last, at)
 	}
 	it, err := f.meta.Scan(ctx, []byte(entryPrefix), engine.PrefixEnd([]byte(entryPrefix)))
@@ -167,72 +205,86 @@ func placeOf(key []byte) uint64 {
 }
 
 // Add writes e with the commit of b. Call done when that commit has ended, however it ended;
-// until then consumers wait. An entry whose commit is tried again is added again.
+// until then consumers wait. An entry whose commit is tried again is added again. Nobody may change
+// Before and After any more.
 func (f *Feed) Add(b *engine.Batch, e Entry) (done func(), err error) {
 	if f == nil {
 		return func() {}, nil
 	}
 	if e.Time.IsZero() {
-		e.Time = f.now().UTC()
+		e.Time = f.now()
 	}
+	e.Time = e.Time.Round(0).UTC() // as it is read back
 	raw, err := json.Marshal(e)
 	if err != nil {
 		return nil, fmt.Errorf("feed: %w", err)
 	}
 	f.mu.Lock()
 	f.last = max(f.last+1, uint64(f.now().UnixNano()))
-	seq := f.last
-	f.newest = seq
-	f.pending[seq] = struct{}{}
+	e.Seq, e.memo = f.last, &memo{}
+	f.newest = e.Seq
+	f.pending[e.Seq] = struct{}{}
 	f.mu.Unlock()
-	b.Set(placeKey(seq), append([]byte{format}, raw...))
-	return sync.OnceFunc(func() { f.ended(seq) }), nil
+	b.Set(placeKey(e.Seq), append([]byte{format}, raw...))
+	return sync.OnceFunc(func() { f.ended(b, &e) }), nil
 }
 
-func (f *Feed) ended(seq uint64) {
+// ended takes an entry into memory if its commit is known to have succeeded; else, whether there is one is
+// asked of the engine.
+func (f *Feed) ended(b *engine.Batch, e *Entry) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	delete(f.pending, seq)
+	delete(f.pending, e.Seq)
+	if b.Version != 0 && len(f.consumers) > 0 {
+		f.recent.add(e)
+	} else {
+		f.recent.begin(e.Seq)
+	}
 	close(f.changed)
 	f.changed = make(chan struct{})
 }
 
-// horizon is the place up to which everything has been decided, and a channel that is closed when it
-// may have moved.
-func (f *Feed) horizon() (uint64, <-chan struct{}) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+// horizon is the place up to which everything has been decided. Under mu.
+func (f *Feed) horizon() uint64 {
 	limit := f.last
 	for seq := range f.pending {
 		limit = min(limit, seq-1)
 	}
-	return limit, f.changed
+	return limit
 }
 
 // Next gives the oldest entries, at most most, that consumer is not done with. It waits until there
 // is one, or ctx ends.
 func (f *Feed) Next(ctx context.Context, consumer string, most int) ([]Entry, error) {
+	c := f.consumers[consumer]
+	if c == nil {
+		return nil, notAConsumer(consumer)
+	}
 	for {
-		limit, changed := f.horizon()
-		entries, err := f.read(ctx, consumer, limit, most)
+		f.mu.Lock()
+		at, limit, changed := c.at, f.horizon(), f.changed
+		entries, known := f.recent.between(at, limit, most)
+		f.mu.Unlock()
+		var err error
+		if !known {
+			entries, err = f.read(ctx, at, limit, most)
+		}
 		if err != nil || len(entries) > 0 {
 			return entries, err
 		}
 		select {
 		case <-ctx.Done():
+			f.save()
 			return nil, ctx.Err()
 		case <-changed:
 		}
 	}
 }
 
-func (f *Feed) read(ctx context.Context, consumer string, limit uint64, most int) ([]Entry, error) {
-	f.mu.Lock()
-	at, ok := f.cursors[consumer]
-	f.mu.Unlock()
-	if !ok {
-		return nil, fmt.Errorf("feed: %q is not a consumer", consumer)
-	}
+func notAConsumer(name string) error { return fmt.Errorf("feed: %q is not a consumer", name) }
+
+// read gives entries that memory does not have any more.
+func (f *Feed) read(ctx context.Context, at, limit uint64, most int) ([]Entry, error) {
 	if at >= limit {
 		return nil, nil
 	}
@@ -260,43 +312,93 @@ func decode(key, value []byte) (Entry, error) {
 	if err := json.Unmarshal(value[1:], &e); err != nil {
 		return e, fmt.Errorf("%w: place %d: %w", errEntry, placeOf(key), err)
 	}
-	e.Seq = placeOf(key)
+	e.Seq, e.memo = placeOf(key), &memo{}
 	return e, nil
 }
 
 // Done says that consumer is done with everything up to and including seq. With extra, what the
-// consumer made of the entries is written in the same commit, so that it happens once.
+// consumer made of the entries is written in the same commit, so that it happens once. Without
+// anything to write, the cursor is written soon.
 func (f *Feed) Done(ctx context.Context, consumer string, seq uint64, extra *engine.Batch) error {
-	var b engine.Batch
-	if extra != nil {
-		b = *extra
+	c := f.consumers[consumer]
+	if c == nil {
+		return notAConsumer(consumer)
 	}
-	b.Set([]byte(cursorPrefix+consumer), binary.BigEndian.AppendUint64(nil, seq))
-	if lo, hi, ok := f.forgettable(consumer, seq); ok {
-		b.DeleteRange(placeKey(lo), placeKey(hi+1))
+	if extra == nil || len(extra.Writes)+len(extra.Expect) == 0 {
+		f.moved(c, seq, false)
+		return nil
 	}
+	c.saving.Lock()
+	defer c.saving.Unlock()
+	b := *extra
+	b.Set(cursorKey(consumer), cursorValue(seq))
 	if err := f.meta.Commit(ctx, &b); err != nil {
 		return err
 	}
-	f.mu.Lock()
-	f.cursors[consumer] = max(f.cursors[consumer], seq)
-	f.mu.Unlock()
+	f.moved(c, seq, true)
 	return nil
 }
 
-// forgettable is the range that all consumers are done with once consumer has come to seq.
-func (f *Feed) forgettable(consumer string, seq uint64) (lo, hi uint64, ok bool) {
+// saveAfter is how soon cursors are written that moved without anything to write, and entries taken away
+// that all consumers are done with: for many of them together.
+const saveAfter = 100 * time.Millisecond
+
+func (f *Feed) moved(c *consumer, seq uint64, saved bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	old := f.cursors[consumer]
-	hi = seq
-	before := old
-	for name, at := range f.cursors {
-		if name != consumer {
-			hi, before = min(hi, at), min(before, at)
-		}
+	c.at = max(c.at, seq)
+	if saved {
+		c.saved = max(c.saved, seq)
 	}
-	return before, hi, hi > before
+	f.recent.begin(f.slowest())
+	if !f.dueToSave {
+		f.dueToSave = true
+		time.AfterFunc(saveAfter, f.save)
+	}
+}
+
+// slowest is the place that all consumers are done with. Under mu.
+func (f *Feed) slowest() uint64 {
+	at := f.last
+	for _, c := range f.consumers {
+		at = min(at, c.at)
+	}
+	return at
+}
+
+// save writes what is due. A failure costs nothing but work that is done twice: it is due again with the
+// next move.
+func (f *Feed) save() {
+	var b engine.Batch
+	var then []func()
+	f.mu.Lock()
+	f.dueToSave = false
+	for _, c := range f.consumers {
+		if c.at == c.saved || !c.saving.TryLock() { // whoever holds it is writing a newer one
+			continue
+		}
+		defer c.saving.Unlock()
+		at := c.at
+		b.Set(cursorKey(c.name), cursorValue(at))
+		then = append(then, func() { c.saved = at })
+	}
+	if done := f.slowest(); done > f.forgotten && len(f.consumers) > 0 {
+		b.DeleteRange(placeKey(f.forgotten), placeKey(done+1))
+		then = append(then, func() { f.forgotten = done })
+	}
+	f.mu.Unlock()
+	if len(b.Writes) == 0 {
+		return
+	}
+	b.Lazy = true
+	if f.meta.Commit(context.Background(), &b) != nil {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, fn := range then {
+		fn()
+	}
 }
 
 // maxBatch is the size of what was made of entries after which a commit does not wait for more of them.
@@ -318,9 +420,9 @@ func (w *Weight) Full(b *engine.Batch) bool {
 func (f *Feed) Behind(consumer string) time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	at, ok := f.cursors[consumer]
-	if !ok || at >= f.newest {
+	c := f.consumers[consumer]
+	if c == nil || c.at >= f.newest {
 		return 0
 	}
-	return time.Duration(f.newest - at)
+	return time.Duration(f.newest - c.at)
 }

@@ -114,8 +114,21 @@ type Publisher func(ctx context.Context, b *engine.Batch, e Event) (committed fu
 var errUnknown = errors.New("posture: not a setting of a known form")
 
 // From gives the resource that an entry of the change feed is about, as it is after the change, or as
-// it was when it is gone. Nil: the entry is about nothing that is watched.
+// it was when it is gone. Nil: the entry is about nothing that is watched. All who ask share one: nobody may
+// change it.
 func From(e *feed.Entry) (*Resource, error) {
+	type answer struct {
+		resource *Resource
+		err      error
+	}
+	a := e.Memo(func() any {
+		r, err := read(e)
+		return answer{r, err}
+	}).(answer)
+	return a.resource, a.err
+}
+
+func read(e *feed.Entry) (*Resource, error) {
 	raw := e.After
 	if e.Gone || raw == nil {
 		raw = e.Before

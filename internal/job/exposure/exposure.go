@@ -128,7 +128,7 @@ func (r *round) bucket(ctx context.Context, e *feed.Entry) error {
 	if e.Gone {
 		return r.judge(ctx, e, e.Resource, e.Account, nil)
 	}
-	b, err := posture.BucketFrom(e.After)
+	b, err := posture.From(e)
 	if err != nil {
 		return err
 	}

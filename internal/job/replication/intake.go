@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"strings"
@@ -17,6 +18,8 @@ const (
 	intakePause = time.Second
 	// replicaOperation is what the feed calls our own copies.
 	replicaOperation = "ReplicateObject"
+	// settingName is in the record of each bucket that has a replication configuration.
+	settingName = `"` + object.SettingReplication + `"`
 )
 
 // takeIn makes tasks of the feed's entries.
@@ -215,8 +218,8 @@ func (r *Replicator) noticeBucket(b *engine.Batch, e *feed.Entry) (began bool, e
 		ID       uint64
 		Settings map[string][]byte
 	}
-	if e.Gone || len(e.After) == 0 {
-		return false, nil
+	if e.Gone || !bytes.Contains(e.After, []byte(settingName)) {
+		return false, nil // most buckets, which need not be decoded for that
 	}
 	if err := json.Unmarshal(e.After, &after); err != nil {
 		return false, err
