@@ -64,19 +64,26 @@ func (p publisher) Publish(ctx context.Context, b *engine.Batch, events ...Event
 // Heard tells whether a rule or an archive of an account's default bus may want an event of which some fields are
 // known, by their paths: whoever has many events need not make those that nobody hears.
 func (s *Store) Heard(account string, known map[string]string) bool {
-	rules, archives := s.hearing(account, DefaultBus, known)
+	source, detailType := known["source"], known["detail-type"]
+	if source == "" || detailType == "" {
+		return true // it is not known enough
+	}
+	some := s.receivers(account, DefaultBus, source, detailType)
+	if len(some.rules)+len(some.archives) == 0 {
+		return false
+	}
+	rules, archives := some.hearing(known)
 	return len(rules)+len(archives) > 0
 }
 
-// hearing are the receivers of a bus that what is known of an event does not exclude.
-func (s *Store) hearing(account, bus string, known map[string]string) (rules []*Rule, archives []*Archive) {
-	all, kept := s.receivers(account, bus)
-	for _, r := range all {
-		if r.pattern != nil && r.State != Disabled && !r.pattern.Excludes(known) {
+// hearing are the receivers that what is known of an event does not exclude.
+func (some receivers) hearing(known map[string]string) (rules []*Rule, archives []*Archive) {
+	for _, r := range some.rules {
+		if !r.pattern.Excludes(known) {
 			rules = append(rules, r)
 		}
 	}
-	for _, a := range kept {
+	for _, a := range some.archives {
 		if a.pattern == nil || !a.pattern.Excludes(known) {
 			archives = append(archives, a)
 		}
@@ -99,6 +106,14 @@ type routed struct {
 // route adds to b what the rules and archives of a bus make of an event. Call added when b was
 // committed.
 func (s *Store) route(b *engine.Batch, account, bus string, e Event, only []string) (added func(), err error) {
+	some := s.receivers(account, bus, e.Source, e.DetailType)
+	if len(some.rules)+len(some.archives) == 0 {
+		return func() {}, nil
+	}
+	rules, archives := some.hearing(map[string]string{"account": e.Account})
+	if len(rules)+len(archives) == 0 {
+		return func() {}, nil
+	}
 	if e.ID == "" {
 		e.ID = NewID()
 	}
@@ -107,11 +122,6 @@ func (s *Store) route(b *engine.Batch, account, bus string, e Event, only []stri
 	}
 	if e.Time.IsZero() {
 		e.Time = s.now()
-	}
-	known := map[string]string{"source": e.Source, "detail-type": e.DetailType, "account": e.Account}
-	rules, archives := s.hearing(account, bus, known)
-	if len(rules)+len(archives) == 0 {
-		return func() {}, nil
 	}
 	raw, err := e.raw()
 	if err != nil {

@@ -116,13 +116,18 @@ func (it *Item) sum() string {
 
 // lastHash is the hash of a resource's newest item, "" when there is none.
 func (s *Store) lastHash(ctx context.Context, w *work, account string, at ref) (string, error) {
-	if h, ok := w.hashes[string(itemsOf(account, at))]; ok {
+	of := string(itemsOf(account, at))
+	if h, ok := w.hashes[of]; ok {
+		return h, nil
+	}
+	if h, ok := s.hashes[of]; ok {
 		return h, nil
 	}
 	it, err := s.newest(ctx, account, at)
 	if err != nil || it == nil {
 		return "", err
 	}
+	s.remember(of, it.Hash)
 	return it.Hash, nil
 }
 

@@ -63,13 +63,37 @@ func (s *Store) apply(w *work) {
 
 // commit writes w by itself.
 func (s *Store) commit(ctx context.Context, w *work) error {
+	var err error
 	if len(w.batch.Writes) > 0 {
-		if err := s.meta.Commit(ctx, &w.batch); err != nil {
-			return err
-		}
+		err = s.meta.Commit(ctx, &w.batch)
+	}
+	return s.ended(w, err)
+}
+
+// ended makes visible what was committed. After a failure nobody knows what was.
+func (s *Store) ended(w *work, err error) error {
+	if err != nil {
+		clear(s.hashes)
+		return err
+	}
+	for of, hash := range w.hashes {
+		s.remember(of, hash)
 	}
 	s.apply(w)
 	return nil
+}
+
+// maxHashes bounds the resources of which the newest item need not be read to tell whether they changed.
+const maxHashes = 20_000
+
+func (s *Store) remember(of, hash string) {
+	if _, known := s.hashes[of]; !known && len(s.hashes) >= maxHashes {
+		for any := range s.hashes {
+			delete(s.hashes, any)
+			break
+		}
+	}
+	s.hashes[of] = hash
 }
 
 // note records and judges what one entry of the change feed tells. Under judging.

@@ -112,7 +112,9 @@ type Store struct {
 
 	// judging is held by whoever judges, and by whoever changes what is judged by. It is taken before mu.
 	judging sync.Mutex
-	mu      sync.RWMutex
+	// hashes are those of resources' newest items, as far as they are remembered; under judging.
+	hashes map[string]string
+	mu     sync.RWMutex
 	// accounts and all below are changed under mu, after the commit of the change.
 	accounts map[string]*accountState
 	wake     chan struct{}
@@ -135,7 +137,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	}
 	s := &Store{
 		meta: c.Meta, source: c.Source, region: c.Region, publish: c.Publish, heard: c.Heard, deliver: c.Deliver, checkTopic: c.CheckTopic, now: c.Now, log: c.Log,
-		accounts: map[string]*accountState{}, wake: make(chan struct{}, 1),
+		accounts: map[string]*accountState{}, hashes: map[string]string{}, wake: make(chan struct{}, 1),
 	}
 	if s.now == nil {
 		s.now = time.Now
@@ -220,11 +222,8 @@ func (s *Store) take(ctx context.Context, f *feed.Feed, entries []feed.Entry) er
 			return err
 		}
 	}
-	if err := f.Done(ctx, Consumer, last, &w.batch); err != nil {
-		return err
-	}
-	s.apply(w)
-	return nil
+	err := f.Done(ctx, Consumer, last, &w.batch)
+	return s.ended(w, err)
 }
 
 // Work does what is due until ctx ends: full passes of rules that were made, asked for or come round,
