@@ -283,10 +283,19 @@ func (r *reach) resolve(s *serviceRow) []bool {
 // are taken at their widest, and variables as "*".
 func overlap(resource, template string) bool {
 	resource = widen(resource)
-	reached := make([]bool, len(template)+1)
+	// What both spell out has to be the same.
+	for resource != "" && template != "" && resource[0] != '*' && resource[0] != '?' && !isRun(template[0]) {
+		if resource[0] != template[0] {
+			return false
+		}
+		resource, template = resource[1:], template[1:]
+	}
+	reached, next := make([]bool, len(template)+1), make([]bool, len(template)+1)
 	closeRuns(reached, template, 0)
 	for i := range len(resource) {
-		reached = step(reached, resource[i], template)
+		clear(next)
+		step(reached, next, resource[i], template)
+		reached, next = next, reached
 	}
 	return reached[len(template)]
 }
@@ -322,8 +331,7 @@ func closeRuns(reached []bool, template string, j int) {
 }
 
 // step takes one character of the resource pattern against every reached place of the template.
-func step(reached []bool, c byte, template string) []bool {
-	next := make([]bool, len(reached))
+func step(reached, next []bool, c byte, template string) {
 	for j, ok := range reached {
 		switch {
 		case !ok:
@@ -332,7 +340,7 @@ func step(reached []bool, c byte, template string) []bool {
 			for k := j; k <= len(template); k++ {
 				next[k] = true
 			}
-			return next
+			return
 		case j == len(template):
 		case isRun(template[j]):
 			if c == '?' || template[j] == anyRun || c != '/' && c != ':' {
@@ -342,5 +350,4 @@ func step(reached []bool, c byte, template string) []bool {
 			closeRuns(next, template, j+1)
 		}
 	}
-	return next
 }

@@ -49,10 +49,14 @@ type Config struct {
 }
 
 // Watch reads the feed.
-type Watch struct{ config Config }
+type Watch struct {
+	config Config
+	// told has the names of all buckets of which something is told, once loaded: of most nothing is.
+	told map[string]bool
+}
 
 // New makes a Watch.
-func New(c Config) *Watch { return &Watch{c} }
+func New(c Config) *Watch { return &Watch{config: c} }
 
 const (
 	slice  = 100
@@ -91,7 +95,31 @@ type round struct {
 	committed []func()
 }
 
+// load reads the names of all buckets of which something is told.
+func (w *Watch) load(ctx context.Context) error {
+	if w.told != nil {
+		return nil
+	}
+	it, err := w.config.Meta.Scan(ctx, []byte(prefix), engine.PrefixEnd([]byte(prefix)))
+	if err != nil {
+		return err
+	}
+	defer it.Close()
+	told := map[string]bool{}
+	for it.Next() {
+		told[string(it.Key()[len(prefix):])] = true
+	}
+	if err := it.Err(); err != nil {
+		return err
+	}
+	w.told = told
+	return nil
+}
+
 func (w *Watch) step(ctx context.Context) error {
+	if err := w.load(ctx); err != nil {
+		return err
+	}
 	entries, err := w.config.Feed.Next(ctx, Consumer, slice)
 	if err != nil || len(entries) == 0 {
 		return err
@@ -116,7 +144,15 @@ func (w *Watch) step(ctx context.Context) error {
 		}
 	}
 	if err := w.config.Feed.Done(ctx, Consumer, last, &r.batch); err != nil {
+		w.told = nil // nobody knows what was written
 		return err
+	}
+	for bucket, t := range r.known {
+		if t == nil {
+			delete(w.told, bucket)
+		} else {
+			w.told[bucket] = true
+		}
 	}
 	for _, done := range r.committed {
 		done()
@@ -184,6 +220,9 @@ func (r *round) judge(ctx context.Context, e *feed.Entry, bucket, account string
 func (r *round) before(ctx context.Context, bucket string) (*told, error) {
 	if t, ok := r.known[bucket]; ok {
 		return t, nil
+	}
+	if !r.w.told[bucket] {
+		return nil, nil
 	}
 	raw, _, err := r.w.config.Meta.Get(ctx, []byte(prefix+bucket), nil)
 	if err != nil || raw == nil {
