@@ -33,7 +33,7 @@ var layers = []struct {
 	{"jobs", []string{"internal/job"}, false},
 	{"wire", []string{"internal/front", "internal/workload", "internal/network", "internal/api", "internal/metrics"}, true},
 	{"face", []string{"internal/config", "internal/app", "internal/demo", "cmd/kura"}, true},
-	{"tests", []string{"acceptance", "bench", "internal/arch", "internal/apitest"}, true},
+	{"tests", []string{"acceptance", "bench", "internal/arch", "internal/apitest", "internal/testclock"}, true},
 }
 
 // forbidden imports: in packages below from (all but the exceptions), of what begins with path.

@@ -72,7 +72,7 @@ func TestArchivesKeepWhatIsYoung(t *testing.T) {
 	if _, err := b.UpdateArchive(b.ctx, b.all, account, "kept", ArchiveSpec{RetentionDays: new(int32(30))}); err != nil {
 		t.Fatal(err)
 	}
-	b.clock.move(31 * 24 * time.Hour)
+	b.clock.Forward(31 * 24 * time.Hour)
 	if err := b.Forget(b.ctx); err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,27 +14,10 @@ import (
 	"github.com/kura-s3/kura/internal/engine/memory"
 	"github.com/kura-s3/kura/internal/event/queue"
 	"github.com/kura-s3/kura/internal/fault"
+	"github.com/kura-s3/kura/internal/testclock"
 )
 
 const account = "111122223333"
-
-// clock stands still until it is moved.
-type clock struct {
-	mu sync.Mutex
-	at time.Time
-}
-
-func (c *clock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.at
-}
-
-func (c *clock) move(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.at = c.at.Add(d)
-}
 
 // plainSecrets seals nothing; it marks what went through it.
 type plainSecrets struct{}
@@ -61,13 +43,13 @@ type bench struct {
 	t     testing.TB
 	meta  engine.Meta
 	queue *queue.Queue
-	clock *clock
+	clock *testclock.Clock
 	all   authz.Grant
 	ctx   context.Context
 }
 
 func newBench(t testing.TB) *bench {
-	b := &bench{t: t, meta: memory.NewMeta(), clock: &clock{at: time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)}, all: authztest.Grant(t, "events:*", "*"), ctx: t.Context()}
+	b := &bench{t: t, meta: memory.NewMeta(), clock: testclock.New(time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)), all: authztest.Grant(t, "events:*", "*"), ctx: t.Context()}
 	b.reopen()
 	return b
 }
@@ -76,11 +58,11 @@ func newBench(t testing.TB) *bench {
 func (b *bench) reopen() {
 	b.t.Helper()
 	var err error
-	if b.queue, err = queue.Open(b.ctx, queue.Config{Meta: b.meta, Now: b.clock.now}); err != nil {
+	if b.queue, err = queue.Open(b.ctx, queue.Config{Meta: b.meta, Now: b.clock.Now}); err != nil {
 		b.t.Fatal(err)
 	}
 	b.Store, err = Open(b.ctx, Config{
-		Meta: b.meta, Queue: b.queue, Secrets: plainSecrets{}, Region: "us-east-1", Log: slog.New(slog.DiscardHandler), Now: b.clock.now,
+		Meta: b.meta, Queue: b.queue, Secrets: plainSecrets{}, Region: "us-east-1", Log: slog.New(slog.DiscardHandler), Now: b.clock.Now,
 	})
 	if err != nil {
 		b.t.Fatal(err)
@@ -120,7 +102,7 @@ func (b *bench) payloads() (out []*queue.Delivery) {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, 50*time.Millisecond)
 	defer cancel()
-	b.clock.move(time.Second)
+	b.clock.Forward(time.Second)
 	lanes, err := b.queue.Woken(ctx)
 	if err != nil {
 		return nil
@@ -278,9 +260,9 @@ func TestArchiveAndReplay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	from := b.clock.now()
+	from := b.clock.Now()
 	for range 120 {
-		b.clock.move(time.Second)
+		b.clock.Forward(time.Second)
 		for _, source := range []string{"shop", "else"} {
 			if _, err := b.PutEntry(b.ctx, b.all, Entry{Account: account, Bus: "app", Source: source, DetailType: "t", Detail: `{"n":1}`}); err != nil {
 				t.Fatal(err)
@@ -291,7 +273,7 @@ func TestArchiveAndReplay(t *testing.T) {
 		t.Errorf("the archive has %d events, %d bytes", events, bytes)
 	}
 	r := b.rule("late", "app", `{"replay-name":[{"exists":true}]}`, RuleTarget{ID: "x", ARN: arn})
-	spec := ReplaySpec{Archive: a.ARN, Destination: source, Rules: []string{r.ARN}, From: from, Until: b.clock.now().Add(time.Minute)}
+	spec := ReplaySpec{Archive: a.ARN, Destination: source, Rules: []string{r.ARN}, From: from, Until: b.clock.Now().Add(time.Minute)}
 	wrong := spec
 	wrong.Destination = b.BusARN(account, "default")
 	if _, err := b.StartReplay(b.ctx, b.all, account, "again", wrong); !fault.Is(err, Invalid) {
@@ -316,7 +298,7 @@ func TestArchiveAndReplay(t *testing.T) {
 	if events, _ := b.ArchiveSize(a); events != 120 {
 		t.Errorf("replayed events were archived: %d", events)
 	}
-	b.clock.move(25 * time.Hour)
+	b.clock.Forward(25 * time.Hour)
 	if err := b.Forget(b.ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -339,20 +321,20 @@ func TestSchedules(t *testing.T) {
 	fire := func(want int) {
 		t.Helper()
 		next, err := b.fire(b.ctx)
-		if err != nil || !next.After(b.clock.now()) {
+		if err != nil || !next.After(b.clock.Now()) {
 			t.Fatalf("next %s, %v", next, err)
 		}
 		if got := b.payloads(); len(got) != want {
-			t.Errorf("at %s: %d events, want %d", b.clock.now(), len(got), want)
+			t.Errorf("at %s: %d events, want %d", b.clock.Now(), len(got), want)
 		}
 	}
 	fire(0)
-	b.clock.move(5 * time.Minute)
+	b.clock.Forward(5 * time.Minute)
 	fire(1)
 	fire(0)
 	b.reopen()
 	fire(0)
-	b.clock.move(2 * time.Hour) // the server was down: each is made up for once
+	b.clock.Forward(2 * time.Hour) // the server was down: each is made up for once
 	b.reopen()
 	fire(2)
 	fire(0)

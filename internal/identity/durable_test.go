@@ -199,7 +199,7 @@ func TestStaleNodeRefuses(t *testing.T) {
 	s := must(identity.Open(h.ctx, identity.Config{Meta: meta, Secrets: h.vault, Now: h.clock.Now, MaxStaleness: 10 * time.Hour}))(t)
 	defer s.Close()
 	must(s.Lookup(h.ctx, adminKey.ID, ""))(t)
-	h.clock.advance(11 * time.Hour)
+	h.clock.Forward(11 * time.Hour)
 	_, err := s.Lookup(h.ctx, adminKey.ID, "")
 	refused(t, err, identity.Stale, "")
 }

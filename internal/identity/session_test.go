@@ -107,9 +107,9 @@ func TestI24SessionsEnd(t *testing.T) {
 	alice, key := h.user("alice")
 	r := h.role("R", trust(alice.ARN), "s3:*")
 	c := must(h.assume(key.AccessKeyID, "", identity.AssumeRoleInput{RoleARN: r.ARN, RoleSessionName: "work", DurationSeconds: 900}))(t)
-	h.clock.advance(900*time.Second - time.Nanosecond)
+	h.clock.Forward(900*time.Second - time.Nanosecond)
 	must(h.Lookup(h.ctx, c.AccessKeyID, c.SessionToken))(t)
-	h.clock.advance(time.Nanosecond)
+	h.clock.Forward(time.Nanosecond)
 	_, err := h.Lookup(h.ctx, c.AccessKeyID, c.SessionToken)
 	refused(t, err, authn.ExpiredToken, "")
 
@@ -240,7 +240,7 @@ func (h *house) device(userName, name string) (serial, seed string) {
 		h.t.Fatalf("device %+v", d)
 	}
 	h.do(h.EnableMFADevice(h.ctx, h.all, account, userName, d.SerialNumber, h.code(d.Seed, -1), h.code(d.Seed, 0)))
-	h.clock.advance(time.Minute)
+	h.clock.Forward(time.Minute)
 	return d.SerialNumber, d.Seed
 }
 
@@ -268,7 +268,7 @@ func TestI19MFA(t *testing.T) {
 	if !h.may(c.AccessKeyID, c.SessionToken, "s3:GetObject", object) || !h.may(c.AccessKeyID, c.SessionToken, "iam:ListUsers", "*") {
 		t.Error("the MFA session does not pass")
 	}
-	h.clock.advance(10 * time.Second)
+	h.clock.Forward(10 * time.Second)
 	if v, ok := h.subject(c.AccessKeyID, c.SessionToken).Keys.Lookup("aws:multifactorauthage"); !ok || v.One != "10" {
 		t.Errorf("age %q", v.One)
 	}
@@ -276,24 +276,24 @@ func TestI19MFA(t *testing.T) {
 	refused(t, err, identity.AccessDenied, "MultiFactorAuthentication failed with invalid MFA one time pass code.")
 	_, err = h.GetSessionToken(h.ctx, h.all, h.subject(key.AccessKeyID, ""), 0, &identity.MFA{SerialNumber: serial + "x", TokenCode: code})
 	refused(t, err, identity.AccessDenied, "MultiFactorAuthentication failed, unable to validate MFA code.  Please verify your MFA serial number is valid and associated with this user.")
-	h.clock.advance(time.Minute)
+	h.clock.Forward(time.Minute)
 	_, err = get(h.code(seed, -2))
 	refused(t, err, identity.AccessDenied, "")
 	must(get(h.code(seed, -1)))(t)
 	must(get(h.code(seed, 1)))(t)
 	_, err = get(h.code(seed, 0)) // older than one that was used
 	refused(t, err, identity.AccessDenied, "")
-	h.clock.advance(time.Minute)
+	h.clock.Forward(time.Minute)
 	for range 10 {
 		_, err = get("000000")
 		refused(t, err, identity.AccessDenied, "")
 	}
 	_, err = get(h.code(seed, 0))
 	refused(t, err, identity.AccessDenied, "")
-	h.clock.advance(5 * time.Minute)
+	h.clock.Forward(5 * time.Minute)
 	must(get(h.code(seed, 0)))(t)
 	// A code works on other nodes no second time, nor after a restart.
-	h.clock.advance(time.Minute)
+	h.clock.Forward(time.Minute)
 	code = h.code(seed, 0)
 	must(get(code))(t)
 	other := h.open()

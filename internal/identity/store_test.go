@@ -20,6 +20,7 @@ import (
 	"github.com/kura-s3/kura/internal/engine/memory"
 	"github.com/kura-s3/kura/internal/fault"
 	"github.com/kura-s3/kura/internal/identity"
+	"github.com/kura-s3/kura/internal/testclock"
 	"github.com/kura-s3/kura/policy"
 )
 
@@ -54,25 +55,7 @@ func (v vault) OpenSecret(_ context.Context, context, sealed []byte) ([]byte, er
 	return v.aead.Open(nil, nil, sealed, context)
 }
 
-// clock stands still until it is moved.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func newClock() *clock { return &clock{now: time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)} }
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
+func newClock() *testclock.Clock { return testclock.New(time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)) }
 
 // house is a Store with its surroundings, and the Grant of somebody who may do everything.
 type house struct {
@@ -80,7 +63,7 @@ type house struct {
 	t     testing.TB
 	meta  engine.Meta
 	vault vault
-	clock *clock
+	clock *testclock.Clock
 	all   authz.Grant
 	ctx   context.Context
 }

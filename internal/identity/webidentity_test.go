@@ -231,7 +231,7 @@ func TestIssuerRotatesKeys(t *testing.T) {
 	next := map[string]any{"alg": "RS256", "kid": "r2"}
 	_, err := f.assume(f.issuer.token(t, next, f.claims()))
 	refused(t, err, identity.InvalidIdentityToken, "")
-	f.clock.advance(time.Minute)
+	f.clock.Forward(time.Minute)
 	must(f.assume(f.issuer.token(t, next, f.claims())))(t)
 	_, err = f.assume(f.issuer.token(t, rs256, f.claims()))
 	refused(t, err, identity.InvalidIdentityToken, "")

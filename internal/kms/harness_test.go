@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -18,6 +17,7 @@ import (
 	"github.com/kura-s3/kura/internal/feed"
 	"github.com/kura-s3/kura/internal/keys"
 	"github.com/kura-s3/kura/internal/kms"
+	"github.com/kura-s3/kura/internal/testclock"
 	"github.com/kura-s3/kura/policy"
 )
 
@@ -47,31 +47,13 @@ func (p people) ARNOf(id string) (string, bool) {
 
 func (p people) PrincipalExists(a string) bool { return a == account || a == other }
 
-// clock stands still until it is moved.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) forward(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
 // harness is a Store on an engine in memory.
 type harness struct {
 	t      testing.TB
 	meta   engine.Meta
 	ring   *keys.Ring
 	feed   *feed.Feed
-	clock  *clock
+	clock  *testclock.Clock
 	people people
 	guard  *authz.Guard
 	*kms.Store
@@ -80,7 +62,7 @@ type harness struct {
 func newHarness(t testing.TB) *harness {
 	t.Helper()
 	h := &harness{
-		t: t, meta: memory.NewMeta(), clock: &clock{now: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)},
+		t: t, meta: memory.NewMeta(), clock: testclock.New(time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)),
 		guard:  authz.New(authz.Config{Recorder: authztest.Forget{}}),
 		people: people{},
 	}

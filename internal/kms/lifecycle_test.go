@@ -129,7 +129,7 @@ func TestErasedKeyOpensNothingEverAgain(t *testing.T) {
 	}
 	_, _, err = h.Decrypt(ctx, h.all(), wrapped, nil)
 	h.wants(err, kms.InvalidState, k.ARN+" is pending deletion.")
-	h.clock.forward(7*day - time.Second)
+	h.clock.Forward(7*day - time.Second)
 	if h.Due() {
 		t.Error("due before its time")
 	}
@@ -143,7 +143,7 @@ func TestErasedKeyOpensNothingEverAgain(t *testing.T) {
 	if _, err := h.ScheduleDeletion(ctx, h.all(), k.ID, 7); err != nil {
 		t.Fatal(err)
 	}
-	h.clock.forward(7 * day)
+	h.clock.Forward(7 * day)
 	// Its time is over, whether or not anybody has erased it yet.
 	if _, err := h.Find(k.ARN, account, region); !fault.Is(err, kms.NotFound) {
 		t.Errorf("found: %v", err)
@@ -211,12 +211,12 @@ func TestRotationKeepsWhatWasEncrypted(t *testing.T) {
 		t.Fatal(err)
 	}
 	seal()
-	h.clock.forward(90*day - time.Second)
+	h.clock.Forward(90*day - time.Second)
 	h.housekeep()
 	if n := len(h.now(k).Materials); n != 2 {
 		t.Errorf("%d materials before the time", n)
 	}
-	h.clock.forward(time.Second)
+	h.clock.Forward(time.Second)
 	h.housekeep()
 	h.housekeep()
 	seal()
@@ -241,7 +241,7 @@ func TestRotationKeepsWhatWasEncrypted(t *testing.T) {
 	if err := h.Disable(ctx, h.all(), k.ID); err != nil {
 		t.Fatal(err)
 	}
-	h.clock.forward(90 * day)
+	h.clock.Forward(90 * day)
 	if h.Due() {
 		t.Error("a disabled key is rotated")
 	}
@@ -470,7 +470,7 @@ func TestKeyIsUsedAsItIsNow(t *testing.T) {
 	if _, err := h.ScheduleDeletion(ctx, h.all(), k.ID, 7); err != nil {
 		t.Fatal(err)
 	}
-	h.clock.forward(7 * day)
+	h.clock.Forward(7 * day)
 	h.housekeep()
 	_, _, err = h.GenerateDataKey(ctx, h.all(), k, nil, 32)
 	h.wants(err, kms.NotFound, "does not exist")

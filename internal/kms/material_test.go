@@ -235,7 +235,7 @@ func TestImportedMaterial(t *testing.T) {
 	if plain, _, err := h.Decrypt(ctx, h.all(), blob, nil); err != nil || string(plain) != "x" {
 		t.Errorf("after the same was imported again: %v", err)
 	}
-	h.clock.forward(time.Hour)
+	h.clock.Forward(time.Hour)
 	_, _, err = h.Decrypt(ctx, h.all(), blob, nil)
 	h.wants(err, kms.InvalidState, "is pending import.") // to the second
 	h.housekeep()
@@ -266,7 +266,7 @@ func TestImportsAreChecked(t *testing.T) {
 		_, err = h.ImportMaterial(ctx, h.all(), k, late)
 		h.wants(err, kms.Invalid, "ValidTo")
 	}
-	h.clock.forward(24 * time.Hour)
+	h.clock.Forward(24 * time.Hour)
 	_, err = h.ImportMaterial(ctx, h.all(), k, good)
 	h.wants(err, kms.ExpiredImportToken, "")
 	own := h.create(kms.NewKey{})

@@ -21,14 +21,14 @@ func TestLastUse(t *testing.T) {
 		}
 	}
 	wants(h.Store, k, "", 0)
-	h.clock.forward(3 * day)
+	h.clock.Forward(3 * day)
 	wants(h.Store, k, "", 3)
 	_, wrapped, err := h.GenerateDataKey(ctx, h.all(), k, nil, 32)
 	if err != nil {
 		t.Fatal(err)
 	}
 	wants(h.Store, k, "GenerateDataKey", 0)
-	h.clock.forward(time.Minute)
+	h.clock.Forward(time.Minute)
 	if _, _, err := h.Decrypt(ctx, h.all(), wrapped, map[string]string{"a": "b"}); err == nil {
 		t.Fatal("opened")
 	}
@@ -46,14 +46,14 @@ func TestLastUse(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	h.clock.forward(40 * day)
+	h.clock.Forward(40 * day)
 	again := h.reopen()
 	wants(again, k, "ReEncrypt", 40)
 	wants(again, sign, "Sign", 40)
 	if _, err := h.ScheduleDeletion(ctx, h.all(), k.ID, 7); err != nil {
 		t.Fatal(err)
 	}
-	h.clock.forward(7 * day)
+	h.clock.Forward(7 * day)
 	h.housekeep()
 	if err := h.FlushUses(ctx); err != nil {
 		t.Fatal(err)

@@ -14,7 +14,6 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -32,6 +31,7 @@ import (
 	"github.com/kura-s3/kura/internal/engine/memory"
 	"github.com/kura-s3/kura/internal/identity"
 	"github.com/kura-s3/kura/internal/keys"
+	"github.com/kura-s3/kura/internal/testclock"
 )
 
 // harness is IAM, STS and Organizations behind the whole staircase, on an engine in memory, with a
@@ -43,7 +43,7 @@ type harness struct {
 	guard      *authz.Guard
 	meta       *apitest.Meta
 	recorder   *apitest.Recorder
-	clock      *clock
+	clock      *testclock.Clock
 	admin      user
 	root       user
 	// exposes is asked of changes where a policy asks; nil: nothing is exposed.
@@ -57,24 +57,6 @@ const (
 	testAccount = "111122223333"
 	testRegion  = "eu-central-1"
 )
-
-// clock stands still until it is moved.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) forward(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
 
 func (h *harness) judge(c exposure.Change) (exposure.Exposed, error) {
 	if h.exposes == nil {
@@ -90,7 +72,7 @@ func newHarness(t testing.TB, issuers ...http.RoundTripper) *harness {
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	h := &harness{
 		t: t, meta: &apitest.Meta{Meta: memory.NewMeta()}, recorder: &apitest.Recorder{Next: authztest.Forget{}},
-		clock: &clock{now: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)},
+		clock: testclock.New(time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)),
 		admin: user{key: "AKIAADMINADMINADMIN1", secret: "admin-secret-admin-secret-admin-secret-1"},
 		root:  user{key: "AKIAROOTROOTROOTROO1", secret: "root-secret-root-secret-root-secret-root"},
 	}

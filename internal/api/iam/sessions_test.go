@@ -39,7 +39,7 @@ func TestMFA(t *testing.T) {
 	plain := h.must(alice, "sts", "GetSessionToken").session()
 	h.refused("AccessDenied", plain, "iam", "ListGroups") // IAM is closed to sessions without MFA
 
-	h.clock.forward(30 * time.Second)
+	h.clock.Forward(30 * time.Second)
 	now := code()
 	strong := h.must(alice, "sts", "GetSessionToken", "SerialNumber", serial, "TokenCode", now).session()
 	h.must(strong, "iam", "ListUsers")
@@ -52,7 +52,7 @@ func TestMFA(t *testing.T) {
 	h.must(h.admin, "iam", "CreateRole", "RoleName", "guarded", "AssumeRolePolicyDocument",
 		trust(arn("user/alice"), `{"Bool":{"aws:MultiFactorAuthPresent":"true"}}`))
 	h.refused("AccessDenied", alice, "sts", "AssumeRole", "RoleArn", arn("role/guarded"), "RoleSessionName", "session")
-	h.clock.forward(30 * time.Second)
+	h.clock.Forward(30 * time.Second)
 	h.assume(alice, arn("role/guarded"), "SerialNumber", serial, "TokenCode", code())
 	h.refused("AccessDenied", alice, "sts", "AssumeRole", "RoleArn", arn("role/guarded"), "RoleSessionName", "session", "SerialNumber", serial, "TokenCode", "000000")
 
@@ -100,7 +100,7 @@ func TestAssumeRole(t *testing.T) {
 	h.must(tagged, "iam", "ListUsers")
 	h.refused("AccessDenied", session, "iam", "ListUsers") // the role's policy of now holds
 
-	h.clock.forward(time.Hour)
+	h.clock.Forward(time.Hour)
 	h.refused("ExpiredToken", session, "sts", "GetCallerIdentity")
 	h.refused("ValidationError", alice, "sts", "AssumeRole", "RoleArn", role, "RoleSessionName", "session", "ExternalId", "kura", "DurationSeconds", "7200")
 
@@ -251,7 +251,7 @@ func TestRoot(t *testing.T) {
 	if got := h.must(short, "sts", "GetCallerIdentity").text("Arn"); got != arn("root") {
 		t.Error(got)
 	}
-	h.clock.forward(time.Hour)
+	h.clock.Forward(time.Hour)
 	h.refused("ExpiredToken", short, "sts", "GetCallerIdentity")
 	h.must(h.root, "iam", "DeleteAccessKey", "AccessKeyId", h.root.key)
 	h.refused("InvalidClientTokenId", h.root, "iam", "GetUser")

@@ -33,7 +33,6 @@ func tagsOf(tags []iamwire.Tag) []identity.Tag {
 	return member.Every(tags, func(t iamwire.Tag) identity.Tag {
 		return identity.Tag{Key: member.Text(t.Key), Value: member.Text(t.Value)}
 	})
-
 }
 
 func showBoundary(arn string) *iamwire.AttachedPermissionsBoundary {
