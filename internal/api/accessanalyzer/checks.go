@@ -69,7 +69,6 @@ func reasons(v analyzer.Verdict) []accessanalyzerwire.ReasonSummary {
 	return member.Every(v.Reasons, func(r analyzer.Reason) accessanalyzerwire.ReasonSummary {
 		return accessanalyzerwire.ReasonSummary{Description: &r.Text, StatementIndex: new(int32(r.Statement)), StatementId: member.Given(r.Sid)}
 	})
-
 }
 
 func result(v analyzer.Verdict) string {

@@ -107,7 +107,6 @@ func showBasic(t *trail.Trail) []cloudtrailwire.EventSelector {
 			}),
 		}
 	})
-
 }
 
 func showAdvanced(t *trail.Trail) []cloudtrailwire.AdvancedEventSelector {
@@ -122,7 +121,6 @@ func showAdvanced(t *trail.Trail) []cloudtrailwire.AdvancedEventSelector {
 			}
 		})}
 	})
-
 }
 
 func (e edge) tagOps() []*api.Op {

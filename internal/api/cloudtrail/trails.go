@@ -246,20 +246,13 @@ func (e edge) getTrailStatus(ctx context.Context, g authz.Grant, in *cloudtrailw
 	}
 	logs := e.trails.LogState(t)
 	return &cloudtrailwire.GetTrailStatusOutput{
-		LatestCloudWatchLogsDeliveryTime: moment(logs.Delivered), LatestCloudWatchLogsDeliveryError: member.Given(logs.Error),
-		IsLogging: new(t.Logging), LatestDeliveryError: member.Given(st.Error), LatestDeliveryTime: moment(st.Delivered),
-		StartLoggingTime: moment(t.Started), StopLoggingTime: moment(t.Stopped),
-		LatestDigestDeliveryTime: moment(st.Digest.Delivered), LatestDigestDeliveryError: member.Given(st.Digest.Error),
+		LatestCloudWatchLogsDeliveryTime: member.At(logs.Delivered), LatestCloudWatchLogsDeliveryError: member.Given(logs.Error),
+		IsLogging: new(t.Logging), LatestDeliveryError: member.Given(st.Error), LatestDeliveryTime: member.At(st.Delivered),
+		StartLoggingTime: member.At(t.Started), StopLoggingTime: member.At(t.Stopped),
+		LatestDigestDeliveryTime: member.At(st.Digest.Delivered), LatestDigestDeliveryError: member.Given(st.Digest.Error),
 		LatestDeliveryAttemptTime: new(told(st.Attempted)), LatestNotificationAttemptTime: new(""), LatestNotificationAttemptSucceeded: new(""),
 		LatestDeliveryAttemptSucceeded: new(told(st.Succeeded)), TimeLoggingStarted: new(told(t.Started)), TimeLoggingStopped: new(told(t.Stopped)),
 	}, nil
-}
-
-func moment(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	return &t
 }
 
 func told(t time.Time) string {

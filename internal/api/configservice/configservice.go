@@ -116,8 +116,6 @@ func tagsOf(tags []configwire.Tag) map[string]string {
 	return m
 }
 
-func isTrue(b *bool) bool { return b != nil && *b }
-
 // page cuts the part out of a list that a request asks for: from the token's place on, at most limit.
 func page[T any](all []T, token *string, limit *int32, usual, most int) ([]T, *string, error) {
 	size := usual

@@ -67,7 +67,7 @@ func supplementary(it *recorder.Item) map[string]string {
 
 func (e edge) listDiscovered(c call, in *configwire.ListDiscoveredResourcesInput) (*configwire.ListDiscoveredResourcesOutput, error) {
 	all, err := e.recorder.ListDiscovered(c, c.grant, c.account, recorder.DiscoveredInput{
-		Type: string(in.ResourceType), IDs: in.ResourceIds, Name: member.Text(in.ResourceName), Deleted: isTrue(in.IncludeDeletedResources),
+		Type: string(in.ResourceType), IDs: in.ResourceIds, Name: member.Text(in.ResourceName), Deleted: member.True(in.IncludeDeletedResources),
 	})
 	if err != nil {
 		return nil, err

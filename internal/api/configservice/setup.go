@@ -83,7 +83,7 @@ func readRecorder(w *configwire.ConfigurationRecorder) (recorder.Recorder, error
 	if g == nil {
 		return r, nil
 	}
-	r.Group = recorder.Group{AllSupported: isTrue(g.AllSupported), IncludeGlobal: isTrue(g.IncludeGlobalResourceTypes), Types: names(g.ResourceTypes)}
+	r.Group = recorder.Group{AllSupported: member.True(g.AllSupported), IncludeGlobal: member.True(g.IncludeGlobalResourceTypes), Types: names(g.ResourceTypes)}
 	if g.ExclusionByResourceTypes != nil {
 		r.Group.Except = names(g.ExclusionByResourceTypes.ResourceTypes)
 	}

@@ -135,7 +135,7 @@ func (e edge) describeReplay(ctx context.Context, g authz.Grant, account string,
 	return &eventswire.DescribeReplayOutput{
 		ReplayName: &r.Name, ReplayArn: &r.ARN, Description: member.Given(r.Description), State: eventswire.ReplayState(r.State), StateReason: member.Given(r.Reason),
 		EventSourceArn: &r.Archive, Destination: &eventswire.ReplayDestination{Arn: new(e.events.BusARN(account, r.Bus)), FilterArns: r.Rules},
-		EventStartTime: &r.From, EventEndTime: &r.Until, EventLastReplayedTime: moment(r.Last), ReplayStartTime: &r.Started, ReplayEndTime: moment(r.End),
+		EventStartTime: &r.From, EventEndTime: &r.Until, EventLastReplayedTime: member.At(r.Last), ReplayStartTime: &r.Started, ReplayEndTime: member.At(r.End),
 	}, nil
 }
 
@@ -147,7 +147,7 @@ func (e edge) listReplays(ctx context.Context, g authz.Grant, account string, in
 	return &eventswire.ListReplaysOutput{NextToken: member.Given(l.Next), Replays: member.Every(l.Items, func(r *event.Replay) eventswire.Replay {
 		return eventswire.Replay{
 			ReplayName: &r.Name, EventSourceArn: &r.Archive, State: eventswire.ReplayState(r.State), StateReason: member.Given(r.Reason),
-			EventStartTime: &r.From, EventEndTime: &r.Until, EventLastReplayedTime: moment(r.Last), ReplayStartTime: &r.Started, ReplayEndTime: moment(r.End),
+			EventStartTime: &r.From, EventEndTime: &r.Until, EventLastReplayedTime: member.At(r.Last), ReplayStartTime: &r.Started, ReplayEndTime: member.At(r.End),
 		}
 	})}, nil
 }

@@ -2,7 +2,6 @@ package events
 
 import (
 	"context"
-	"time"
 
 	"github.com/kura-s3/kura/internal/api"
 	"github.com/kura-s3/kura/internal/api/member"
@@ -120,16 +119,8 @@ func (e edge) describeEventBus(ctx context.Context, g authz.Grant, account strin
 	}
 	return &eventswire.DescribeEventBusOutput{
 		Name: &b.Name, Arn: &b.ARN, Description: member.Given(b.Description), Policy: member.Given(b.Policy), DeadLetterConfig: showDeadLetter(b.DeadLetter),
-		CreationTime: moment(b.Created), LastModifiedTime: moment(b.Modified),
+		CreationTime: member.At(b.Created), LastModifiedTime: member.At(b.Modified),
 	}, nil
-}
-
-// moment is left out when it is not known.
-func moment(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	return &t
 }
 
 func (e edge) listEventBuses(ctx context.Context, g authz.Grant, account string, in *eventswire.ListEventBusesInput) (*eventswire.ListEventBusesOutput, error) {
@@ -140,7 +131,7 @@ func (e edge) listEventBuses(ctx context.Context, g authz.Grant, account string,
 	return &eventswire.ListEventBusesOutput{NextToken: member.Given(l.Next), EventBuses: member.Every(l.Items, func(b *event.BusInfo) eventswire.EventBus {
 		return eventswire.EventBus{
 			Name: &b.Name, Arn: &b.ARN, Description: member.Given(b.Description), Policy: member.Given(b.Policy),
-			CreationTime: moment(b.Created), LastModifiedTime: moment(b.Modified),
+			CreationTime: member.At(b.Created), LastModifiedTime: member.At(b.Modified),
 		}
 	})}, nil
 }
@@ -165,5 +156,5 @@ func (e edge) removePermission(ctx context.Context, g authz.Grant, account strin
 	if name == "" {
 		name = event.DefaultBus
 	}
-	return &eventswire.RemovePermissionOutput{}, e.events.RemovePermission(ctx, g, account, name, member.Text(in.StatementId), isTrue(in.RemoveAllPermissions))
+	return &eventswire.RemovePermissionOutput{}, e.events.RemovePermission(ctx, g, account, name, member.Text(in.StatementId), member.True(in.RemoveAllPermissions))
 }

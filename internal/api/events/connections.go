@@ -49,13 +49,13 @@ func readExtra(to *event.Extra, from *eventswire.ConnectionHttpParameters) {
 		return
 	}
 	readParameters(&to.Headers, from.HeaderParameters, func(p eventswire.ConnectionHeaderParameter) event.Parameter {
-		return event.Parameter{Key: member.Text(p.Key), Value: member.Text(p.Value), Secret: isTrue(p.IsValueSecret)}
+		return event.Parameter{Key: member.Text(p.Key), Value: member.Text(p.Value), Secret: member.True(p.IsValueSecret)}
 	})
 	readParameters(&to.Query, from.QueryStringParameters, func(p eventswire.ConnectionQueryStringParameter) event.Parameter {
-		return event.Parameter{Key: member.Text(p.Key), Value: member.Text(p.Value), Secret: isTrue(p.IsValueSecret)}
+		return event.Parameter{Key: member.Text(p.Key), Value: member.Text(p.Value), Secret: member.True(p.IsValueSecret)}
 	})
 	readParameters(&to.Body, from.BodyParameters, func(p eventswire.ConnectionBodyParameter) event.Parameter {
-		return event.Parameter{Key: member.Text(p.Key), Value: member.Text(p.Value), Secret: isTrue(p.IsValueSecret)}
+		return event.Parameter{Key: member.Text(p.Key), Value: member.Text(p.Value), Secret: member.True(p.IsValueSecret)}
 	})
 }
 

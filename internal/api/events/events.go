@@ -156,7 +156,4 @@ func tagsOf(tags []eventswire.Tag) []event.Tag {
 	return member.Every(tags, func(t eventswire.Tag) event.Tag {
 		return event.Tag{Key: member.Text(t.Key), Value: member.Text(t.Value)}
 	})
-
 }
-
-func isTrue(b *bool) bool { return b != nil && *b }

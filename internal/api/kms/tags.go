@@ -49,7 +49,6 @@ func tagsOf(tags []kmswire.Tag) []kms.Tag {
 	return member.Every(tags, func(t kmswire.Tag) kms.Tag {
 		return kms.Tag{Key: member.Text(t.TagKey), Value: member.Text(t.TagValue)}
 	})
-
 }
 
 // tagKeys are the condition keys of the tags in a request.

@@ -64,7 +64,6 @@ func showTypes(enabled []string) []organizationswire.PolicyTypeSummary {
 	return member.Every(enabled, func(name string) organizationswire.PolicyTypeSummary {
 		return organizationswire.PolicyTypeSummary{Type: organizationswire.PolicyType(name), Status: "ENABLED"}
 	})
-
 }
 
 func (e edge) accounts() []*api.Op {
