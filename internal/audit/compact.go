@@ -105,7 +105,7 @@ func (p *packer) pack(ev *Event, account, shared string) {
 	if ev.Endpoint != "" {
 		p.text(ev.Endpoint)
 	}
-	for i := range ev.Decisions[:min(len(ev.Decisions), maxVerdicts)] {
+	for i := range ev.Decisions[:min(len(ev.Decisions), MaxVerdicts)] {
 		p.decision(&ev.Decisions[i], ev)
 	}
 }

@@ -87,7 +87,7 @@ const (
 const (
 	maxText       = 1 << 10
 	maxParameters = 100 << 10
-	maxVerdicts   = 64
+	MaxVerdicts   = 64 // decisions; more are left out
 )
 
 // eventNames are the operations that CloudTrail calls otherwise (User Guide, "Amazon S3 information in
@@ -432,7 +432,7 @@ func resources(w *writer, ev *Event, note *Note) {
 	for i := range ev.Decisions {
 		d := &ev.Decisions[i]
 		kind := typeOf(d.Resource)
-		if kind == "" || i > 0 && d.Resource == ev.Decisions[i-1].Resource || i >= maxVerdicts {
+		if kind == "" || i > 0 && d.Resource == ev.Decisions[i-1].Resource || i >= MaxVerdicts {
 			continue
 		}
 		if !begun {
@@ -523,7 +523,7 @@ func (n *Note) describe(ev *Event, category, account string) {
 		Source: sourceName(ev.Service), Name: EventName(ev), User: ev.Principal.ARN, UserName: userName(&ev.Principal),
 		KeyID: ev.AccessKey, IP: ev.SourceIP, Bucket: ev.Bucket, Key: clip(ev.Key, maxText), Status: ev.Status, Error: ev.ErrorCode,
 		Auth: ev.AuthType, Method: ev.Method, URI: clip(ev.URI, 2*maxText), Micros: ev.Duration.Microseconds(),
-		Verdicts: ev.Decisions[:min(len(ev.Decisions), maxVerdicts)],
+		Verdicts: ev.Decisions[:min(len(ev.Decisions), MaxVerdicts)],
 	}
 	n.about(ev)
 }

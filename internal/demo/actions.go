@@ -111,7 +111,7 @@ func escaped(key string) string {
 	return strings.ReplaceAll(strings.ReplaceAll(url.QueryEscape(key), "+", "%20"), "%2F", "/")
 }
 
-// allow and deny are statements.
+// allow is a statement of an identity policy.
 func allow(action, resource any) object {
 	return object{"Effect": "Allow", "Action": action, "Resource": resource}
 }

@@ -257,11 +257,11 @@ func (t *tour) query(as *caller, service, operation string, in map[string]string
 var versions = map[string]string{"iam": "2010-05-08", "sts": "2011-06-15"}
 
 // targets are how the JSON services are addressed, and what the AWS CLI calls them.
-var targets = map[string]struct{ prefix, version, cli string }{
-	"kms":        {"TrentService.", "1.1", "kms"},
-	"config":     {"StarlingDoveService.", "1.1", "configservice"},
-	"events":     {"AWSEvents.", "1.1", "events"},
-	"cloudtrail": {"com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101.", "1.1", "cloudtrail"},
+var targets = map[string]struct{ prefix, cli string }{
+	"kms":        {"TrentService.", "kms"},
+	"config":     {"StarlingDoveService.", "configservice"},
+	"events":     {"AWSEvents.", "events"},
+	"cloudtrail": {"com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101.", "cloudtrail"},
 }
 
 // json calls a JSON service.
@@ -277,7 +277,7 @@ func (t *tour) json(as *caller, service, operation string, in object, change ...
 	}
 	q := request{
 		as: as, service: service, operation: operation, command: command, method: http.MethodPost, path: "/", body: text(in),
-		header: map[string]string{"Content-Type": "application/x-amz-json-" + to.version, "X-Amz-Target": to.prefix + operation},
+		header: map[string]string{"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": to.prefix + operation},
 	}
 	return t.do(changed(q, change))
 }

@@ -32,11 +32,8 @@ const (
 // free are the actions that need no permission.
 var free = map[string]bool{"sts:GetCallerIdentity": true, "sts:GetSessionToken": true}
 
-// maxVerdicts is how many decisions a record tells at most.
-const maxVerdicts = 64
-
 func (u *usage) add(n *audit.Note) {
-	if len(n.Verdicts) >= maxVerdicts {
+	if len(n.Verdicts) >= audit.MaxVerdicts {
 		u.cut = true
 	}
 	for i := range n.Verdicts {
