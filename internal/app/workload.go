@@ -4,14 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/user"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/config"
 	"github.com/kura-s3/kura/internal/fault"
+	"github.com/kura-s3/kura/internal/function/runner"
 	"github.com/kura-s3/kura/internal/identity"
 	"github.com/kura-s3/kura/internal/workload"
 )
@@ -54,11 +55,11 @@ func (s *server) startWorkloads(ctx context.Context) error {
 	return nil
 }
 
-// besideFunctions refuses a rule for this server's own user where functions run: to the kernel they are that user.
+// besideFunctions refuses a rule for a user that functions, where they run, are to the kernel.
 func (s *server) besideFunctions(rules []workload.Rule) error {
 	for _, r := range rules {
-		if s.config.Functions && r.User != nil && int64(*r.User) == int64(os.Geteuid()) {
-			return fmt.Errorf("--workload %s: functions run as this server's own user, %d, and would have the role too: give the program another user, or a token", r.Role, *r.User)
+		if s.config.Functions && r.User != nil && slices.Contains(runner.Users(), int(*r.User)) {
+			return fmt.Errorf("--workload %s: functions run as the user %d and would have the role too: give the program another user, or a token", r.Role, *r.User)
 		}
 	}
 	return nil

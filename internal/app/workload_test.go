@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/kura-s3/kura/internal/config"
+	"github.com/kura-s3/kura/internal/function/runner"
 	"github.com/kura-s3/kura/internal/workload"
 )
 
@@ -39,13 +40,18 @@ func TestWorkloadRules(t *testing.T) {
 	}
 }
 
-// TestFunctionsHaveNoWorkloadsRole: to the kernel functions are the server's own user.
+// TestFunctionsHaveNoWorkloadsRole: to the kernel functions are the server's own user, or the one that root's become.
 func TestFunctionsHaveNoWorkloadsRole(t *testing.T) {
-	own := []workload.Rule{{Role: "r", User: new(uint32(os.Geteuid()))}}
-	for functions, refused := range map[bool]bool{true: true, false: false} {
-		s := &server{config: &config.Config{Functions: functions}}
-		if err := s.besideFunctions(own); (err != nil) != refused {
-			t.Errorf("functions %v: %v", functions, err)
+	users := runner.Users()
+	if want := 1 + map[bool]int{true: 1}[os.Geteuid() == 0]; users[0] != os.Geteuid() || len(users) != want {
+		t.Fatalf("functions are %v", users)
+	}
+	for _, user := range users {
+		for functions, refused := range map[bool]bool{true: true, false: false} {
+			s := &server{config: &config.Config{Functions: functions}}
+			if err := s.besideFunctions([]workload.Rule{{Role: "r", User: new(uint32(user))}}); (err != nil) != refused {
+				t.Errorf("functions %v, user %d: %v", functions, user, err)
+			}
 		}
 	}
 	s := &server{config: &config.Config{Functions: true}}

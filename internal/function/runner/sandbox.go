@@ -39,6 +39,15 @@ type sandbox struct {
 	kill1 sync.Once
 }
 
+// Users are those that functions may be to the kernel: this process's own, and where that is root the one that isolated
+// code becomes.
+func Users() []int {
+	if os.Geteuid() == 0 {
+		return []int{0, outsideID()}
+	}
+	return []int{os.Geteuid()}
+}
+
 // outsideID is the user and group that code runs as when the server is root: one that owns nothing.
 func outsideID() int {
 	const far, nobody = 1_879_048_192, 65534
