@@ -116,6 +116,7 @@ type entry struct {
 	composite bool
 	class     string
 	owner     *Owner
+	restored  time.Time
 }
 
 func (l *lister) walk(it engine.Iterator) error {
@@ -149,7 +150,7 @@ func (l *lister) add(key, raw []byte) error {
 	l.text = append(l.text, key...)
 	e := entry{
 		key: len(l.text), size: r.size, modified: r.modified, parts: r.parts,
-		algorithm: r.checksum.Algorithm, composite: r.checksum.Composite, class: r.class, owner: r.owner,
+		algorithm: r.checksum.Algorithm, composite: r.checksum.Composite, class: r.class, owner: r.owner, restored: r.restored,
 	}
 	l.text = hex.AppendEncode(l.text, r.md5[:])
 	if r.parts > 0 {
@@ -174,7 +175,7 @@ func (l *lister) finish() {
 		o.Versioned, o.Latest = l.bucket.Versioning != Unversioned, true
 		o.Size, o.Parts, o.Modified, o.Encryption = e.size, e.parts, time.UnixMilli(e.modified).UTC(), "AES256"
 		o.Checksum.Algorithm, o.Checksum.Composite = e.algorithm, e.composite
-		o.Attributes.StorageClass = e.class
+		o.Attributes.StorageClass, o.Restored = e.class, e.restored
 		o.Owner = l.bucket.Owner
 		if e.owner != nil {
 			o.Owner = *e.owner

@@ -191,7 +191,13 @@ func refuseNewBucketOptions(in *s3wire.CreateBucketInput) error {
 	if conf := in.CreateBucketConfiguration; conf != nil && (conf.Location != nil || conf.Bucket != nil) {
 		return unsupported("Location")
 	}
-	return nil
+	switch in.BucketNamespace {
+	case "", s3wire.BucketNamespaceGlobal:
+		return nil
+	case s3wire.BucketNamespaceAccountRegional: // names here are everybody's
+		return unsupported("x-amz-bucket-namespace")
+	}
+	return badArgument("Invalid bucket namespace", "x-amz-bucket-namespace", string(in.BucketNamespace))
 }
 
 // newBucketSettings are the ownership and the ACL that a new bucket is asked to have. Block Public

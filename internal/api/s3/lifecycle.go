@@ -89,6 +89,8 @@ func lifecycleConfig(in *s3wire.PutBucketLifecycleConfigurationInput) (*lifecycl
 	config := &lifecycle.Config{MinimumSize: string(in.TransitionDefaultMinimumObjectSize)}
 	if config.MinimumSize == "" {
 		config.MinimumSize = lifecycle.MinimumEverywhere
+	} else if !in.TransitionDefaultMinimumObjectSize.Valid() {
+		return nil, fault.New(invalidRequest, "Invalid TransitionDefaultMinimumObjectSize found: "+config.MinimumSize)
 	}
 	if in.LifecycleConfiguration == nil {
 		return nil, fault.New(malformedXML, "")
@@ -258,7 +260,11 @@ func (s *Service) tellExpiration(c *api.Call, info *object.Info) {
 	}
 }
 
-// transitionClasses are the classes into which rules move versions.
+// transitionClasses are the classes into which rules move versions, from the warmest to the coldest.
 var transitionClasses = []string{"STANDARD_IA", "INTELLIGENT_TIERING", "ONEZONE_IA", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE"}
 
 func isTransitionClass(class string) bool { return slices.Contains(transitionClasses, class) }
+
+func isColder(a, b s3wire.TransitionStorageClass) bool {
+	return slices.Index(transitionClasses, string(a)) > slices.Index(transitionClasses, string(b))
+}

@@ -49,6 +49,9 @@ func TestLifecycleRules(t *testing.T) {
 		"too soon":               {move("<Transition><Days>29</Days><StorageClass>ONEZONE_IA</StorageClass></Transition>"), "InvalidArgument", "greater than or equal to 30 for storageClass 'ONEZONE_IA'"},
 		"negative":               {move("<Transition><Days>-1</Days><StorageClass>GLACIER</StorageClass></Transition>"), "InvalidArgument", "nonnegative"},
 		"a class twice":          {move("<Transition><Days>1</Days><StorageClass>GLACIER</StorageClass></Transition><Transition><Days>2</Days><StorageClass>GLACIER</StorageClass></Transition>"), "InvalidRequest", "'StorageClass' must be different"},
+		"colder before warmer":   {move("<Transition><Days>40</Days><StorageClass>STANDARD_IA</StorageClass></Transition><Transition><Days>40</Days><StorageClass>GLACIER</StorageClass></Transition>"), "InvalidArgument", "'Days' in the Transition action for StorageClass 'GLACIER' for filter '(prefix=)' must be greater than 'Days' in the Transition action for StorageClass 'STANDARD_IA'"},
+		"colder on that day":     {move("<Transition><Date>2030-01-01T00:00:00Z</Date><StorageClass>DEEP_ARCHIVE</StorageClass></Transition><Transition><Date>2030-01-01T00:00:00Z</Date><StorageClass>GLACIER</StorageClass></Transition>"), "InvalidArgument", "must be later than 'Date'"},
+		"noncurrent, colder":     {move("<NoncurrentVersionTransition><NoncurrentDays>5</NoncurrentDays><StorageClass>DEEP_ARCHIVE</StorageClass></NoncurrentVersionTransition><NoncurrentVersionTransition><NoncurrentDays>9</NoncurrentDays><StorageClass>GLACIER</StorageClass></NoncurrentVersionTransition>"), "InvalidArgument", "must be greater than 'NoncurrentDays'"},
 		"expires before it goes": {move("<Transition><Days>1</Days><StorageClass>GLACIER</StorageClass></Transition>" + days), "InvalidArgument", "must be greater than 'Days' in the Transition action"},
 		"days and dates":         {move("<Transition><Date>2030-01-01T00:00:00Z</Date><StorageClass>GLACIER</StorageClass></Transition>" + days), "InvalidRequest", "Found mixed 'Date' and 'Days'"},
 		"noncurrent, the same":   {move("<NoncurrentVersionTransition><NoncurrentDays>5</NoncurrentDays><StorageClass>GLACIER</StorageClass></NoncurrentVersionTransition><NoncurrentVersionExpiration><NoncurrentDays>5</NoncurrentDays></NoncurrentVersionExpiration>"), "InvalidArgument", "NoncurrentVersionExpiration"},
@@ -72,6 +75,7 @@ func TestLifecycleKeepsItsShape(t *testing.T) {
 		"<ID>and</ID><Filter><And><Prefix></Prefix><Tag><Key>a</Key><Value>b</Value></Tag><ObjectSizeGreaterThan>0</ObjectSizeGreaterThan></And></Filter><Status>Enabled</Status><NoncurrentVersionExpiration><NoncurrentDays>3</NoncurrentDays><NewerNoncurrentVersions>2</NewerNoncurrentVersions></NoncurrentVersionExpiration>",
 		"<Filter><Prefix>x</Prefix></Filter><Status>Enabled</Status><Expiration><ExpiredObjectDeleteMarker>false</ExpiredObjectDeleteMarker></Expiration>",
 	)
+	h.answered(h.putXML(admin, "/bucket?lifecycle", body, "X-Amz-Transition-Default-Minimum-Object-Size", "value"), 400, "InvalidRequest")
 	w := h.putXML(admin, "/bucket?lifecycle", body, "X-Amz-Transition-Default-Minimum-Object-Size", "varies_by_storage_class")
 	if w.Code != 200 || w.Header().Get("X-Amz-Transition-Default-Minimum-Object-Size") != "varies_by_storage_class" {
 		t.Fatalf("%d %v %s", w.Code, w.Header(), w.Body)
@@ -152,6 +156,17 @@ func TestArchive(t *testing.T) {
 	}
 	if w := h.must(admin, "GET", "/bucket/k", ""); w.Body.String() != "x" || !strings.HasPrefix(w.Header().Get("X-Amz-Restore"), `ongoing-request="false", expiry-date="`) {
 		t.Errorf("%s %v", w.Body, w.Header())
+	}
+	h.must(admin, "PUT", "/bucket/warm", "x")
+	for _, query := range []string{"list-type=2", "", "versions"} {
+		const asked, told = "X-Amz-Optional-Object-Attributes", "<RestoreStatus><IsRestoreInProgress>false</IsRestoreInProgress><RestoreExpiryDate>20"
+		if got := h.do(admin, "GET", "/bucket?"+query, "", asked, "RestoreStatus"); got.Code != 200 || strings.Count(got.Body.String(), told) != 1 {
+			t.Errorf("%s: %d %s", query, got.Code, got.Body)
+		}
+		if got := h.do(admin, "GET", "/bucket?"+query, ""); strings.Contains(got.Body.String(), "RestoreStatus") {
+			t.Errorf("%s: nobody asked: %s", query, got.Body)
+		}
+		h.answered(h.do(admin, "GET", "/bucket?"+query, "", asked, "RestoreStatus, Colour"), 400, "InvalidArgument")
 	}
 	h.must(admin, "PUT", "/bucket/copy", "", "X-Amz-Copy-Source", "/bucket/k")
 	if w := h.must(admin, "GET", "/bucket/copy", ""); w.Header().Get("X-Amz-Storage-Class") != "" {

@@ -188,7 +188,43 @@ func checkTransitions(r *s3wire.LifecycleRule, s *lifecycle.Scope) error {
 			return fault.New(invalidArgument, "'Date' in the Expiration action "+filter+" must be later than 'Date' in the Transition action", "ArgumentName", "Date")
 		}
 	}
+	return checkTransitionOrder(r.Transitions, filter)
+}
+
+// checkTransitionOrder: versions only go down, so a colder class comes later.
+func checkTransitionOrder(all []s3wire.Transition, filter string) error {
+	for i := range all {
+		for j := range all {
+			warm, cold := &all[i], &all[j]
+			if !isColder(cold.StorageClass, warm.StorageClass) {
+				continue
+			}
+			if warm.Days != nil && *cold.Days <= *warm.Days {
+				return orderFault("Days", "Transition", cold.StorageClass, warm.StorageClass, filter, "greater")
+			}
+			if warm.Date != nil && !cold.Date.After(*warm.Date) {
+				return orderFault("Date", "Transition", cold.StorageClass, warm.StorageClass, filter, "later")
+			}
+		}
+	}
 	return nil
+}
+
+func checkNoncurrentOrder(all []s3wire.NoncurrentVersionTransition, filter string) error {
+	for i := range all {
+		for j := range all {
+			warm, cold := &all[i], &all[j]
+			if isColder(cold.StorageClass, warm.StorageClass) && *cold.NoncurrentDays <= *warm.NoncurrentDays {
+				return orderFault("NoncurrentDays", "NoncurrentVersionTransition", cold.StorageClass, warm.StorageClass, filter, "greater")
+			}
+		}
+	}
+	return nil
+}
+
+func orderFault(name, action string, cold, warm s3wire.TransitionStorageClass, filter, order string) error {
+	return fault.New(invalidArgument, "'"+name+"' in the "+action+" action for StorageClass '"+string(cold)+"' "+filter+" must be "+order+
+		" than '"+name+"' in the "+action+" action for StorageClass '"+string(warm)+"' "+filter, "ArgumentName", name)
 }
 
 // mixesDates tells whether a rule counts days here and names a date there.
@@ -226,5 +262,5 @@ func checkNoncurrentTransitions(r *s3wire.LifecycleRule, s *lifecycle.Scope) err
 			return fault.New(invalidArgument, "'NoncurrentDays' in the NoncurrentVersionExpiration action "+filter+" must be greater than 'NoncurrentDays' in the NoncurrentVersionTransition action", "ArgumentName", "NoncurrentDays")
 		}
 	}
-	return nil
+	return checkNoncurrentOrder(r.NoncurrentVersionTransitions, filter)
 }

@@ -87,6 +87,7 @@ type listInput struct {
 	hasToken   bool
 	fetchOwner bool
 	url        bool // encoding-type=url
+	restores   bool // RestoreStatus is wanted
 	// displayName of the bucket's owner, who owns all objects where ACLs are disabled.
 	displayName string
 }
@@ -111,6 +112,19 @@ func encodingType(q query) (bool, error) {
 	return true, nil
 }
 
+// wantsRestores reads x-amz-optional-object-attributes.
+func wantsRestores(c *api.Call) (wanted bool, err error) {
+	for _, value := range c.R.Header["X-Amz-Optional-Object-Attributes"] {
+		for name := range strings.SplitSeq(value, ",") {
+			if name = strings.TrimSpace(name); name != "RestoreStatus" {
+				return false, badArgument("Invalid attribute name specified.", "x-amz-optional-object-attributes", name)
+			}
+			wanted = true
+		}
+	}
+	return wanted, nil
+}
+
 func decodeList(c *api.Call, in *listInput) error {
 	t := at(c)
 	in.Bucket, in.Prefix, in.Delimiter = t.bucket, t.query.get("prefix"), t.query.get("delimiter")
@@ -119,6 +133,9 @@ func decodeList(c *api.Call, in *listInput) error {
 		return err
 	}
 	in.Max = min(in.shown, object.MaxList)
+	if in.restores, err = wantsRestores(c); err != nil {
+		return err
+	}
 	in.url, err = encodingType(t.query)
 	return err
 }
@@ -299,7 +316,13 @@ func (x *xmlPage) object(o *object.Info, in *listInput) {
 	}
 	x.raw("<StorageClass>")
 	x.raw(storageClass(o))
-	x.raw("</StorageClass></Contents>")
+	x.raw("</StorageClass>")
+	if in.restores && readable(o) {
+		x.raw("<RestoreStatus><IsRestoreInProgress>false</IsRestoreInProgress><RestoreExpiryDate>")
+		x.b = appendTime(x.b, o.Restored)
+		x.raw("</RestoreExpiryDate></RestoreStatus>")
+	}
+	x.raw("</Contents>")
 }
 
 func (x *xmlPage) prefixes(prefixes []string) {
@@ -382,8 +405,9 @@ func wirePrefixes(prefixes []string, url bool) []s3wire.CommonPrefix {
 // versionsInput is a decoded ListObjectVersions.
 type versionsInput struct {
 	object.ListVersionsInput
-	shown int
-	url   bool
+	shown    int
+	url      bool
+	restores bool // RestoreStatus is wanted
 }
 
 func decodeListVersions(c *api.Call, in *versionsInput) error {
@@ -403,6 +427,9 @@ func decodeListVersions(c *api.Call, in *versionsInput) error {
 		return err
 	}
 	in.Max = min(in.shown, object.MaxList)
+	if in.restores, err = wantsRestores(c); err != nil {
+		return err
+	}
 	in.url, err = encodingType(q)
 	return err
 }
@@ -438,6 +465,10 @@ func (s *Service) listVersions(ctx context.Context, g authz.Grant, c *api.Call, 
 			continue
 		}
 		out.Versions = append(out.Versions, s.wireVersion(v, in.url))
+		if in.restores && readable(v) {
+			done := false
+			out.Versions[len(out.Versions)-1].RestoreStatus = &s3wire.RestoreStatus{IsRestoreInProgress: &done, RestoreExpiryDate: wholeSecond(v.Restored)}
+		}
 	}
 	return out, nil
 }

@@ -16,14 +16,15 @@ import (
 // TestListingMatchesGeneratedEncoder holds the hand-written page to the bytes of the model's encoder.
 func TestListingMatchesGeneratedEncoder(t *testing.T) {
 	when := time.Date(2026, 11, 22, 1, 2, 3, 0, time.UTC)
+	until, done := time.Now().Add(time.Hour).Truncate(time.Second).UTC(), false
 	sum := object.Checksum{Algorithm: object.CRC32C, Value: []byte{1, 2, 3, 4}}
 	infos := []object.Info{
 		{Key: "a&b<c>", Size: 7, ETag: "0123", Modified: when, Owner: object.Owner{Canonical: "abc"}, Checksum: sum},
 		{Key: "日本 +/x", Size: 1 << 40, ETag: "4567-3", Modified: when, Owner: object.Owner{Canonical: "abc"},
-			Checksum: object.Checksum{Algorithm: object.SHA256, Composite: true, Value: []byte{1}}, Attributes: object.Attributes{StorageClass: "GLACIER_IR"}},
+			Checksum: object.Checksum{Algorithm: object.SHA256, Composite: true, Value: []byte{1}}, Attributes: object.Attributes{StorageClass: "GLACIER"}, Restored: until},
 	}
 	for _, url := range []bool{false, true} {
-		in := &listInput{v2: true, startAfter: "q r", hasToken: true, token: "1Zm9v", fetchOwner: true, url: url,
+		in := &listInput{v2: true, startAfter: "q r", hasToken: true, token: "1Zm9v", fetchOwner: true, url: url, restores: true,
 			ListInput: object.ListInput{Bucket: "bucket", Prefix: "p/", Delimiter: "/", Max: 2}}
 		page := &object.ListPage{Objects: infos, Prefixes: []string{"p/ä/"}, Truncated: true, Next: "p/ä/"}
 		got := respond(t, &listOutput{in, page})
@@ -47,6 +48,7 @@ func TestListingMatchesGeneratedEncoder(t *testing.T) {
 				Owner:             &s3wire.Owner{ID: &o.Owner.Canonical}, StorageClass: s3wire.ObjectStorageClass(storageClass(o)),
 			})
 		}
+		out.Contents[1].RestoreStatus = &s3wire.RestoreStatus{IsRestoreInProgress: &done, RestoreExpiryDate: &until}
 		want, err := wire.Encode(&s3wire.ListObjectsV2, out, http.Header{})
 		if err != nil {
 			t.Fatal(err)

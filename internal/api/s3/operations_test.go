@@ -195,6 +195,12 @@ func TestUnknownSubresources(t *testing.T) {
 			}
 		}
 	}
+	h.answered(h.do(admin, "GET", "/bucket?session", ""), 501, "NotImplemented")
+	for namespace, want := range map[string]int{"account-regional": 501, "mine": 400, "global": 200} {
+		if w := h.do(admin, "PUT", "/named-"+namespace, "", "X-Amz-Bucket-Namespace", namespace); w.Code != want {
+			t.Errorf("namespace %s: %d %s", namespace, w.Code, w.Body)
+		}
+	}
 	if w := h.do(admin, "GET", "/bucket?select&select-type=2", ""); w.Code != http.StatusNotImplemented && w.Code != http.StatusOK {
 		t.Errorf("select: %d", w.Code)
 	}

@@ -80,7 +80,7 @@ func readForm(r *http.Request) (*form, error) {
 	for len(f.fields) <= maxFieldCount {
 		part, err := parts.NextRawPart()
 		if err == io.EOF {
-			return nil, fault.New(fieldMissing, "POST requires exactly one file upload per request.", "ArgumentName", "file", "ArgumentValue", "0")
+			return nil, badArgument("POST requires exactly one file upload per request.", "file", "0")
 		}
 		if err != nil {
 			return nil, &fault.Error{Kind: malformedPost, Cause: err}

@@ -66,7 +66,10 @@ func (s *Service) restore(ctx context.Context, g authz.Grant, c *api.Call, in *s
 
 // tellRestore says on the answer about an archived version until when it can be read.
 func tellRestore(h http.Header, info *object.Info) {
-	if time.Now().Before(info.Restored) {
+	if readable(info) {
 		h.Set("X-Amz-Restore", `ongoing-request="false", expiry-date="`+info.Restored.Format(http.TimeFormat)+`"`)
 	}
 }
+
+// readable tells whether an archived version was restored, and is still.
+func readable(info *object.Info) bool { return time.Now().Before(info.Restored) }

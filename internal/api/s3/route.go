@@ -251,6 +251,7 @@ func newRouter(ops []*api.Op) *router {
 		}
 	}
 	delete(r.subresources, "x-id")
+	r.subresources["session"] = true // CreateSession, which only directory buckets have
 	return r
 }
 
