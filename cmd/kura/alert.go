@@ -41,7 +41,7 @@ func alertTo(p program, kind, what, urlFlag string, message *transformer) *cobra
 		Short: "Sends alerts to " + what,
 		Long: "Makes, by EventBridge's API, a connection, an API destination and a rule in the caller's account, so that every bucket that a\n" +
 			"change opens to strangers is told at once, and once more when it is closed again. Said again, it brings them up to date.\n" +
-			"With --config-rule the results of those AWS Config rules are told as well. Endpoint and credentials come from the\n" +
+			"With --config-rule what those AWS Config rules find non-compliant is told as well. Endpoint and credentials come from the\n" +
 			"environment, as client.env sets it.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -64,7 +64,7 @@ func alertTo(p program, kind, what, urlFlag string, message *transformer) *cobra
 	f.StringVar(&o.url, urlFlag, "", "where alerts go")
 	f.StringVar(&o.endpoint, "endpoint", "", "the endpoint; default AWS_ENDPOINT_URL")
 	f.StringVar(&o.name, "name", "kura-alert-"+kind, "name of what is made")
-	f.StringArrayVar(&o.configRules, "config-rule", nil, "AWS Config rule whose results are told too (repeatable)")
+	f.StringArrayVar(&o.configRules, "config-rule", nil, "AWS Config rule whose findings are told too (repeatable)")
 	f.BoolVar(&o.remove, "remove", false, "take everything of that name away")
 	return c
 }
@@ -122,8 +122,13 @@ type object = map[string]any
 // exposures is the pattern of the events of exposed buckets, resultsOf that of the results of AWS Config rules.
 var exposures = object{"source": []string{"kura"}, "detail-type": []string{"Data Exposure"}}
 
+// that are bad news, or the end of one. That a new bucket is in order is no alert, nor are ten thousand of them.
 func resultsOf(rules []string) object {
-	return object{"source": []string{"aws.config"}, "detail-type": []string{"Config Rules Compliance Change"}, "detail": object{"configRuleName": rules}}
+	bad := object{"complianceType": []string{"NON_COMPLIANT"}}
+	return object{"source": []string{"aws.config"}, "detail-type": []string{"Config Rules Compliance Change"}, "detail": object{
+		"configRuleName": rules,
+		"$or":            []object{{"newEvaluationResult": bad}, {"oldEvaluationResult": bad}},
+	}}
 }
 
 func (a *alert) set(ctx context.Context, out io.Writer) error {

@@ -45,8 +45,8 @@ func alertEmail(p program) *cobra.Command {
 		Short: "Sends alerts by e-mail",
 		Long: "Makes, by the APIs of SNS and EventBridge, a topic, its subscriptions by e-mail and a rule in the caller's account, so that every\n" +
 			"bucket that a change opens to strangers is told at once, and once more when it is closed again. Each address gets a mail with a\n" +
-			"link that confirms it; findings of severity 4 and more and leaked access keys are told too. The server needs --smtp-server. Said again, it brings them up to date. With --config-rule the\n" +
-			"results of those AWS Config rules are told as well. Endpoint and credentials come from the environment, as client.env sets it.",
+			"link that confirms it; findings of severity 4 and more and leaked access keys are told too. The server needs --smtp-server. Said again, it brings them up to date. With --config-rule what\n" +
+			"those AWS Config rules find non-compliant is told as well. Endpoint and credentials come from the environment, as client.env sets it.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			env := environment(p.environ)
@@ -72,7 +72,7 @@ func alertEmail(p program) *cobra.Command {
 	f.StringArrayVar(&to, "to", nil, "address that alerts go to (repeatable)")
 	f.StringVar(&o.endpoint, "endpoint", "", "the endpoint; default AWS_ENDPOINT_URL")
 	f.StringVar(&o.name, "name", "kura-alert-email", "name of what is made")
-	f.StringArrayVar(&o.configRules, "config-rule", nil, "AWS Config rule whose results are told too (repeatable)")
+	f.StringArrayVar(&o.configRules, "config-rule", nil, "AWS Config rule whose findings are told too (repeatable)")
 	f.BoolVar(&o.remove, "remove", false, "take everything of that name away")
 	return c
 }
