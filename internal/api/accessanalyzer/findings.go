@@ -44,8 +44,11 @@ func (e edge) findings() []*api.Op {
 	}
 }
 
-func sources(f *analyzer.Finding) []accessanalyzerwire.FindingSource {
-	return []accessanalyzerwire.FindingSource{{Type: accessanalyzerwire.FindingSourceType(f.Source())}}
+func sources(f *analyzer.Finding) (out []accessanalyzerwire.FindingSource) {
+	for _, s := range f.Sources() {
+		out = append(out, accessanalyzerwire.FindingSource{Type: accessanalyzerwire.FindingSourceType(s)})
+	}
+	return out
 }
 
 // orders are what lists of findings can be sorted by.
@@ -170,7 +173,7 @@ func (e edge) getResource(c call, in *accessanalyzerwire.GetAnalyzedResourceInpu
 			continue
 		}
 		public = public || f.Public
-		actions, shared, status = append(actions, f.Actions...), append(shared, f.Source()), f.Status
+		actions, shared, status = append(actions, f.Actions...), append(shared, f.Sources()...), f.Status
 	}
 	slices.Sort(actions)
 	slices.Sort(shared)

@@ -209,3 +209,22 @@ func TestChecks(t *testing.T) {
 		t.Error("no document was checked")
 	}
 }
+
+// TestSourcesAreOfBuckets: a grant of a key is no bucket's list.
+func TestSourcesAreOfBuckets(t *testing.T) {
+	for _, c := range []struct {
+		f    Finding
+		want string
+	}{
+		{Finding{ResourceType: posture.TypeBucket}, "[POLICY]"},
+		{Finding{ResourceType: posture.TypeBucket, ACL: true}, "[BUCKET_ACL]"},
+		{Finding{ResourceType: posture.TypeKey}, "[]"},
+		{Finding{ResourceType: posture.TypeKey, ACL: true}, "[]"},
+		{Finding{ResourceType: posture.TypeRole}, "[]"},
+	} {
+		get, key := attribute("sources.type")
+		if got := fmt.Sprint(c.f.Sources()); got != c.want || fmt.Sprint(get(&c.f, key)) != c.want {
+			t.Errorf("%s %v: %s, want %s", c.f.ResourceType, c.f.ACL, got, c.want)
+		}
+	}
+}

@@ -208,9 +208,16 @@ var attributes = map[string]func(f *Finding, key string) []string{
 	"createdAt":            func(f *Finding, _ string) []string { return []string{stamp(f.Created)} },
 	"analyzedAt":           func(f *Finding, _ string) []string { return []string{stamp(f.Analyzed)} },
 	"updatedAt":            func(f *Finding, _ string) []string { return []string{stamp(f.Updated)} },
-	"sources.":             func(f *Finding, key string) []string { return only(key == "type", f.source()) },
+	"sources.":             (*Finding).sources,
 	"principal.":           func(f *Finding, key string) []string { return only(f.Principal[key] != "", f.Principal[key]) },
 	"condition.":           func(f *Finding, key string) []string { return only(f.Condition[key] != "", f.Condition[key]) },
+}
+
+func (f *Finding) sources(key string) []string {
+	if key != "type" {
+		return nil
+	}
+	return f.Sources()
 }
 
 func only(is bool, s string) []string {
@@ -220,16 +227,16 @@ func only(is bool, s string) []string {
 	return nil
 }
 
-// source is where the access comes from, in AWS's words.
-func (f *Finding) source() string {
-	if f.ACL {
-		return "BUCKET_ACL"
+// Sources are where the access to a bucket comes from, in AWS's words; of other resources AWS tells none.
+func (f *Finding) Sources() []string {
+	switch {
+	case f.ResourceType != posture.TypeBucket:
+		return nil
+	case f.ACL:
+		return []string{"BUCKET_ACL"}
 	}
-	return "POLICY"
+	return []string{"POLICY"}
 }
-
-// Source of the access.
-func (f *Finding) Source() string { return f.source() }
 
 func attribute(name string) (get func(*Finding, string) []string, key string) {
 	if get := attributes[name]; get != nil && !strings.HasSuffix(name, ".") {
