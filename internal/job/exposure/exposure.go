@@ -209,12 +209,12 @@ func (r *round) judge(ctx context.Context, e *feed.Entry, bucket, account string
 	case before == nil && len(now) == 0:
 		return nil
 	case len(now) == 0:
-		return r.tell(ctx, e, bucket, account, "RESOLVED", openings, before.Access, nil)
+		return r.tell(ctx, e, bucket, account, "RESOLVED", opened{}, before.Access, nil)
 	case before != nil && !slices.ContainsFunc(now, func(s string) bool { return !slices.Contains(before.Access, s) }):
 		return nil // nothing that was not told
 	}
 	next := &told{Account: account, Since: e.Time, Access: now}
-	return r.tell(ctx, e, bucket, account, "EXPOSED", openings, now, next)
+	return r.tell(ctx, e, bucket, account, "EXPOSED", opened{b, openings}, now, next)
 }
 
 func (r *round) before(ctx context.Context, bucket string) (*told, error) {
@@ -280,8 +280,29 @@ func describe(openings []posture.Opening) []string {
 	return lines
 }
 
-func public(o *posture.Opening) bool {
-	return o.Principal == "*" || o.Principal == posture.AllUsers || o.Principal == posture.AuthenticatedUsers
+// opened is a bucket that strangers get into, and what they can do there.
+type opened struct {
+	bucket   *posture.Resource
+	openings []posture.Opening
+}
+
+// public tells whether anybody is among them, from wherever he likes: a policy that lets everybody in from a few addresses
+// is not public in the eyes of Block Public Access either, which does not stop it.
+func (x opened) public() bool {
+	return slices.ContainsFunc(x.openings, func(o posture.Opening) bool {
+		switch o.Principal {
+		case posture.AllUsers, posture.AuthenticatedUsers:
+			return true
+		case "*":
+			return o.ACL || x.bucket.Bucket.Policy.IsPublic()
+		}
+		return false
+	})
+}
+
+// byPolicy tells whether a policy lets some of them in.
+func (x opened) byPolicy() bool {
+	return slices.ContainsFunc(x.openings, func(o posture.Opening) bool { return !o.ACL })
 }
 
 func who(o *posture.Opening) string {
@@ -326,8 +347,8 @@ type texts struct {
 	Undo   string `json:"undo"`
 }
 
-func (r *round) tell(ctx context.Context, e *feed.Entry, bucket, account, status string, openings []posture.Opening, access []string, next *told) error {
-	d := r.detail(e, bucket, account, status, openings, access)
+func (r *round) tell(ctx context.Context, e *feed.Entry, bucket, account, status string, x opened, access []string, next *told) error {
+	d := r.detail(e, bucket, account, status, x, access)
 	raw, err := json.Marshal(d)
 	if err != nil {
 		return err
@@ -351,7 +372,7 @@ func (r *round) tell(ctx context.Context, e *feed.Entry, bucket, account, status
 	return nil
 }
 
-func (r *round) detail(e *feed.Entry, bucket, account, status string, openings []posture.Opening, access []string) *detail {
+func (r *round) detail(e *feed.Entry, bucket, account, status string, x opened, access []string) *detail {
 	d := &detail{
 		Status: status, Verdict: "private", Bucket: bucket, Account: account, AccountName: r.w.config.Name(account), Access: access,
 		Change: change{
@@ -364,10 +385,10 @@ func (r *round) detail(e *feed.Entry, bucket, account, status string, openings [
 	}
 	if status == "EXPOSED" {
 		d.Verdict = "shared"
-		if slices.ContainsFunc(openings, func(o posture.Opening) bool { return public(&o) }) {
+		if x.public() {
 			d.Verdict = "public"
 		}
-		d.Undo = undo(e, d, openings)
+		d.Undo = undo(e, d, x)
 	}
 	d.Text = d.texts()
 	d.Slack = d.Text.escaped()
@@ -377,13 +398,13 @@ func (r *round) detail(e *feed.Entry, bucket, account, status string, openings [
 const allOn = "BlockPublicAcls=true,IgnorePublicAcls=true,BlockPublicPolicy=true,RestrictPublicBuckets=true"
 
 // undo is a command that lets the strangers out again.
-func undo(e *feed.Entry, d *detail, openings []posture.Opening) string {
+func undo(e *feed.Entry, d *detail, x opened) string {
 	switch {
 	case d.Verdict == "public" && e.Kind == feed.Account:
 		return "aws s3control put-public-access-block --account-id " + d.Account + " --public-access-block-configuration " + allOn
 	case d.Verdict == "public":
 		return "aws s3api put-public-access-block --bucket " + d.Bucket + " --public-access-block-configuration " + allOn
-	case slices.ContainsFunc(openings, func(o posture.Opening) bool { return !o.ACL }):
+	case x.byPolicy():
 		return "aws s3api delete-bucket-policy --bucket " + d.Bucket
 	}
 	return "aws s3api put-bucket-acl --bucket " + d.Bucket + " --acl private"

@@ -121,6 +121,7 @@ const (
 	open   = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::b/*"}]}`
 	wider  = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":["s3:GetObject","s3:PutObject"],"Resource":"arn:aws:s3:::b/*"}]}`
 	shared = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::999999999999:root"},"Action":"s3:GetObject","Resource":"arn:aws:s3:::b/*"}]}`
+	near   = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::b/*","Condition":{"IpAddress":{"aws:SourceIp":"203.0.113.0/24"}}}]}`
 	own    = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":"s3:GetObject","Resource":"arn:aws:s3:::b/*"}]}`
 )
 
@@ -176,6 +177,19 @@ func TestSharedWithAStranger(t *testing.T) {
 	w.tell(feed.Entry{Kind: feed.Bucket, Operation: "DeleteBucket", Account: account, Resource: "b", Gone: true})
 	if got := w.told(); len(got) != 1 || got[0].Status != "RESOLVED" {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestOpenToAFewAddresses: Block Public Access does not take such a policy for public, and turning it on undoes nothing.
+func TestOpenToAFewAddresses(t *testing.T) {
+	w := newWorld(t)
+	w.set("b", near, true)
+	got := w.told()
+	if len(got) != 1 || got[0].Verdict != "shared" || got[0].Undo != "aws s3api delete-bucket-policy --bucket b" || got[0].Text.Title != "Bucket b is open to strangers" {
+		t.Fatalf("%+v", got)
+	}
+	if got[0].Access[0] != "Anybody can s3:GetObject on arn:aws:s3:::b/* if IpAddress aws:SourceIp 203.0.113.0/24" {
+		t.Errorf("%q", got[0].Access)
 	}
 }
 
