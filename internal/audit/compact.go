@@ -73,21 +73,32 @@ func (p *packer) escaped(s string) {
 
 // pack writes the fields of an event.
 func (p *packer) pack(ev *Event, account, shared string) {
+	p.before(ev)
+	p.common(ev, account, shared)
+	p.after(ev)
+}
+
+// before writes what comes before common.
+func (p *packer) before(ev *Event) {
 	p.b = strconv.AppendInt(p.b, ev.Time.UnixMilli(), 10)
 	p.flags(ev)
-	who, session := &ev.Principal, &ev.Session
-	p.number(int64(who.Type))
+	p.number(int64(ev.Principal.Type))
 	p.number(int64(ev.Status))
 	p.number(ev.BytesIn)
 	p.number(ev.BytesOut)
 	p.number(ev.Duration.Microseconds())
 	issued := int64(0)
-	if !session.Issued.IsZero() {
-		issued = session.Issued.Unix()
+	if !ev.Session.Issued.IsZero() {
+		issued = ev.Session.Issued.Unix()
 	}
 	p.number(issued)
 	p.text(ev.ID)
 	p.same(ev.RequestID, ev.ID)
+}
+
+// common writes what the events of a caller mostly have in common.
+func (p *packer) common(ev *Event, account, shared string) {
+	who, session := &ev.Principal, &ev.Session
 	p.texts(account, shared, ev.Operation)
 	p.same(ev.API, "s3")
 	p.texts(who.ARN, who.UserID)
@@ -95,7 +106,12 @@ func (p *packer) pack(ev *Event, account, shared string) {
 	p.texts(who.Name, who.IssuerARN)
 	p.same(who.UniqueID, who.UserID)
 	p.texts(ev.AccessKey, session.SourceIdentity, session.Provider, ev.InvokedBy, ev.SourceIP, ev.TLS, ev.Cipher, ev.SignatureVersion, ev.AuthType,
-		clip(ev.UserAgent, maxText), clip(ev.Host, maxText), ev.Region, ev.Method, ev.Bucket, ev.Key)
+		clip(ev.UserAgent, maxText), clip(ev.Host, maxText), ev.Region, ev.Method, ev.Bucket)
+}
+
+// after writes what comes after common.
+func (p *packer) after(ev *Event) {
+	p.text(ev.Key)
 	if len(ev.URI) > 0 && ev.URI[0] == '/' && isPath(ev.URI[1:], ev) {
 		p.b = append(p.b, '\t', '=')
 	} else {

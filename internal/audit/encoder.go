@@ -14,6 +14,7 @@ type encoder struct {
 	note   Note
 	made   []Line
 	tokens []uint64
+	packings packings
 	// alike is what records are made of where the events are read from lines, else nil.
 	alike *alike
 	// told are the tokens that were made last: most fields are those of the event before.
@@ -55,11 +56,11 @@ func (e *encoder) lines(ev *Event, category string) []Line {
 }
 
 func (e *encoder) add(ev *Event, category, account, shared string) {
-	e.note.describe(ev, category, account)
 	if isCompact(ev, category) {
 		e.addData(ev, account, shared)
 		return
 	}
+	e.note.describe(ev, category, account)
 	e.note.Event = e.uuid()
 	start := len(e.w.b)
 	e.w.more = false
@@ -75,10 +76,9 @@ func (e *encoder) add(ev *Event, category, account, shared string) {
 func (e *encoder) addData(ev *Event, account, shared string) {
 	p, tokens := packer{e.w.b}, len(e.tokens)
 	start := len(p.b)
-	p.pack(ev, account, shared)
+	e.pack(&p, ev, account, shared)
 	e.w.b = p.b
-	e.tokens = e.appendTokens(e.tokens, &e.note)
-	e.made = append(e.made, Line{data: e.w.b[start:len(e.w.b):len(e.w.b)], millis: e.note.Millis, tokens: e.tokens[tokens:]})
+	e.made = append(e.made, Line{data: e.w.b[start:len(e.w.b):len(e.w.b)], millis: ev.Time.UnixMilli(), tokens: e.tokens[tokens:]})
 }
 
 // told is a token and what it is of.

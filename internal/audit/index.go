@@ -40,12 +40,20 @@ func (f *bloom) has(token uint64) bool {
 }
 
 // tokenOf is FNV-1a over a field and its value, mixed.
-func tokenOf[T string | []byte](field byte, value T) uint64 {
-	h := uint64(14695981039346656037)
-	h = (h ^ uint64(field)) * 1099511628211
+func tokenOf[T string | []byte](field byte, value T) uint64 { return mixed(hashOn(hashOf(field), value)) }
+
+func hashOf(field byte) uint64 { return (14695981039346656037 ^ uint64(field)) * fnvPrime }
+
+const fnvPrime = 1099511628211
+
+func hashOn[T string | []byte](h uint64, value T) uint64 {
 	for i := range len(value) {
-		h = (h ^ uint64(value[i])) * 1099511628211
+		h = (h ^ uint64(value[i])) * fnvPrime
 	}
+	return h
+}
+
+func mixed(h uint64) uint64 {
 	h ^= h >> 32
 	return h * 0x9e3779b97f4a7c15
 }
