@@ -41,7 +41,7 @@ type Config struct {
 	Log *slog.Logger
 	// MemTable bytes are gathered before they become a table; up to three exist at once. Default 16 MiB.
 	MemTable int
-	// Cache bytes are spent on blocks of tables. Default 24 MiB.
+	// Cache bytes are spent on blocks of tables, beside what is gathered. Default 24 MiB.
 	Cache int64
 	// Reserve bytes of the device are left for deleting when it runs full. Default 128 MiB.
 	Reserve int64
@@ -117,7 +117,9 @@ func Open(c Config) (*Meta, error) {
 	}
 	m := &Meta{fs: c.FS, dir: c.Dir, reserve: c.Reserve, readOnly: c.ReadOnly, onFailure: c.OnFailure, syncs: new(syncCounter)}
 	m.space.free.Store(-1) // unknown until it was asked for the first time
-	m.cache = pebble.NewCache(c.Cache)
+	// Pebble takes the memory of what is gathered off the cache: with no room for it, every new table would
+	// empty the cache, and each look-up in a table would read its index again.
+	m.cache = pebble.NewCache(c.Cache + memTables*int64(c.MemTable))
 	db, err := pebble.Open(c.Dir, m.options(c))
 	if err != nil {
 		m.cache.Unref()
