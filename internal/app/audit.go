@@ -40,7 +40,7 @@ func (s *server) openRecord(ctx context.Context, secrets audit.Secrets) error {
 	s.record = audit.NewLog(audit.LogConfig{Management: management, Data: data, Strict: s.config.AuditStrict})
 	s.trails, err = trail.Open(ctx, trail.Config{
 		Meta: s.engines.Meta, Secrets: secrets, Record: s.record, Feed: s.feed, S3: s.onBehalf, Logs: trailLogs{s}, Topics: trailTopics{s}, Region: s.config.Region,
-		LogInterval: s.config.LogInterval, DigestInterval: s.config.DigestInterval, Log: s.log,
+		LogInterval: s.config.LogInterval, DigestInterval: s.config.DigestInterval, Pace: s.pacer, Log: s.log,
 	})
 	if err != nil {
 		return err
@@ -98,7 +98,7 @@ func (s *server) cloudtrail() api.Service {
 // startTrails delivers log files.
 func (s *server) startTrails(context.Context) error {
 	logs := accesslog.NewDeliverer(accesslog.DelivererConfig{
-		Spool: s.accessLog, S3: s.onBehalf, Interval: s.config.LogInterval, Region: s.config.Region,
+		Spool: s.accessLog, S3: s.onBehalf, Interval: s.config.LogInterval, Region: s.config.Region, Pace: s.pacer,
 	})
 	s.background(logs.Run)
 	s.background(s.trails.Run)

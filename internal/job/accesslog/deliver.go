@@ -20,6 +20,7 @@ import (
 
 	"github.com/kura-s3/kura/internal/audit/deliver"
 	"github.com/kura-s3/kura/internal/object"
+	"github.com/kura-s3/kura/internal/pace"
 )
 
 // How lines are delivered.
@@ -28,6 +29,8 @@ const (
 	maxObject  = 8 << 20        // of lines
 	maxHeld    = 16 << 20       // of all lines in memory
 	keepFor    = 24 * time.Hour // what a target refuses
+	// breatheEvery is after how many lines others have their turn.
+	breatheEvery = 256
 )
 
 // DelivererConfig of a Deliverer.
@@ -40,6 +43,8 @@ type DelivererConfig struct {
 	Interval time.Duration
 	// Region of this server.
 	Region string
+	// Pace gives the turns in which is delivered. Nil: at once.
+	Pace *pace.Pacer
 }
 
 // Deliverer puts what is in a Spool into buckets.
@@ -62,11 +67,14 @@ func (d *Deliverer) Run(ctx context.Context) {
 		case <-tick.C:
 		case <-d.config.Spool.wake:
 		}
-		if err := d.Deliver(ctx); err != nil && ctx.Err() == nil {
+		if err := d.config.Pace.Do(ctx, Job, d.Deliver); err != nil && ctx.Err() == nil {
 			d.config.Spool.config.Log.Error("accesslog: delivery", "err", err)
 		}
 	}
 }
+
+// Job is the deliveries' name among those that a Pacer paces.
+const Job = "accesslog"
 
 func (d *Deliverer) flush(ctx context.Context) {
 	tick := time.NewTicker(flushEvery)
@@ -137,7 +145,11 @@ func (d *Deliverer) file(ctx context.Context, f *spooled) error {
 		}
 		g.lines = append(append(g.lines, l.text...), '\n')
 		g.next++
-		b.lines++
+		if b.lines++; b.lines%breatheEvery == 0 {
+			if err := pace.Breathe(ctx); err != nil {
+				return err
+			}
+		}
 		b.held += len(l.text) + 1
 		switch {
 		case len(g.lines) >= maxObject:

@@ -20,6 +20,7 @@ import (
 
 	"github.com/kura-s3/kura/internal/audit"
 	"github.com/kura-s3/kura/internal/engine"
+	"github.com/kura-s3/kura/internal/pace"
 )
 
 // Bounds of a log file.
@@ -59,6 +60,8 @@ func (s *Store) lock(arn string) (unlock func()) {
 		s.locks[arn] = l
 	}
 	s.mu.Unlock()
+	s.waiting.Add(1)
+	defer s.waiting.Add(-1)
 	l.Lock()
 	return l.Unlock
 }
@@ -82,13 +85,24 @@ func (s *Store) Run(ctx context.Context) {
 		case <-tick.C:
 		}
 		for _, t := range *s.trails.Load() {
-			if t.Logging && ctx.Err() == nil {
-				s.deliver(ctx, t, false)
-				s.logs(ctx, t)
+			if !t.Logging {
+				continue
 			}
+			err := s.config.Pace.Do(ctx, Job, func(ctx context.Context) error {
+				s.deliver(ctx, t, false)
+				return nil
+			})
+			if err != nil {
+				return
+			}
+			s.logs(ctx, t)
 		}
+		s.config.Pace.Behind(Job, 0)
 	}
 }
+
+// Job is the deliveries' name among those that a Pacer paces.
+const Job = "trail"
 
 // last delivers what there is, and a last digest.
 func (s *Store) last(ctx context.Context, t *Trail) {
@@ -168,8 +182,10 @@ func (s *Store) keep(ctx context.Context, t *Trail, st *State) error {
 // files delivers log files until nothing is left. After each the state is stored; a crash before
 // that makes the same file again under the same name, or a longer one in its place.
 func (s *Store) files(ctx context.Context, t *Trail, st *State) error {
+	begun := time.Now()
 	for {
-		f, management, data, err := s.collect(t, st)
+		s.config.Pace.Behind(Job, time.Since(begun))
+		f, management, data, err := s.collect(ctx, t, st)
 		if err != nil {
 			s.reopen(t)
 			return err
@@ -233,7 +249,7 @@ func (s *Store) reopen(t *Trail) {
 
 // collect reads what t wants of both journals into f, and tells how far it came.
 // Records of the trail's own making wait in memory for others.
-func (s *Store) collect(t *Trail, st *State) (f *file, management, data uint64, err error) {
+func (s *Store) collect(ctx context.Context, t *Trail, st *State) (f *file, management, data uint64, err error) {
 	s.mu.Lock()
 	w := s.work[t.ARN()]
 	if w == nil {
@@ -251,6 +267,11 @@ func (s *Store) collect(t *Trail, st *State) (f *file, management, data uint64, 
 		at *uint64
 	}{{w.management, &management}, {w.data, &data}} {
 		for !f.full {
+			if s.waiting.Load() == 0 { // a request waits for the end of a delivery, and not for its turns
+				if err := pace.Breathe(ctx); err != nil {
+					return nil, 0, 0, err
+				}
+			}
 			entries, err := from.r.Ready(readAtOnce)
 			if err != nil {
 				return nil, 0, 0, err

@@ -27,6 +27,7 @@ import (
 	"github.com/kura-s3/kura/internal/engine"
 	"github.com/kura-s3/kura/internal/fault"
 	"github.com/kura-s3/kura/internal/feed"
+	"github.com/kura-s3/kura/internal/pace"
 )
 
 // Failures of this package.
@@ -129,6 +130,8 @@ type Config struct {
 	// LogInterval and DigestInterval are how often is delivered. Required.
 	LogInterval, DigestInterval time.Duration
 	Log                         *slog.Logger
+	// Pace gives the turns in which is delivered. Nil: at once.
+	Pace *pace.Pacer
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
 }
@@ -141,8 +144,10 @@ type Store struct {
 	mu     sync.Mutex // held by whoever changes trails
 	states map[string]*State
 	locks  map[string]*sync.Mutex
-	trails atomic.Pointer[map[string]*Trail] // by ARN
-	work   map[string]*delivery
+	// waiting are those who want a lock that a delivery may have.
+	waiting atomic.Int32
+	trails  atomic.Pointer[map[string]*Trail] // by ARN
+	work    map[string]*delivery
 
 	logStates map[string]*LogState
 	logWork   map[string]*logWork
