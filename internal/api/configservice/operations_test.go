@@ -147,3 +147,19 @@ func TestTagsBind(t *testing.T) {
 		apitest.Sample{Operation: "UntagResource", In: m{"ResourceArn": arn, "TagKeys": []string{"a"}}},
 		apitest.Sample{Operation: "DeleteEvaluationResults", In: m{"ConfigRuleName": "r"}})
 }
+
+// TestRecordersAreFiltered: the account's recorder is no service's.
+func TestRecordersAreFiltered(t *testing.T) {
+	h, _ := newHarness(t)
+	scope := func(value string) m {
+		return m{"Filters": []m{{"filterName": "recordingScope", "filterValue": []string{value}}}}
+	}
+	for _, c := range []struct {
+		in   m
+		want int
+	}{{m{}, 1}, {scope("PAID"), 1}, {scope("INTERNAL"), 0}} {
+		if got := len(h.Must("ListConfigurationRecorders", c.in)["ConfigurationRecorderSummaries"].([]any)); got != c.want {
+			t.Errorf("%v: %d recorders, want %d", c.in, got, c.want)
+		}
+	}
+}

@@ -140,10 +140,12 @@ func (e edge) describeRecorders(c call, in *configwire.DescribeConfigurationReco
 	return out, nil
 }
 
-func (e edge) listRecorders(c call, _ *configwire.ListConfigurationRecordersInput) (*configwire.ListConfigurationRecordersOutput, error) {
+func (e edge) listRecorders(c call, in *configwire.ListConfigurationRecordersInput) (*configwire.ListConfigurationRecordersOutput, error) {
 	r, err := e.recorder.Recorder(c.grant, "config:ListConfigurationRecorders", c.account)
 	out := &configwire.ListConfigurationRecordersOutput{ConfigurationRecorderSummaries: []configwire.ConfigurationRecorderSummary{}}
-	if err == nil && r != nil {
+	// A recorder here is a customer's own; those of services (INTERNAL) there are none.
+	hidden := slices.ContainsFunc(in.Filters, func(f configwire.ConfigurationRecorderFilter) bool { return !slices.Contains(f.FilterValue, "PAID") })
+	if err == nil && r != nil && !hidden {
 		out.ConfigurationRecorderSummaries = append(out.ConfigurationRecorderSummaries, configwire.ConfigurationRecorderSummary{
 			Arn: new(e.recorder.RecorderARN(c.account, r.Name)), Name: &r.Name, RecordingScope: "PAID",
 		})
