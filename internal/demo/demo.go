@@ -149,7 +149,7 @@ func (t *tour) tell(as, command, answer string) {
 
 // until asks again until done, for what comes a moment later.
 func (t *tour) until(what string, done func() bool) {
-	const patience = 5 * time.Second
+	const patience = 30 * time.Second
 	for end := time.Now().Add(patience); t.err == nil; {
 		if done() {
 			return
