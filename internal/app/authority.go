@@ -5,9 +5,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/kura-s3/kura/internal/audit"
 	"github.com/kura-s3/kura/internal/authz"
-	"github.com/kura-s3/kura/internal/event"
 	"github.com/kura-s3/kura/internal/event/queue"
 	"github.com/kura-s3/kura/policy"
 )
@@ -49,7 +49,7 @@ func (a eventAuthority) assume(ctx context.Context, d *queue.Delivery) (*authz.S
 func (a eventAuthority) record(action string, p policy.Principal) *audit.Event {
 	service, operation, _ := strings.Cut(action, ":")
 	return &audit.Event{
-		ID: event.NewID(), RequestID: event.NewID(), Time: time.Now(), Service: service, Operation: operation, Class: audit.Management,
+		ID: uuid.NewString(), RequestID: uuid.NewString(), Time: time.Now(), Service: service, Operation: operation, Class: audit.Management,
 		Principal: p, AuthType: "system", Region: a.s.config.Region, SourceIP: eventsPrincipal, UserAgent: eventsPrincipal,
 	}
 }

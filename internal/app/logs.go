@@ -5,11 +5,11 @@ import (
 	"errors"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/kura-s3/kura/internal/api"
 	apilogs "github.com/kura-s3/kura/internal/api/logs"
 	"github.com/kura-s3/kura/internal/audit"
 	"github.com/kura-s3/kura/internal/authz"
-	"github.com/kura-s3/kura/internal/event"
 	"github.com/kura-s3/kura/internal/identity"
 	"github.com/kura-s3/kura/internal/keys"
 	"github.com/kura-s3/kura/internal/kms"
@@ -64,7 +64,7 @@ func (l logKeys) use(ctx context.Context, action string, key *kms.Key, account, 
 	because := cause{group, account}
 	as := servicePrincipal("logs."+l.s.config.Region+".amazonaws.com", because)
 	ev := &audit.Event{
-		ID: event.NewID(), RequestID: event.NewID(), Time: time.Now(), Service: "logs", Operation: "SealLogEvents", Class: audit.Data,
+		ID: uuid.NewString(), RequestID: uuid.NewString(), Time: time.Now(), Service: "logs", Operation: "SealLogEvents", Class: audit.Data,
 		Principal: as.Principal, AuthType: "system", Region: l.s.config.Region, SourceIP: as.Principal.ARN, UserAgent: as.Principal.ARN,
 	}
 	grant, err := l.s.guard.Decide(ctx, &authz.Inquiry{Subject: as, Keys: withoutRequest{because}, Event: ev},

@@ -244,6 +244,7 @@ var dependencies = map[string]struct {
 	"github.com/coreos/go-oidc/v3":        {"Apache-2.0", true, "OIDC discovery and tokens, for web identities"},
 	"github.com/go-jose/go-jose/v4":       {"Apache-2.0", true, "signed tokens, for web identities"},
 	"github.com/google/go-cmp":            {"BSD-3-Clause", false, "differences in tests"},
+	"github.com/google/uuid":              {"BSD-3-Clause", true, "random ids"},
 	"github.com/miekg/pkcs11":             {"BSD-3-Clause", true, "PKCS#11, behind a build tag"},
 	"github.com/minio/crc64nvme":          {"Apache-2.0", true, "CRC64NVME, the default checksum of S3"},
 	"github.com/minio/minio-go/v7":        {"Apache-2.0", false, "a client"},

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/engine"
 	"github.com/kura-s3/kura/internal/event/pattern"
@@ -166,7 +167,7 @@ func (s *Store) CreateArchive(ctx context.Context, g authz.Grant, account, name,
 	return a, s.commit(ctx, &e)
 }
 
-func newSlot() string { return strings.ReplaceAll(NewID(), "-", "") }
+func newSlot() string { return strings.ReplaceAll(uuid.NewString(), "-", "") }
 
 // UpdateArchive needs events:UpdateArchive.
 func (s *Store) UpdateArchive(ctx context.Context, g authz.Grant, account, name string, in ArchiveSpec) (*Archive, error) {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/kura-s3/kura/internal/authz"
 )
 
@@ -156,7 +157,7 @@ func (s *Store) CreateConnection(ctx context.Context, g authz.Grant, account, na
 	}
 	now := s.moment()
 	c := &Connection{
-		Account: account, Name: name, ARN: s.arn(account, "connection/"+name+"/"+NewID()), Type: in.Type,
+		Account: account, Name: name, ARN: s.arn(account, "connection/"+name+"/"+uuid.NewString()), Type: in.Type,
 		State: "AUTHORIZED", Created: now, Modified: now, Authorized: now,
 	}
 	if in.Description != nil {

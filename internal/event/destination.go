@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/kura-s3/kura/internal/authz"
 )
 
@@ -90,7 +91,7 @@ func (s *Store) CreateApiDestination(ctx context.Context, g authz.Grant, account
 		return nil, refuse(LimitExceeded, "The requested resource exceeds the maximum number allowed.")
 	}
 	d := &Destination{
-		Account: account, Name: name, ARN: s.arn(account, "api-destination/"+name+"/"+NewID()), Rate: defaultRate,
+		Account: account, Name: name, ARN: s.arn(account, "api-destination/"+name+"/"+uuid.NewString()), Rate: defaultRate,
 		Created: s.moment(), Modified: s.moment(),
 	}
 	if err := s.applyDestination(d, in); err != nil {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/authz/authztest"
 	"github.com/kura-s3/kura/internal/engine"
@@ -399,7 +400,7 @@ func BenchmarkPublish(b *testing.B) {
 	w := newBench(b)
 	arn := w.destinationTo("d", "https://example.com")
 	for i := range 100 {
-		w.rule("r"+NewID(), DefaultBus, `{"source":["aws.config"],"detail":{"resourceId":["b`+string(rune('0'+i%10))+NewID()+`",{"prefix":"only"}]}}`)
+		w.rule("r"+uuid.NewString(), DefaultBus, `{"source":["aws.config"],"detail":{"resourceId":["b`+string(rune('0'+i%10))+uuid.NewString()+`",{"prefix":"only"}]}}`)
 	}
 	w.rule("hit", DefaultBus, `{"source":["aws.config"],"detail":{"newEvaluationResult":{"complianceType":["NON_COMPLIANT"]}}}`, RuleTarget{ID: "x", ARN: arn})
 	bus, err := w.Publisher(w.all)

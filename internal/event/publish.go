@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/engine"
 	"github.com/kura-s3/kura/internal/event/pattern"
@@ -115,7 +116,7 @@ func (s *Store) route(b *engine.Batch, account, bus string, e Event, only []stri
 		return func() {}, nil
 	}
 	if e.ID == "" {
-		e.ID = NewID()
+		e.ID = uuid.NewString()
 	}
 	if e.Region == "" {
 		e.Region = s.config.Region
@@ -239,7 +240,7 @@ func (s *Store) PutEntry(ctx context.Context, g authz.Grant, in Entry) (id strin
 		return "", err
 	}
 	e := Event{
-		ID: NewID(), Source: in.Source, DetailType: in.DetailType, Account: g.Principal().Account, Time: in.Time,
+		ID: uuid.NewString(), Source: in.Source, DetailType: in.DetailType, Account: g.Principal().Account, Time: in.Time,
 		Resources: in.Resources, Detail: json.RawMessage(in.Detail), hops: in.Hops,
 	}
 	return e.ID, s.publishOn(ctx, in.Account, in.Bus, e)

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/kura-s3/kura/internal/engine"
 )
 
@@ -80,7 +81,7 @@ func (s *Store) fire(ctx context.Context) (next time.Time, err error) {
 // fireRule sends one scheduled event to the rule's targets, together with the note that it did.
 func (s *Store) fireRule(ctx context.Context, r *Rule, key []byte, version engine.Version, due, now time.Time) error {
 	e := Event{
-		ID: NewID(), Source: "aws.events", DetailType: "Scheduled Event", Account: r.Account, Region: s.config.Region,
+		ID: uuid.NewString(), Source: "aws.events", DetailType: "Scheduled Event", Account: r.Account, Region: s.config.Region,
 		Time: due, Resources: []string{r.ARN}, Detail: []byte("{}"),
 	}
 	raw, err := e.raw()

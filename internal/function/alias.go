@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/google/uuid"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/engine"
 )
@@ -43,7 +44,7 @@ func (f *Function) apply(a Alias, in Aliased) (*Alias, error) {
 		return nil, refuse(NotFound, "Function not found: %s version %s", f.Name, a.Version)
 	}
 	if a.Also == "" {
-		a.Revision = NewRequestID()
+		a.Revision = uuid.NewString()
 		return &a, nil
 	}
 	switch {
@@ -56,7 +57,7 @@ func (f *Function) apply(a Alias, in Aliased) (*Alias, error) {
 	case f.at(a.Also) == nil:
 		return nil, refuse(NotFound, "Function not found: %s version %s", f.Name, a.Also)
 	}
-	a.Revision = NewRequestID()
+	a.Revision = uuid.NewString()
 	return &a, nil
 }
 

@@ -2,10 +2,9 @@ package function
 
 import (
 	"context"
-	"crypto/rand"
-	"fmt"
 	"strings"
 
+	"github.com/google/uuid"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/engine"
 )
@@ -24,14 +23,6 @@ const (
 	maxDescription   = 256
 	defaultLogFormat = "Text"
 )
-
-// NewRequestID is a random UUID (RFC 9562, version 4).
-func NewRequestID() string {
-	var b [16]byte
-	rand.Read(b[:])
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
-}
 
 // Creation is a function to be made.
 type Creation struct {
@@ -54,7 +45,7 @@ func (s *Store) Create(ctx context.Context, g authz.Grant, r Ref, in Creation) (
 		Account: r.Account, Name: r.Name, ID: s.unique(), Tags: in.Tags, Versions: map[int]*Configuration{},
 		Latest: Configuration{
 			Version: latest, Timeout: defaultTimeout, Memory: minMemory, Ephemeral: minEphemeral, Architectures: []string{"x86_64"},
-			Tracing: "PassThrough", Logging: Logging{Format: defaultLogFormat}, Modified: s.moment(), Revision: NewRequestID(),
+			Tracing: "PassThrough", Logging: Logging{Format: defaultLogFormat}, Modified: s.moment(), Revision: uuid.NewString(),
 		},
 	}
 	c := &f.Latest
@@ -169,7 +160,7 @@ func (s *Store) Configure(ctx context.Context, g authz.Grant, r Ref, in Settings
 		if err := s.setEnvironment(ctx, g, f, c, &in); err != nil {
 			return err
 		}
-		c.Modified, c.Revision = s.moment(), NewRequestID()
+		c.Modified, c.Revision = s.moment(), uuid.NewString()
 		return nil
 	})
 	s.retire(f, err)
@@ -225,7 +216,7 @@ func (s *Store) UpdateCode(ctx context.Context, g authz.Grant, r Ref, in NewCode
 			return err
 		}
 		old, c.Code = c.Code.ID, code
-		c.Modified, c.Revision = s.moment(), NewRequestID()
+		c.Modified, c.Revision = s.moment(), uuid.NewString()
 		if in.Publish {
 			c = f.publish(b, s, "")
 		}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/uuid"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/engine"
 	"github.com/kura-s3/kura/policy"
@@ -205,7 +206,7 @@ func (s *Store) setPolicy(f *Function, qualifier string, p Policy) error {
 	if err := p.compile(); err != nil {
 		return invalid("The policy is not valid: %s", err)
 	}
-	p.Revision = NewRequestID()
+	p.Revision = uuid.NewString()
 	if f.Policies == nil {
 		f.Policies = map[string]*Policy{}
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/engine"
 )
@@ -25,7 +26,7 @@ func (f *Function) publish(b *engine.Batch, s *Store, description string) *Confi
 		c.Description = description
 	}
 	f.Published++
-	c.Version, c.Revision, c.Modified = strconv.Itoa(f.Published), NewRequestID(), s.moment()
+	c.Version, c.Revision, c.Modified = strconv.Itoa(f.Published), uuid.NewString(), s.moment()
 	f.Versions[f.Published] = &c
 	raw, _ := json.Marshal(versionRecord{Format: format, Configuration: c}) // of plain values
 	b.Set(versionKey(f.ID, f.Published), raw)

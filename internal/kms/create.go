@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/kura-s3/kura/internal/authz"
 )
 
@@ -43,7 +44,7 @@ func (s *Store) Create(ctx context.Context, g authz.Grant, in NewKey) (*Key, err
 		return nil, err
 	}
 	k := &Key{
-		ID: newID(), Account: in.Account, Region: s.region, Description: in.Description, State: Enabled, Spec: spec, Usage: usage, Origin: OriginKMS,
+		ID: uuid.NewString(), Account: in.Account, Region: s.region, Description: in.Description, State: Enabled, Spec: spec, Usage: usage, Origin: OriginKMS,
 		Manager: ManagedByCustomer, Created: s.now().UTC().Truncate(time.Millisecond), Tags: in.Tags, Written: in.Policy,
 	}
 	k.ARN = KeyARN(k.Region, k.Account, k.ID)
@@ -117,7 +118,7 @@ func (s *Store) ServiceKey(ctx context.Context, account, service string) (*Key, 
 		return s.existing(a.Target)
 	}
 	k := &Key{
-		ID: newID(), Account: account, Region: s.region, Description: serviceDescriptions[service], State: Enabled, Spec: SymmetricDefault,
+		ID: uuid.NewString(), Account: account, Region: s.region, Description: serviceDescriptions[service], State: Enabled, Spec: SymmetricDefault,
 		Usage: EncryptDecrypt, Origin: OriginKMS, Manager: ManagedByAWS, Created: s.now().UTC().Truncate(time.Millisecond),
 		Written: fill(servicePolicy, account, service, s.region), Aliases: []string{name},
 	}

@@ -1,7 +1,6 @@
 package kms
 
 import (
-	"crypto/rand"
 	"encoding/hex"
 	"slices"
 	"strings"
@@ -154,14 +153,6 @@ func KeyARN(region, account, id string) string {
 // AliasARN is the ARN of an alias by its name, which begins with "alias/".
 func AliasARN(region, account, name string) string {
 	return "arn:aws:kms:" + region + ":" + account + ":" + name
-}
-
-// newID is a random UUID.
-func newID() string {
-	var u [16]byte
-	rand.Read(u[:])
-	u[6], u[8] = u[6]&0x0f|0x40, u[8]&0x3f|0x80
-	return formatID(u)
 }
 
 func formatID(u [16]byte) string {

@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/google/uuid"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/engine"
 )
@@ -221,7 +222,7 @@ func (s *Store) Publish(ctx context.Context, g authz.Grant, t *Topic, messages .
 		if err := m.Check(); err != nil {
 			return err
 		}
-		m.ID, m.Time = newID(), s.now().UTC()
+		m.ID, m.Time = uuid.NewString(), s.now().UTC()
 		if err := s.send(&b, &Outgoing{Kind: Notification, Topic: t.ARN, TopicID: t.ID, Message: *m}); err != nil {
 			return err
 		}

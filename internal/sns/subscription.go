@@ -8,13 +8,13 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/engine"
 )
@@ -295,7 +295,7 @@ func (s *Store) Subscribe(ctx context.Context, g authz.Grant, t *Topic, in Subsc
 		return nil, err
 	}
 	sub := &Subscription{
-		ID: newID(), Topic: t.ARN, TopicID: t.ID, Account: in.Account, By: g.Principal().ARN, Protocol: in.Protocol, Endpoint: in.Endpoint,
+		ID: uuid.NewString(), Topic: t.ARN, TopicID: t.ID, Account: in.Account, By: g.Principal().ARN, Protocol: in.Protocol, Endpoint: in.Endpoint,
 		Created: s.now().UTC().Truncate(time.Second),
 	}
 	sub.confirm(in.Owned)
@@ -392,7 +392,7 @@ func (s *Store) question(b *engine.Batch, kind string, sub *Subscription, text s
 	}
 	sub.Expires = now.Add(tokenLife)
 	return s.send(b, &Outgoing{Kind: kind, Topic: sub.Topic, TopicID: sub.TopicID, Only: sub.ID, Message: Message{
-		ID: newID(), Time: now, Token: sub.Token, Body: text,
+		ID: uuid.NewString(), Time: now, Token: sub.Token, Body: text,
 	}})
 }
 
@@ -642,12 +642,4 @@ func newToken() string {
 	var b [48]byte
 	rand.Read(b[:])
 	return hex.EncodeToString(b[:])
-}
-
-// newID is a random UUID (RFC 9562, version 4).
-func newID() string {
-	var b [16]byte
-	rand.Read(b[:])
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }

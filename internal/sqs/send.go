@@ -2,11 +2,10 @@ package sqs
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
-	"fmt"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/engine"
 )
@@ -27,7 +26,7 @@ func (s *Store) Send(ctx context.Context, g authz.Grant, q *Queue, sendings ...*
 		if err := x.check(q); err != nil {
 			return err
 		}
-		x.Message.ID, x.Message.Sender = newID(), g.Principal().UserID
+		x.Message.ID, x.Message.Sender = uuid.NewString(), g.Principal().UserID
 	}
 	ctx = context.WithoutCancel(ctx)
 	for range sendAttempts {
@@ -84,12 +83,4 @@ func (x *Sending) check(q *Queue) error {
 		return refuse(InvalidParameter, "Value %d for parameter DelaySeconds is invalid. Reason: DelaySeconds must be >= 0 and <= 900.", d)
 	}
 	return x.Message.check(q)
-}
-
-// newID is a random UUID (RFC 9562, version 4).
-func newID() string {
-	var b [16]byte
-	rand.Read(b[:])
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"strings"
 
+	"github.com/google/uuid"
 	"github.com/kura-s3/kura/internal/api"
 	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/eventswire"
@@ -110,7 +111,7 @@ func (e edge) putEntry(ctx context.Context, g authz.Grant, account string, entry
 	id, err := e.events.PutEntry(ctx, g, in)
 	if fault.Is(err, event.NotFound) {
 		// AWS accepts events for a bus that is not there, and drops them.
-		return eventswire.PutEventsResultEntry{EventId: new(event.NewID())}, nil
+		return eventswire.PutEventsResultEntry{EventId: new(uuid.NewString())}, nil
 	}
 	return eventswire.PutEventsResultEntry{EventId: &id}, err
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"regexp"
 
+	"github.com/google/uuid"
 	"github.com/kura-s3/kura/internal/api"
 	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/lambdawire"
@@ -51,7 +52,7 @@ func (e edge) run(c call, in *lambdawire.InvokeInput) (*answer, error) {
 	if in.DurableExecutionName != nil || in.TenantId != nil {
 		return nil, invalid("Durable executions and tenants are not supported.")
 	}
-	event := &function.Invocation{RequestID: function.NewRequestID(), Payload: in.Payload}
+	event := &function.Invocation{RequestID: uuid.NewString(), Payload: in.Payload}
 	if t := c.R.Header.Get("X-Amzn-Trace-Id"); traceHeader.MatchString(t) {
 		event.TraceID = t
 	}

@@ -2,7 +2,6 @@ package analyzer
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -11,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/kura-s3/kura/internal/posture"
 	"github.com/kura-s3/kura/policy"
 )
@@ -65,7 +65,7 @@ func (s *Store) found(ctx context.Context, w *work, a *Analyzer, old, f *Finding
 	if old != nil {
 		next.ID, next.Created = old.ID, old.Created
 	} else {
-		next.ID = newUUID()
+		next.ID = uuid.NewString()
 	}
 	for _, rule := range a.Rules {
 		if rule.Filter.Matches(&next) {
@@ -147,13 +147,6 @@ func (f *Finding) tuple() string {
 		return f.ID // cannot be: plain values
 	}
 	return string(raw)
-}
-
-func newUUID() string {
-	var b [16]byte
-	rand.Read(b[:])
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }

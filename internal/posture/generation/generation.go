@@ -20,6 +20,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/kura-s3/kura/internal/audit"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/engine"
@@ -177,7 +178,7 @@ func (s *Store) Start(ctx context.Context, g authz.Grant, in Job) (id string, er
 	case running >= maxRunning, total >= maxJobs:
 		return "", fault.New(QuotaExceeded, "The account has the maximum number of policy generations.")
 	}
-	in.Format, in.ID, in.Status, in.Started = format, newID(), InProgress, now
+	in.Format, in.ID, in.Status, in.Started = format, uuid.NewString(), InProgress, now
 	raw, err := json.Marshal(&in)
 	if err != nil {
 		return "", err

@@ -2,8 +2,6 @@ package generation
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"strings"
 	"time"
@@ -147,11 +145,3 @@ func (j *Job) asks(q *audit.Query) func(*audit.Note) bool {
 }
 
 func succeeded(n *audit.Note) bool { return n.Error == "" && n.Status < 400 }
-
-func newID() string {
-	var b [16]byte
-	rand.Read(b[:])
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	h := hex.EncodeToString(b[:])
-	return strings.Join([]string{h[:8], h[8:12], h[12:16], h[16:20], h[20:]}, "-")
-}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/fault"
 	"github.com/kura-s3/kura/internal/posture"
@@ -31,7 +32,7 @@ func (s *Store) DeliverSnapshot(ctx context.Context, g authz.Grant, account, cha
 	case !running:
 		return "", fault.New(NotRunning, "There is no configuration recorder running.")
 	}
-	id = newUUID()
+	id = uuid.NewString()
 	if err := s.snapshot(ctx, c, id); err != nil {
 		// AWS answers before it delivers; the channel's status tells how it went.
 		s.log.Warn("recorder: snapshot not delivered", "account", account, "bucket", c.Bucket, "err", err)
@@ -47,7 +48,7 @@ func (s *Store) snapshotDue(ctx context.Context, account string) error {
 	if c == nil || c.Frequency == "" || s.now().Sub(later(c.Attempted, c.Delivered)) < frequencies[c.Frequency] {
 		return nil
 	}
-	return s.snapshot(ctx, c, newUUID())
+	return s.snapshot(ctx, c, uuid.NewString())
 }
 
 // snapshot writes one and notes on the channel how it went.
