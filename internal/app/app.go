@@ -83,7 +83,8 @@ func Serve(ctx context.Context, o Options) (err error) {
 	for _, name := range o.Config.UnknownVariables {
 		log.Warn("environment variable means nothing to Kura", "name", name)
 	}
-	s := &server{options: o, config: o.Config, log: log, pacer: pace.New(pace.Config{}), piped: make(chan struct{})}
+	s := &server{options: o, config: o.Config, log: log, piped: make(chan struct{})}
+	s.pacer = s.newPacer()
 	defer func() { err = errors.Join(err, s.close()) }()
 	if err := s.open(ctx); err != nil {
 		if errors.Is(err, context.Canceled) && ctx.Err() != nil {

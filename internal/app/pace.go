@@ -1,6 +1,14 @@
 package app
 
-import "github.com/kura-s3/kura/internal/metrics"
+import (
+	"github.com/kura-s3/kura/internal/metrics"
+	"github.com/kura-s3/kura/internal/pace"
+)
+
+// newPacer paces by the requests that the front serves: what it paces begins when there is one.
+func (s *server) newPacer() *pace.Pacer {
+	return pace.New(pace.Config{Requests: func() (total, now int64) { return s.front.Requests() }})
+}
 
 // paceStats are for metrics.
 func (s *server) paceStats() metrics.Pace {

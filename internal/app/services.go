@@ -66,10 +66,10 @@ func (s *server) openServices(ctx context.Context) error {
 		return err
 	}
 	close(s.piped)
-	s.startLifecycle(counters)
 	if err := s.openFront(registry); err != nil {
 		return err
 	}
+	s.startLifecycle(counters) // what is paced looks at the front
 	s.gauges().Register(registry)
 	s.recordMetrics(registry)
 	s.topicMetrics(registry)

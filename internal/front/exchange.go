@@ -162,6 +162,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.identify(&x.peer, c.addr, r)
 	c.begin(w, s.config.Limits)
 	s.inFlight.Add(1)
+	s.served.Add(1)
 	defer s.end(x, r)
 
 	if !s.admitsClient(&x.peer, c.addr) {

@@ -130,6 +130,7 @@ type Server struct {
 	started  time.Time
 	draining atomic.Bool
 	inFlight atomic.Int64 // requests that a handler works on
+	served   atomic.Int64 // of these, since the start
 	watcher  sync.WaitGroup
 	stop     chan struct{}
 	stopOnce sync.Once
@@ -236,6 +237,9 @@ const (
 	RefusedSlowBody    = "slow_body"       // sent too little
 	RefusedSlowReader  = "slow_reader"     // took too little
 )
+
+// Requests tells how many requests came since it was made, and how many are being served.
+func (s *Server) Requests() (total, now int64) { return s.served.Load(), s.inFlight.Load() }
 
 // Stats tells how it stands.
 func (s *Server) Stats() Stats {

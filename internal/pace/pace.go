@@ -4,7 +4,8 @@
 // that a Pacer gave it. While what is ready to run gets a processor at once, there are many turns and the
 // work goes as fast as it can; when it has to wait, there are fewer, down to one at a time with long rests
 // in between. It is never less than that: work that keeps coming to the floor still comes to its end, and
-// the floor rises with the time that a job says it is behind.
+// the floor rises with the time that a job says it is behind. What requests themselves make for a job to do
+// is credited to it: so many turns it gets at once, and it keeps up with them.
 //
 // Whoever waits for a turn must hold nothing that others wait for: no lock, transaction or snapshot. Turns
 // go round between the jobs, so that none waits for the whole queue of another.
@@ -14,6 +15,7 @@ import (
 	"context"
 	"io"
 	"maps"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -23,13 +25,19 @@ type Config struct {
 	// Congestion begins to measure when there is work, and then tells every Interval how long what was
 	// ready to run has lately been waiting for a processor. Default Scheduler.
 	Congestion func() func() time.Duration
+	// Requests tells how many there have been, and how many are being served. Without any, the congestion
+	// is the work's own and does not matter. Nil: there are always some.
+	Requests func() (total, now int64)
 	// Interval between two looks. Default 20 ms.
 	Interval time.Duration
-	// Target is the congestion up to which more turns are given. Default 150 µs.
-	Target time.Duration
-	// Widest is how many turns there are at most, and Floor how many at least: the share of the time in
-	// which there is one. Defaults 32 and 0.1.
-	Widest, Floor float64
+	// Calm is a congestion that requests without background work bring about when they need most of the
+	// machine. Default 100 µs.
+	Calm time.Duration
+	// Widest is how many turns there are at most, and Beside while there are requests, what is credited
+	// not counted: what slows a disk does not show in the congestion. Floor is how many there are at
+	// least: the share of the time in which there is one. Defaults 32, half the processors but at least
+	// 1, and 0.1.
+	Widest, Beside, Floor float64
 	// Patience is how far a job may be behind until the floor is twice as high; it rises in proportion.
 	// Default one minute.
 	Patience time.Duration
@@ -42,8 +50,10 @@ const (
 	longestRest = 500 * time.Millisecond
 	// linger is how many looks without work end the looking.
 	linger = 10
-	// narrowing and widening bound what one look changes.
-	narrowing, widening = 0.5, 1.25
+	// idle is how many looks in a row without a request mean that there are none.
+	idle = 5
+	// mostCredit bounds the turns that a job saves up: what it cannot use at once waits as other work does.
+	mostCredit = 128
 )
 
 // Pacer gives turns. A nil Pacer gives each at once. Safe for concurrent use.
@@ -51,9 +61,9 @@ type Pacer struct {
 	config Config
 
 	mu      sync.Mutex
-	width   float64 // of turns at a time; below 1, the share of the time in which there is one
+	width   width
 	running int
-	rested  time.Time // no turn before, while width is below 1
+	rested  time.Time // no turn before, while the width is below 1
 	rest    *time.Timer
 	looking bool
 	jobs    map[string]*job
@@ -65,6 +75,7 @@ type job struct {
 	name    string
 	waiting []*turn
 	behind  time.Duration
+	credit  int
 	turns   int64
 	waited  time.Duration
 }
@@ -87,11 +98,14 @@ func New(c Config) *Pacer {
 	if c.Interval <= 0 {
 		c.Interval = 20 * time.Millisecond
 	}
-	if c.Target <= 0 {
-		c.Target = 150 * time.Microsecond
+	if c.Calm <= 0 {
+		c.Calm = 100 * time.Microsecond
 	}
 	if c.Widest < 1 {
 		c.Widest = 32
+	}
+	if c.Beside <= 0 {
+		c.Beside = max(float64(runtime.GOMAXPROCS(0))/2, 1)
 	}
 	if c.Floor <= 0 {
 		c.Floor = .1
@@ -99,7 +113,7 @@ func New(c Config) *Pacer {
 	if c.Patience <= 0 {
 		c.Patience = time.Minute
 	}
-	return &Pacer{config: c, width: 1, jobs: map[string]*job{}}
+	return &Pacer{config: c, width: width{now: 1, wanted: 1, without: float64(c.Calm)}, jobs: map[string]*job{}}
 }
 
 type turnKey struct{}
@@ -177,6 +191,18 @@ func (p *Pacer) Behind(name string, d time.Duration) {
 	p.job(name).behind = d
 }
 
+// Credit gives a job turns that wait for nothing: for work that requests have just made.
+func (p *Pacer) Credit(name string, turns int) {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	j := p.job(name)
+	j.credit = min(j.credit+turns, mostCredit)
+	p.admit()
+}
+
 // Stats are for metrics.
 type Stats struct {
 	// Width is how many turns there are at a time; below 1, the share of the time in which there is one.
@@ -196,7 +222,7 @@ type JobStats struct {
 func (p *Pacer) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := Stats{Width: p.width, Running: p.running, Jobs: map[string]JobStats{}}
+	s := Stats{Width: p.width.wanted, Running: p.running, Jobs: map[string]JobStats{}}
 	for j := range maps.Values(p.jobs) {
 		s.Waiting += len(j.waiting)
 		s.Jobs[j.name] = JobStats{Turns: j.turns, Waited: j.waited}

@@ -12,19 +12,32 @@ import (
 	"time"
 )
 
-// machine is a congestion that a test sets.
-type machine struct{ congestion, begun, looks atomic.Int64 }
+// machine is one that others congest so much, and each turn so much more.
+type machine struct {
+	p            *Pacer
+	others, each atomic.Int64
+	begun, looks atomic.Int64
+}
 
 func (m *machine) measure() func() time.Duration {
 	m.begun.Add(1)
 	return func() time.Duration {
 		m.looks.Add(1)
-		return time.Duration(m.congestion.Load())
+		m.p.mu.Lock()
+		defer m.p.mu.Unlock()
+		return time.Duration(m.others.Load()) + time.Duration(m.p.width.now*float64(m.each.Load()))
 	}
 }
 
+// congest leaves nothing for background work.
+func (m *machine) congest() {
+	m.others.Store(int64(time.Hour))
+	m.each.Store(int64(1000 * time.Hour))
+}
+
 func (m *machine) pacer() *Pacer {
-	return New(Config{Congestion: m.measure, Widest: 8, Target: time.Millisecond})
+	m.p = New(Config{Congestion: m.measure, Widest: 8, Beside: 8, Calm: time.Millisecond})
+	return m.p
 }
 
 // bubble runs a test on a clock of its own, and fails when a goroutine or timer outlives the work by a second.
@@ -87,7 +100,7 @@ func TestWidensWhileCalm(t *testing.T) {
 		l := begin(t, p, "a", 20, 5*time.Millisecond)
 		defer l.end()
 		time.Sleep(time.Second)
-		if done, most := l.within(time.Second); most != 8 || done < 1500 {
+		if done, most := l.within(time.Second); most != 8 || done < 1350 {
 			t.Errorf("%d at a time, %d in a second; want the widest", most, done)
 		}
 	})
@@ -100,17 +113,19 @@ func TestNarrowsToTheFloorUnderCongestion(t *testing.T) {
 		l := begin(t, p, "a", 20, 5*time.Millisecond)
 		defer l.end()
 		time.Sleep(time.Second)
-		m.congestion.Store(int64(10 * time.Millisecond))
-		time.Sleep(200 * time.Millisecond)
-		// A tenth of the time, in units of 5 ms: 20 in a second.
-		if done, most := l.within(time.Second); most != 1 || done < 19 || done > 21 {
+		m.others.Store(int64(10 * time.Millisecond))
+		m.each.Store(int64(time.Second))
+		time.Sleep(5 * time.Second)
+		// A tenth of the time, and a quarter of that, in units of 5 ms: 20 to 25 in a second.
+		if done, most := l.within(time.Second); most != 1 || done < 19 || done > 26 {
 			t.Errorf("%d at a time, %d in a second; want 1 and 20", most, done)
 		}
-		if s := p.Stats(); s.Width != .1 || s.Waiting < 19 || s.Jobs["a"].Waited == 0 {
+		if s := p.Stats(); s.Width > .13 || s.Waiting < 19 || s.Jobs["a"].Waited == 0 {
 			t.Errorf("stats %+v", s)
 		}
-		m.congestion.Store(int64(time.Millisecond / 2))
-		time.Sleep(time.Second)
+		m.others.Store(0)
+		m.each.Store(int64(time.Millisecond / 20))
+		time.Sleep(5 * time.Second)
 		if _, most := l.within(time.Second); most != 8 {
 			t.Errorf("%d at a time when it is calm again", most)
 		}
@@ -118,26 +133,39 @@ func TestNarrowsToTheFloorUnderCongestion(t *testing.T) {
 }
 
 func TestHoldsTheTarget(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		m := &machine{}
-		p := m.pacer()
-		l := begin(t, p, "a", 20, 5*time.Millisecond)
-		defer l.end()
-		// What is at work congests: four at a time are at the target.
-		for range 200 {
-			m.congestion.Store(l.at.Load() * int64(time.Millisecond) / 4)
-			time.Sleep(p.config.Interval)
-		}
-		if w := p.Stats().Width; w < 3 || w > 6 {
-			t.Errorf("width %v, want about 4", w)
-		}
-	})
+	for _, c := range []struct {
+		others, each time.Duration
+		least, most  float64
+	}{
+		// Where others do not wait, what waits is the work itself.
+		{0, time.Millisecond / 4, 8, 8},
+		{0, 3 * time.Millisecond, 3, 5},
+		{time.Millisecond / 2, time.Millisecond, 2, 3.5},
+		{time.Millisecond, time.Millisecond, .2, .5},
+		// Where others congest the machine, they may wait a quarter longer.
+		{8 * time.Millisecond, time.Millisecond, 1.9, 2.3},
+		{8 * time.Millisecond, 4 * time.Millisecond, .4, .8},
+		{8 * time.Millisecond, 0, 8, 8},
+	} {
+		bubble(t, func(t *testing.T) {
+			m := &machine{}
+			m.others.Store(int64(c.others))
+			m.each.Store(int64(c.each))
+			p := m.pacer()
+			l := begin(t, p, "a", 20, 5*time.Millisecond)
+			defer l.end()
+			time.Sleep(20 * time.Second)
+			if w := p.Stats().Width; w < c.least || w > c.most {
+				t.Errorf("others %v, each %v: width %v, want about %v", c.others, c.each, w, c.least)
+			}
+		})
+	}
 }
 
 func TestFloorRisesWithWhatIsBehind(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		m := &machine{}
-		m.congestion.Store(int64(time.Second))
+		m.congest()
 		p := m.pacer()
 		l := begin(t, p, "a", 20, 5*time.Millisecond)
 		defer l.end()
@@ -147,9 +175,75 @@ func TestFloorRisesWithWhatIsBehind(t *testing.T) {
 		}{{0, .1}, {time.Minute, .2}, {9 * time.Minute, 1}, {39 * time.Minute, 4}, {24 * time.Hour, 8}, {0, .1}} {
 			p.Behind("a", c.behind)
 			time.Sleep(time.Second)
-			if w := p.Stats().Width; w != c.width {
+			if w := p.Stats().Width; w < c.width || w > 1.3*c.width {
 				t.Errorf("%v behind: width %v, want %v", c.behind, w, c.width)
 			}
+		}
+	})
+}
+
+func TestWithoutRequestsNothingIsCongested(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		m := &machine{}
+		m.congest()
+		p := m.pacer()
+		var total, now atomic.Int64
+		p.config.Requests = func() (int64, int64) { return total.Load(), now.Load() }
+		l := begin(t, p, "a", 20, 5*time.Millisecond)
+		defer l.end()
+		for _, c := range []struct {
+			total, now int64
+			most       int64
+		}{{0, 0, 8}, {0, 1, 1}, {1, 0, 8}} {
+			total.Store(c.total)
+			now.Store(c.now)
+			time.Sleep(5 * time.Second)
+			if _, most := l.within(2 * time.Second); most != c.most {
+				t.Errorf("%d requests, %d of them now: %d turns at a time, want %d", c.total, c.now, most, c.most)
+			}
+		}
+	})
+}
+
+func TestBesideRequests(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := (&machine{}).pacer()
+		var served atomic.Int64
+		p.config.Beside = 2
+		p.config.Requests = func() (int64, int64) { return 0, served.Load() }
+		l := begin(t, p, "a", 20, 5*time.Millisecond)
+		defer l.end()
+		for now, want := range []int64{8, 2} {
+			served.Store(int64(now))
+			time.Sleep(time.Second)
+			if _, most := l.within(time.Second); most != want {
+				t.Errorf("%d requests: %d turns at a time, want %d", now, most, want)
+			}
+		}
+	})
+}
+
+func TestCreditWaitsForNothing(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		m := &machine{}
+		m.congest()
+		p := m.pacer()
+		l := begin(t, p, "a", 20, 5*time.Millisecond)
+		defer l.end()
+		other := begin(t, p, "b", 1, 5*time.Millisecond)
+		defer other.end()
+		time.Sleep(5 * time.Second)
+		p.Credit("a", 100)
+		done, most := l.within(100 * time.Millisecond)
+		if most != 8 || done < 100 || done > 104 {
+			t.Errorf("%d turns, %d at a time; want the 100 and 8", done, most)
+		}
+		p.Credit("a", 1_000_000)
+		if done, _ := l.within(10 * time.Second); done > mostCredit+250 {
+			t.Errorf("%d turns with too much credit", done)
+		}
+		if done, _ := other.within(10 * time.Second); done < 90 {
+			t.Errorf("%d turns without credit", done)
 		}
 	})
 }
@@ -157,7 +251,7 @@ func TestFloorRisesWithWhatIsBehind(t *testing.T) {
 func TestTurnsGoRoundBetweenJobs(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		m := &machine{}
-		m.congestion.Store(int64(time.Second))
+		m.congest()
 		p := m.pacer()
 		many := begin(t, p, "many", 20, time.Millisecond)
 		defer many.end()
@@ -175,7 +269,7 @@ func TestTurnsGoRoundBetweenJobs(t *testing.T) {
 func TestTheEndOfAContextEndsAWait(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		m := &machine{}
-		m.congestion.Store(int64(time.Second))
+		m.congest()
 		p := m.pacer()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -220,7 +314,7 @@ func TestNothingRunsWithoutWork(t *testing.T) {
 func TestALongUnitBreathes(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		m := &machine{}
-		m.congestion.Store(int64(time.Second))
+		m.congest()
 		p := m.pacer()
 		ctx, cancel := context.WithCancel(t.Context())
 		var chunks atomic.Int64
@@ -257,7 +351,7 @@ func TestALongUnitBreathes(t *testing.T) {
 func TestAsideLeavesTheTurn(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		m := &machine{}
-		m.congestion.Store(int64(time.Second))
+		m.congest()
 		p := m.pacer()
 		broken := errors.New("broken")
 		var all sync.WaitGroup

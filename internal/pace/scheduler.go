@@ -13,7 +13,7 @@ const latencies = "/sched/latencies:seconds"
 
 const (
 	// memory is what a look keeps of those before: noise of single looks evens out within some of them.
-	memory = 0.7
+	memory = 0.3
 	// fewest samples tell anything.
 	fewest = 8
 )

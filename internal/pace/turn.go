@@ -79,37 +79,48 @@ func (t *turn) end() {
 func (p *Pacer) release(t *turn) {
 	t.held = false
 	p.running--
-	if p.width < 1 {
+	if w := p.width.now; w < 1 {
 		now := time.Now()
-		p.rested = now.Add(min(time.Duration(float64(now.Sub(t.since))*(1/p.width-1)), longestRest))
+		p.rested = now.Add(min(time.Duration(float64(now.Sub(t.since))*(1/w-1)), longestRest))
 	}
 	p.admit()
 }
 
-// admit grants the turns for which there is room, one job after the other.
+// admit grants the turns that have credit, and those for which there is room, one job after the other.
 func (p *Pacer) admit() {
-	for len(p.order) > 0 && p.room() {
-		j := p.order[0]
-		t := j.waiting[0]
-		j.waiting = j.waiting[1:]
-		p.order = p.order[1:]
-		if len(j.waiting) > 0 {
-			p.order = append(p.order, j)
-		} else {
-			j.waiting = nil
+	for {
+		i := slices.IndexFunc(p.order, func(j *job) bool { return j.credit > 0 })
+		if i >= 0 && p.running < int(p.config.Widest) {
+			p.order[i].credit--
+		} else if i = 0; len(p.order) == 0 || !p.room() {
+			return
 		}
-		now := time.Now()
-		j.turns++
-		j.waited += now.Sub(t.since)
-		t.held, t.since = true, now
-		p.running++
-		t.granted <- struct{}{}
+		p.grant(i)
 	}
 }
 
+// grant gives the next turn of a job, and puts it behind the others.
+func (p *Pacer) grant(i int) {
+	j := p.order[i]
+	t := j.waiting[0]
+	j.waiting = j.waiting[1:]
+	p.order = slices.Delete(p.order, i, i+1)
+	if len(j.waiting) > 0 {
+		p.order = append(p.order, j)
+	} else {
+		j.waiting = nil
+	}
+	now := time.Now()
+	j.turns++
+	j.waited += now.Sub(t.since)
+	t.held, t.since = true, now
+	p.running++
+	t.granted <- struct{}{}
+}
+
 func (p *Pacer) room() bool {
-	if p.width >= 1 {
-		return p.running < int(p.width)
+	if p.width.now >= 1 {
+		return p.running < int(p.width.now)
 	}
 	if p.running > 0 {
 		return false
@@ -141,30 +152,41 @@ func (p *Pacer) look() {
 func (p *Pacer) watch() {
 	tick := time.NewTicker(p.config.Interval)
 	defer tick.Stop()
-	measure := p.config.Congestion()
-	for idle := 0; idle < linger; {
+	congestion, requests := p.config.Congestion(), p.requests()
+	for without := 0; without < linger; {
 		<-tick.C
-		congestion := measure()
+		waited, served := congestion(), requests()
 		p.mu.Lock()
-		if idle++; p.running > 0 || len(p.order) > 0 {
-			idle = 0
-			p.adjust(congestion)
+		if without++; p.running > 0 || len(p.order) > 0 {
+			without = 0
+			if served {
+				p.width.look(waited, &p.config, p.floor())
+			} else {
+				p.width.free(&p.config)
+			}
+			p.admit()
 		}
-		if idle == linger {
+		if without == linger {
 			p.looking = false
 		}
 		p.mu.Unlock()
 	}
 }
 
-// adjust brings the congestion to its target, as far as the width can.
-func (p *Pacer) adjust(congestion time.Duration) {
-	factor := widening
-	if congestion > 0 {
-		factor = min(max(float64(p.config.Target)/float64(congestion), narrowing), widening)
+// requests begins to look for requests. What it returns tells whether there were any in the last looks.
+func (p *Pacer) requests() func() bool {
+	if p.config.Requests == nil {
+		return func() bool { return true }
 	}
-	p.width = min(max(p.width*factor, p.floor()), p.config.Widest)
-	p.admit()
+	last, _ := p.config.Requests()
+	quiet := 0
+	return func() bool {
+		total, now := p.config.Requests()
+		if quiet++; total != last || now > 0 {
+			quiet, last = 0, total
+		}
+		return quiet < idle
+	}
 }
 
 // floor is how narrow it may become: it rises with what is behind.

@@ -12,6 +12,7 @@ import (
 	"github.com/kura-s3/kura/internal/engine/fileblob"
 	"github.com/kura-s3/kura/internal/engine/pebblemeta"
 	"github.com/kura-s3/kura/internal/object"
+	"github.com/kura-s3/kura/internal/pace"
 )
 
 // TestKeepsUp measures whether replication keeps up with a writer at half the store's speed, on the
@@ -41,6 +42,7 @@ func keepsUp(t *testing.T, n, size int) {
 	}
 	t.Cleanup(func() { blob.Close() })
 	b := newBenchOn(t, meta, blob)
+	b.config.Pace = pace.New(pace.Config{})
 	data := bytes.Repeat([]byte("x"), size)
 	write := func(prefix string, pause time.Duration) time.Duration {
 		var next atomic.Int64

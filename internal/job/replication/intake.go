@@ -16,6 +16,8 @@ import (
 const (
 	intakeSize  = 100
 	intakePause = time.Second
+	// turnsEach are those of one task: to make the replica, and to write down what became of it.
+	turnsEach = 2
 	// replicaOperation is what the feed calls our own copies.
 	replicaOperation = "ReplicateObject"
 	// settingName is in the record of each bucket that has a replication configuration.
@@ -37,10 +39,6 @@ func (r *Replicator) takeSome(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return r.turn(ctx, func(ctx context.Context) error { return r.takeThese(ctx, entries) })
-}
-
-func (r *Replicator) takeThese(ctx context.Context, entries []feed.Entry) error {
 	var b engine.Batch
 	var made []*task
 	walk := false
@@ -70,6 +68,8 @@ func (r *Replicator) takeThese(ctx context.Context, entries []feed.Entry) error 
 		return err
 	}
 	r.added(made)
+	// What is copied as it comes keeps up with whoever writes it, however busy the server is.
+	r.config.Pace.Credit(object.ReplicationJob, turnsEach*len(made))
 	if walk {
 		signal(r.walks)
 	}
