@@ -24,7 +24,7 @@ func (d *Document) Normalized() string {
 }
 
 // Principals lists the ARNs of the users and roles that the document names, each once, in order:
-// what has to exist, and what Resolve wants the unique ids of.
+// what has to exist, and what Resolve asks the unique ids of.
 func (d *Document) Principals() []string { return d.listPrincipals(entityPrincipal) }
 
 // UniqueIDs lists the unique ids that the document names: what Render wants the ARNs of.
@@ -42,10 +42,16 @@ func (d *Document) listPrincipals(kind principalKind) []string {
 	return list
 }
 
-// Resolve pins the document to entities: every user and role ARN becomes the unique id that ids
-// has for it, so that an entity made later under the same name gains nothing. An ARN without an id
+// Resolve pins the document to entities: every user and role ARN becomes the unique id that idOf
+// gives for it, so that an entity made later under the same name gains nothing. An ARN without an id
 // names nobody: that is a *SyntaxError with CodePrincipal. The result's Source is what to store.
-func (d *Document) Resolve(ids map[string]string) (*Document, error) {
+func (d *Document) Resolve(idOf func(arn string) (id string, ok bool)) (*Document, error) {
+	ids := map[string]string{}
+	for _, arn := range d.Principals() {
+		if id, ok := idOf(arn); ok {
+			ids[arn] = id
+		}
+	}
 	for i := range d.statements {
 		for _, p := range d.statements[i].principals {
 			if p.kind != entityPrincipal || arnPart(p.value, 4) == "cloudfront" || isUniqueID(ids[p.value]) {

@@ -66,13 +66,7 @@ func (s *server) pinned(text string, kind policy.Kind) (*policy.Document, error)
 	if err != nil {
 		return nil, err
 	}
-	ids := map[string]string{}
-	for _, arn := range doc.Principals() {
-		if id, ok := s.identities.UniqueID(arn); ok {
-			ids[arn] = id
-		}
-	}
-	return doc.Resolve(ids)
+	return doc.Resolve(s.identities.UniqueID)
 }
 
 // exposesObject tells what a list exposes of an object, over what its bucket does.

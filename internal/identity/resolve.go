@@ -111,11 +111,7 @@ func (s *Store) ManagingAccount() string {
 
 // UniqueID is the unique id behind the ARN of a user or role, which stored policies keep in its place.
 func (s *Store) UniqueID(arn string) (id string, ok bool) {
-	e, ok := byARN[resource](s.state.Load(), arn)
-	if !ok || (e.kind() != KindUser && e.kind() != KindRole) {
-		return "", false
-	}
-	return e.id(), true
+	return s.state.Load().uniqueID(arn)
 }
 
 // ARNOf is the ARN that a unique id of a user or role has now; not ok once it was deleted.

@@ -63,6 +63,15 @@ func (s *State) trustText(r *role) string {
 	return doc.Render(arns)
 }
 
+// uniqueID is the unique id of the user or role that bears an ARN now.
+func (s *State) uniqueID(arn string) (id string, ok bool) {
+	e, ok := byARN[resource](s, arn)
+	if !ok || e.kind() != KindUser && e.kind() != KindRole {
+		return "", false
+	}
+	return e.id(), true
+}
+
 // principalARN is the ARN of the user or role with a unique id, "" when it is gone.
 func (s *State) principalARN(id string) string {
 	for _, kind := range [...]Kind{KindUser, KindRole} {
@@ -82,13 +91,7 @@ func (s *State) setTrust(r *role, text string) error {
 	if doc.Size() > policy.MaxTrustPolicyHard {
 		return refuse(LimitExceeded, "Cannot exceed quota for ACLSizePerRole: %d", policy.MaxTrustPolicyHard)
 	}
-	ids := map[string]string{}
-	for _, arn := range doc.Principals() {
-		if e, ok := byARN[resource](s, arn); ok && (e.kind() == KindUser || e.kind() == KindRole) {
-			ids[arn] = e.id()
-		}
-	}
-	pinned, err := doc.Resolve(ids)
+	pinned, err := doc.Resolve(s.uniqueID)
 	if err != nil {
 		return asMalformed(err)
 	}

@@ -65,13 +65,7 @@ func (s *Store) readPolicy(text string) (*policy.Document, error) {
 	if err != nil {
 		return nil, malformed(err)
 	}
-	ids := map[string]string{}
-	for _, arn := range doc.Principals() {
-		if id, ok := s.principals.UniqueID(arn); ok {
-			ids[arn] = id
-		}
-	}
-	pinned, err := doc.Resolve(ids)
+	pinned, err := doc.Resolve(s.principals.UniqueID)
 	if err != nil {
 		return nil, malformed(err)
 	}

@@ -94,13 +94,7 @@ func (s *Store) policyText(text string) (ResourcePolicy, error) {
 	if doc.Version() != "2012-10-17" && strings.Contains(text, "${") {
 		return ResourcePolicy{}, refuse(Invalid, "Invalid policy document: a policy with variables needs the Version 2012-10-17.")
 	}
-	ids := map[string]string{}
-	for _, arn := range doc.Principals() {
-		if id, ok := s.principals.UniqueID(arn); ok {
-			ids[arn] = id
-		}
-	}
-	pinned, err := doc.Resolve(ids)
+	pinned, err := doc.Resolve(s.principals.UniqueID)
 	if err != nil {
 		return ResourcePolicy{}, refuse(Invalid, "Invalid policy document: %s", err)
 	}

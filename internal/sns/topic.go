@@ -184,13 +184,7 @@ func (s *Store) setPolicy(t *Topic, text string) error {
 	if err != nil {
 		return invalid("Policy Error: %s", err)
 	}
-	ids := map[string]string{}
-	for _, arn := range doc.Principals() {
-		if id, ok := s.principals.UniqueID(arn); ok {
-			ids[arn] = id
-		}
-	}
-	pinned, err := doc.Resolve(ids)
+	pinned, err := doc.Resolve(s.principals.UniqueID)
 	if err != nil {
 		return invalid("Policy Error: %s", err)
 	}

@@ -114,13 +114,7 @@ func (s *Store) setPolicy(q *Queue, text string) error {
 	if err != nil {
 		return refuse(InvalidValue, "Invalid value for the parameter Policy. Reason: %s", err)
 	}
-	ids := map[string]string{}
-	for _, arn := range doc.Principals() {
-		if id, ok := s.principals.UniqueID(arn); ok {
-			ids[arn] = id
-		}
-	}
-	pinned, err := doc.Resolve(ids)
+	pinned, err := doc.Resolve(s.principals.UniqueID)
 	if err != nil {
 		return refuse(InvalidValue, "Invalid value for the parameter Policy. Reason: %s", err)
 	}

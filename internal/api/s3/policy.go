@@ -136,13 +136,7 @@ func (s *Service) bucketPolicy(b *object.Bucket, text string) (*policy.Document,
 	if doc.Size() > policy.MaxBucketPolicy {
 		return nil, fault.New(badPolicy, "Normalized policy document exceeds the maximum allowed size of 20480 bytes")
 	}
-	ids := map[string]string{}
-	for _, arn := range doc.Principals() {
-		if id, ok := s.config.Accounts.UniqueID(arn); ok {
-			ids[arn] = id
-		}
-	}
-	pinned, err := doc.Resolve(ids)
+	pinned, err := doc.Resolve(s.config.Accounts.UniqueID)
 	if err != nil {
 		return nil, malformedPolicy(err)
 	}
