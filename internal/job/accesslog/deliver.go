@@ -142,6 +142,8 @@ func (d *Deliverer) file(ctx context.Context, f *spooled) error {
 		}
 		if g.lines == nil && len(b.spare) > 0 {
 			g.lines, b.spare = b.spare[len(b.spare)-1][:0], b.spare[:len(b.spare)-1]
+		} else if g.lines == nil && len(b.groups) == 1 { // mostly there is no other
+			g.lines = make([]byte, 0, min(f.size, maxObject)+4<<10)
 		}
 		g.lines = append(append(g.lines, l.text...), '\n')
 		g.next++
