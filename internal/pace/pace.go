@@ -62,7 +62,8 @@ type Pacer struct {
 
 	mu      sync.Mutex
 	width   width
-	running int
+	running int       // turns without credit
+	ahead   int       // turns with credit
 	rested  time.Time // no turn before, while the width is below 1
 	rest    *time.Timer
 	looking bool
@@ -86,8 +87,8 @@ type turn struct {
 	job     *job
 	granted chan struct{}
 	// The others are guarded by p.mu. A turn is held, waits, or is over.
-	held, over bool
-	since      time.Time // when it was granted; before, when it was asked for
+	held, over, credited bool
+	since                time.Time // when it was granted; before, when it was asked for
 }
 
 // New makes a Pacer.
@@ -222,7 +223,7 @@ type JobStats struct {
 func (p *Pacer) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := Stats{Width: p.width.wanted, Running: p.running, Jobs: map[string]JobStats{}}
+	s := Stats{Width: p.width.wanted, Running: p.running + p.ahead, Jobs: map[string]JobStats{}}
 	for j := range maps.Values(p.jobs) {
 		s.Waiting += len(j.waiting)
 		s.Jobs[j.name] = JobStats{Turns: j.turns, Waited: j.waited}

@@ -245,6 +245,20 @@ func TestCreditWaitsForNothing(t *testing.T) {
 		if done, _ := other.within(10 * time.Second); done < 90 {
 			t.Errorf("%d turns without credit", done)
 		}
+		feeding, stop := context.WithCancel(t.Context())
+		var feeder sync.WaitGroup
+		feeder.Go(func() {
+			for feeding.Err() == nil {
+				p.Credit("a", 100)
+				time.Sleep(time.Millisecond)
+			}
+		})
+		time.Sleep(time.Second)
+		if done, _ := other.within(10 * time.Second); done < 50 {
+			t.Errorf("%d turns beside others with credit", done)
+		}
+		stop()
+		feeder.Wait()
 	})
 }
 

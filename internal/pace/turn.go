@@ -55,11 +55,12 @@ func (p *Pacer) leave(t *turn) {
 	}
 }
 
-// give gives the turn back that has been held for least, and tells whether it did.
+// give gives the turn back that has been held for least, and tells whether it did. One with credit stands in
+// nobody's way: it is kept, unless it is to be given back at once.
 func (t *turn) give(least time.Duration) bool {
 	t.p.mu.Lock()
 	defer t.p.mu.Unlock()
-	if !t.held || time.Since(t.since) < least {
+	if !t.held || least > 0 && (t.credited || time.Since(t.since) < least) {
 		return false
 	}
 	t.p.release(t)
@@ -78,6 +79,11 @@ func (t *turn) end() {
 // p.mu, as with all below.
 func (p *Pacer) release(t *turn) {
 	t.held = false
+	if t.credited {
+		p.ahead--
+		p.admit()
+		return
+	}
 	p.running--
 	if w := p.width.now; w < 1 {
 		now := time.Now()
@@ -90,17 +96,21 @@ func (p *Pacer) release(t *turn) {
 func (p *Pacer) admit() {
 	for {
 		i := slices.IndexFunc(p.order, func(j *job) bool { return j.credit > 0 })
-		if i >= 0 && p.running < int(p.config.Widest) {
+		credited := i >= 0 && p.running+p.ahead < int(p.config.Widest)
+		if credited {
 			p.order[i].credit--
-		} else if i = 0; len(p.order) == 0 || !p.room() {
+			p.ahead++
+		} else if i = 0; len(p.order) > 0 && p.room() {
+			p.running++
+		} else {
 			return
 		}
-		p.grant(i)
+		p.grant(i, credited)
 	}
 }
 
 // grant gives the next turn of a job, and puts it behind the others.
-func (p *Pacer) grant(i int) {
+func (p *Pacer) grant(i int, credited bool) {
 	j := p.order[i]
 	t := j.waiting[0]
 	j.waiting = j.waiting[1:]
@@ -113,8 +123,7 @@ func (p *Pacer) grant(i int) {
 	now := time.Now()
 	j.turns++
 	j.waited += now.Sub(t.since)
-	t.held, t.since = true, now
-	p.running++
+	t.held, t.since, t.credited = true, now, credited
 	t.granted <- struct{}{}
 }
 
@@ -157,7 +166,7 @@ func (p *Pacer) watch() {
 		<-tick.C
 		waited, served := congestion(), requests()
 		p.mu.Lock()
-		if without++; p.running > 0 || len(p.order) > 0 {
+		if without++; p.running+p.ahead > 0 || len(p.order) > 0 {
 			without = 0
 			if served {
 				p.width.look(waited, &p.config, p.floor())
