@@ -156,6 +156,22 @@ func PrefixEnd(prefix []byte) []byte {
 	return nil
 }
 
+// Each calls take for every record whose key begins with prefix, in order, until it errs. Key and value hold during
+// the call.
+func Each(ctx context.Context, m Meta, prefix string, take func(key, value []byte, v Version) error) error {
+	it, err := m.Scan(ctx, []byte(prefix), PrefixEnd([]byte(prefix)))
+	if err != nil {
+		return err
+	}
+	defer it.Close()
+	for it.Next() {
+		if err := take(it.Key(), it.Value(), it.Version()); err != nil {
+			return fmt.Errorf("record %q: %w", it.Key(), err)
+		}
+	}
+	return it.Err()
+}
+
 // Usage of an engine. Bytes are as the filesystem counts them.
 type Usage struct {
 	BytesUsed  int64  // what this engine occupies

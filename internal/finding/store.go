@@ -126,7 +126,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 }
 
 func (s *Store) load(ctx context.Context) error {
-	if err := s.scan(ctx, detectorPrefix, func(_ string, raw []byte) error {
+	if err := engine.Each(ctx, s.config.Meta, detectorPrefix, func(_, raw []byte, _ engine.Version) error {
 		d := &Detector{}
 		if err := decode(raw, d, &d.Format); err != nil {
 			return err
@@ -137,8 +137,8 @@ func (s *Store) load(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	if err := s.scan(ctx, tablePrefix, func(rest string, raw []byte) error {
-		account, id, _ := strings.Cut(rest, "/")
+	if err := engine.Each(ctx, s.config.Meta, tablePrefix, func(key, raw []byte, _ engine.Version) error {
+		account, id, _ := strings.Cut(string(key[len(tablePrefix):]), "/")
 		d := s.detectors[account]
 		if d == nil || d.Lists[id] == nil {
 			return nil // of a detector that was deleted meanwhile
@@ -149,8 +149,8 @@ func (s *Store) load(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	return s.scan(ctx, findingPrefix, func(rest string, raw []byte) error {
-		account, _, _ := strings.Cut(rest, "/")
+	return engine.Each(ctx, s.config.Meta, findingPrefix, func(key, raw []byte, _ engine.Version) error {
+		account, _, _ := strings.Cut(string(key[len(findingPrefix):]), "/")
 		d := s.detectors[account]
 		if d == nil {
 			return nil
@@ -162,20 +162,6 @@ func (s *Store) load(ctx context.Context) error {
 		d.show(e)
 		return nil
 	})
-}
-
-func (s *Store) scan(ctx context.Context, prefix string, fn func(rest string, raw []byte) error) error {
-	it, err := s.config.Meta.Scan(ctx, []byte(prefix), engine.PrefixEnd([]byte(prefix)))
-	if err != nil {
-		return err
-	}
-	defer it.Close()
-	for it.Next() {
-		if err := fn(string(it.Key()[len(prefix):]), it.Value()); err != nil {
-			return fmt.Errorf("record %q: %w", it.Key(), err)
-		}
-	}
-	return it.Err()
 }
 
 func decode(raw []byte, to any, got *int) error {

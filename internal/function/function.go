@@ -247,7 +247,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 
 func (s *Store) load(ctx context.Context) (map[string]*Function, error) {
 	functions, byID := map[string]*Function{}, map[uint64]*Function{}
-	err := s.each(ctx, functionPrefix, func(key, value []byte, v engine.Version) error {
+	err := engine.Each(ctx, s.config.Meta, functionPrefix, func(key, value []byte, v engine.Version) error {
 		var r functionRecord
 		if err := json.Unmarshal(value, &r); err != nil {
 			return err
@@ -268,7 +268,7 @@ func (s *Store) load(ctx context.Context) (map[string]*Function, error) {
 	if err != nil {
 		return nil, err
 	}
-	return functions, s.each(ctx, versionPrefix, func(key, value []byte, _ engine.Version) error {
+	return functions, engine.Each(ctx, s.config.Meta, versionPrefix, func(key, value []byte, _ engine.Version) error {
 		var r versionRecord
 		if err := json.Unmarshal(value, &r); err != nil {
 			return err
@@ -284,20 +284,6 @@ func (s *Store) load(ctx context.Context) (map[string]*Function, error) {
 		f.Versions[int(binary.BigEndian.Uint64(at[8:]))] = &r.Configuration
 		return nil
 	})
-}
-
-func (s *Store) each(ctx context.Context, prefix string, do func(key, value []byte, v engine.Version) error) error {
-	it, err := s.config.Meta.Scan(ctx, []byte(prefix), engine.PrefixEnd([]byte(prefix)))
-	if err != nil {
-		return err
-	}
-	defer it.Close()
-	for it.Next() {
-		if err := do(it.Key(), it.Value(), it.Version()); err != nil {
-			return fmt.Errorf("record %q: %w", it.Key(), err)
-		}
-	}
-	return it.Err()
 }
 
 // unique gives a number that it never gives twice: the time in nanoseconds.

@@ -223,18 +223,15 @@ func (s *Store) load(ctx context.Context) (loaded, error) {
 	if err := provideManaged(state); err != nil {
 		return loaded{}, err
 	}
-	it, err := s.meta.Scan(ctx, []byte(recordPrefix), engine.PrefixEnd([]byte(recordPrefix)))
-	if err != nil {
+	if err := engine.Each(ctx, s.meta, recordPrefix, func(key, value []byte, _ engine.Version) error {
+		e, err := decode(string(key), value)
+		if err == nil {
+			state.put(e, true)
+		}
+		return err
+	}); err != nil {
 		return loaded{}, err
 	}
-	defer it.Close()
-	for it.Next() {
-		e, err := decode(string(it.Key()), it.Value())
-		if err != nil {
-			return loaded{}, err
-		}
-		state.put(e, true)
-	}
 	state.revision = revision
-	return loaded{state, version}, it.Err()
+	return loaded{state, version}, nil
 }

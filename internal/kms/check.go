@@ -53,21 +53,16 @@ func (s *Store) checkKey(ctx context.Context, k *Key, report func(string)) {
 // checkOwners looks for records of a kind whose key is not there: of material, that would be material of a
 // key that was erased.
 func (s *Store) checkOwners(ctx context.Context, prefix string, report func(where, what string)) error {
-	it, err := s.meta.Scan(ctx, []byte(prefix), engine.PrefixEnd([]byte(prefix)))
-	if err != nil {
-		return err
-	}
-	defer it.Close()
-	for it.Next() {
-		id, rest, _ := strings.Cut(string(it.Key()[len(prefix):]), "/")
+	return engine.Each(ctx, s.meta, prefix, func(record, _ []byte, _ engine.Version) error {
+		id, rest, _ := strings.Cut(string(record[len(prefix):]), "/")
 		k := s.key(id)
 		if k == nil {
-			report(string(it.Key()), "its key is not there")
-			continue
+			report(string(record), "its key is not there")
+			return nil
 		}
 		if number, err := strconv.ParseUint(rest, 16, 32); prefix == materialPrefix && (err != nil || !k.has(uint32(number))) {
-			report(string(it.Key()), "its key does not know of it")
+			report(string(record), "its key does not know of it")
 		}
-	}
-	return it.Err()
+		return nil
+	})
 }

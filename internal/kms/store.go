@@ -179,29 +179,15 @@ func (s *Store) load(ctx context.Context) error {
 	l := loading{s: s, keys: map[string]*Key{}, aliases: map[aliasName]*Alias{}}
 	for _, part := range []struct {
 		prefix string
-		take   func(raw []byte, v engine.Version) error
+		take   func(key, raw []byte, v engine.Version) error
 	}{{keyPrefix, l.key}, {aliasRecords, l.alias}, {grantPrefix, l.grant}} {
-		if err := scan(ctx, s.meta, part.prefix, part.take); err != nil {
+		if err := engine.Each(ctx, s.meta, part.prefix, part.take); err != nil {
 			return err
 		}
 	}
 	l.publish()
 	s.revised, s.count, s.unsure = version, count, false
 	return nil
-}
-
-func scan(ctx context.Context, meta engine.Meta, prefix string, take func([]byte, engine.Version) error) error {
-	it, err := meta.Scan(ctx, []byte(prefix), engine.PrefixEnd([]byte(prefix)))
-	if err != nil {
-		return err
-	}
-	defer it.Close()
-	for it.Next() {
-		if err := take(it.Value(), it.Version()); err != nil {
-			return fmt.Errorf("%s: %w", it.Key(), err)
-		}
-	}
-	return it.Err()
 }
 
 // loading is everything, on its way into a Store.
@@ -212,7 +198,7 @@ type loading struct {
 	grants  map[string][]*Grant
 }
 
-func (l *loading) key(raw []byte, v engine.Version) error {
+func (l *loading) key(_, raw []byte, v engine.Version) error {
 	k, err := decodeKey(raw, v)
 	if err != nil {
 		return err
@@ -221,7 +207,7 @@ func (l *loading) key(raw []byte, v engine.Version) error {
 	return nil
 }
 
-func (l *loading) alias(raw []byte, _ engine.Version) error {
+func (l *loading) alias(_, raw []byte, _ engine.Version) error {
 	a, err := decodeAlias(raw)
 	if err != nil {
 		return err
@@ -233,7 +219,7 @@ func (l *loading) alias(raw []byte, _ engine.Version) error {
 	return nil
 }
 
-func (l *loading) grant(raw []byte, _ engine.Version) error {
+func (l *loading) grant(_, raw []byte, _ engine.Version) error {
 	id, g, err := decodeGrant(raw)
 	if err != nil {
 		return err

@@ -53,7 +53,7 @@ func decodeUsage(raw []byte) (*usageRecord, error) {
 // loadUsages reads the uses that earlier runs wrote.
 func (s *Store) loadUsages(ctx context.Context) error {
 	s.usages.written = map[string]*LastUse{}
-	return scan(ctx, s.meta, usagePrefix, func(raw []byte, _ engine.Version) error {
+	return engine.Each(ctx, s.meta, usagePrefix, func(_, raw []byte, _ engine.Version) error {
 		r, err := decodeUsage(raw)
 		if err != nil {
 			return err

@@ -148,7 +148,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	}
 	s.opened.now = s.now
 	groups, policies := map[string]*Group{}, map[string]*ResourcePolicies{}
-	err := s.each(ctx, groupPrefix, func(key, value []byte, v engine.Version) error {
+	err := engine.Each(ctx, s.meta, groupPrefix, func(key, value []byte, v engine.Version) error {
 		g, err := decodeGroup(value, v)
 		if err == nil {
 			groups[g.Account+"/"+g.Name] = g
@@ -156,9 +156,9 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("logs: %w", err)
 	}
-	err = s.each(ctx, policyPrefix, func(key, value []byte, v engine.Version) error {
+	err = engine.Each(ctx, s.meta, policyPrefix, func(key, value []byte, v engine.Version) error {
 		p, err := decodePolicies(value, v)
 		if err == nil {
 			policies[p.Account] = p
@@ -166,9 +166,9 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("logs: %w", err)
 	}
-	err = s.each(ctx, streamPrefix, func(key, value []byte, _ engine.Version) error {
+	err = engine.Each(ctx, s.meta, streamPrefix, func(key, value []byte, _ engine.Version) error {
 		ids, ok := numbersOf(key, streamPrefix, 1)
 		r, err := decodeStream(value)
 		if err == nil && ok {
@@ -177,25 +177,11 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("logs: %w", err)
 	}
 	s.groups.Store(&groups)
 	s.policies.Store(&policies)
 	return s, nil
-}
-
-func (s *Store) each(ctx context.Context, prefix string, do func(key, value []byte, v engine.Version) error) error {
-	it, err := s.meta.Scan(ctx, []byte(prefix), engine.PrefixEnd([]byte(prefix)))
-	if err != nil {
-		return fmt.Errorf("logs: %w", err)
-	}
-	defer it.Close()
-	for it.Next() {
-		if err := do(it.Key(), it.Value(), it.Version()); err != nil {
-			return fmt.Errorf("logs: record %q: %w", it.Key(), err)
-		}
-	}
-	return it.Err()
 }
 
 func (s *Store) size(group uint64) *atomic.Int64 {

@@ -352,7 +352,7 @@ func TestRetention(t *testing.T) {
 
 func (h *harness) count(prefix string) (n int) {
 	h.t.Helper()
-	h.must(h.store.each(h.t.Context(), prefix, func([]byte, []byte, engine.Version) error { n++; return nil }))
+	h.must(engine.Each(h.t.Context(), h.store.meta, prefix, func([]byte, []byte, engine.Version) error { n++; return nil }))
 	return n
 }
 
@@ -450,7 +450,7 @@ func TestNothingLiesInTheClear(t *testing.T) {
 	h := newHarness(t)
 	h.group("g", "s")
 	h.put("g", "s", Input{h.ms(), "SENSITIVE-SENSITIVE"})
-	h.must(h.store.each(t.Context(), "", func(k, v []byte, _ engine.Version) error {
+	h.must(engine.Each(t.Context(), h.store.meta, "", func(k, v []byte, _ engine.Version) error {
 		if bytes.Contains(v, []byte("SENSITIVE")) {
 			t.Errorf("%q", k)
 		}
@@ -464,7 +464,7 @@ func TestAChunkStaysInItsPlace(t *testing.T) {
 	h.group("g", "s")
 	h.put("g", "s", Input{h.ms(), "one"})
 	var from, value []byte
-	h.must(h.store.each(t.Context(), bodyPrefix, func(k, v []byte, _ engine.Version) error {
+	h.must(engine.Each(t.Context(), h.store.meta, bodyPrefix, func(k, v []byte, _ engine.Version) error {
 		from, value = bytes.Clone(k), bytes.Clone(v)
 		return nil
 	}))
@@ -558,7 +558,7 @@ func TestCheck(t *testing.T) {
 		h.group("g", "s")
 		h.put("g", "s", Input{h.ms(), "one"})
 		var b engine.Batch
-		h.must(h.store.each(t.Context(), prefix, func(k, v []byte, _ engine.Version) error {
+		h.must(engine.Each(t.Context(), h.store.meta, prefix, func(k, v []byte, _ engine.Version) error {
 			change(&b, bytes.Clone(k), bytes.Clone(v))
 			return nil
 		}))

@@ -110,7 +110,7 @@ func (s *Store) discount(ctx context.Context, b *engine.Batch, g *Group, sizes m
 // empty deletes chunks of deleted streams.
 func (s *Store) empty(ctx context.Context) error {
 	var trash [][2]uint64
-	err := s.each(ctx, trashPrefix, func(k, _ []byte, _ engine.Version) error {
+	err := engine.Each(ctx, s.meta, trashPrefix, func(k, _ []byte, _ engine.Version) error {
 		if n, ok := numbersOf(k, trashPrefix, 2); ok && len(trash) < sweepSlice {
 			trash = append(trash, [2]uint64{n[0], n[1]})
 		}

@@ -186,7 +186,7 @@ func (o *outbox) added(n int64) {
 func (s *Store) openOutbox(ctx context.Context) error {
 	s.outbox.wake = make(chan struct{}, 1)
 	n := int64(0)
-	err := s.each(ctx, outboxPrefix, func(_ context.Context, key, _ []byte, _ engine.Version) error {
+	err := engine.Each(ctx, s.meta, outboxPrefix, func(key, _ []byte, _ engine.Version) error {
 		n++
 		if number := binary.BigEndian.Uint64(key[len(outboxPrefix):]); number > s.last.Load() {
 			s.last.Store(number)
@@ -323,7 +323,7 @@ func (s *Store) Forward(b *engine.Batch, o *Outgoing, last string, done bool) (f
 
 // Check reads what waits in the outbox, for the doctor; topics and subscriptions were read by Open.
 func (s *Store) Check(ctx context.Context) error {
-	return s.each(ctx, outboxPrefix, func(ctx context.Context, key, value []byte, _ engine.Version) error {
+	return engine.Each(ctx, s.meta, outboxPrefix, func(key, value []byte, _ engine.Version) error {
 		var o Outgoing
 		return s.unsealed(ctx, bytes.Clone(key), value, &o)
 	})

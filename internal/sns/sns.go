@@ -172,33 +172,20 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if s.now == nil {
 		s.now = time.Now
 	}
-	if err := s.each(ctx, topicPrefix, s.loadTopic); err != nil {
-		return nil, err
+	if err := engine.Each(ctx, s.meta, topicPrefix, s.loadTopic); err != nil {
+		return nil, fmt.Errorf("sns: %w", err)
 	}
-	if err := s.each(ctx, subscriptionPrefix, s.loadSubscription); err != nil {
-		return nil, err
+	if err := engine.Each(ctx, s.meta, subscriptionPrefix, func(key, value []byte, v engine.Version) error {
+		return s.loadSubscription(ctx, key, value, v)
+	}); err != nil {
+		return nil, fmt.Errorf("sns: %w", err)
 	}
 	return s, s.openOutbox(ctx)
 }
 
-// each calls fn for every record below prefix.
-func (s *Store) each(ctx context.Context, prefix string, fn func(ctx context.Context, key, value []byte, v engine.Version) error) error {
-	it, err := s.meta.Scan(ctx, []byte(prefix), engine.PrefixEnd([]byte(prefix)))
-	if err != nil {
-		return fmt.Errorf("sns: %w", err)
-	}
-	defer it.Close()
-	for it.Next() {
-		if err := fn(ctx, it.Key(), it.Value(), it.Version()); err != nil {
-			return fmt.Errorf("sns: record %q: %w", it.Key(), err)
-		}
-	}
-	return it.Err()
-}
-
 var errFormat = errors.New("unknown format")
 
-func (s *Store) loadTopic(_ context.Context, _, value []byte, v engine.Version) error {
+func (s *Store) loadTopic(_, value []byte, v engine.Version) error {
 	var r topicRecord
 	if err := json.Unmarshal(value, &r); err != nil {
 		return err

@@ -159,20 +159,17 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		s.now = time.Now
 	}
 	queues := map[string]*Queue{}
-	it, err := s.meta.Scan(ctx, []byte(queuePrefix), engine.PrefixEnd([]byte(queuePrefix)))
-	if err != nil {
+	if err := engine.Each(ctx, s.meta, queuePrefix, func(_, value []byte, v engine.Version) error {
+		q, err := decodeQueue(value, v)
+		if err == nil {
+			queues[q.Account+"/"+q.Name] = q
+		}
+		return err
+	}); err != nil {
 		return nil, fmt.Errorf("sqs: %w", err)
 	}
-	defer it.Close()
-	for it.Next() {
-		q, err := decodeQueue(it.Value(), it.Version())
-		if err != nil {
-			return nil, fmt.Errorf("sqs: record %q: %w", it.Key(), err)
-		}
-		queues[q.Account+"/"+q.Name] = q
-	}
 	s.queues.Store(&queues)
-	return s, it.Err()
+	return s, nil
 }
 
 func decodeQueue(raw []byte, v engine.Version) (*Queue, error) {

@@ -52,14 +52,9 @@ func unpack(raw []byte) (*actor, error) {
 // recall reads what was remembered, as much as there is room for.
 func (f *Finder) recall(ctx context.Context) error {
 	today := uint32(f.now().Unix() / 86400)
-	it, err := f.config.Meta.Scan(ctx, []byte(pastPrefix), engine.PrefixEnd([]byte(pastPrefix)))
-	if err != nil {
-		return err
-	}
-	defer it.Close()
-	for it.Next() {
-		id := string(it.Key()[len(pastPrefix):])
-		a, err := unpack(it.Value())
+	return engine.Each(ctx, f.config.Meta, pastPrefix, func(key, value []byte, _ engine.Version) error {
+		id := string(key[len(pastPrefix):])
+		a, err := unpack(value)
 		if err != nil {
 			return err
 		}
@@ -68,8 +63,8 @@ func (f *Finder) recall(ctx context.Context) error {
 		if s := f.notes.shard(id); len(s.actors) < perShard {
 			s.actors[id] = a
 		}
-	}
-	return it.Err()
+		return nil
+	})
 }
 
 // remember stores what changed.

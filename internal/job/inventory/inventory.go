@@ -12,7 +12,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
@@ -174,20 +173,15 @@ func stateKey(b *object.Bucket, id string) []byte {
 
 // stored are all states by key.
 func (j *Job) stored(ctx context.Context) (map[string]state, error) {
-	it, err := j.config.Meta.Scan(ctx, []byte(statePrefix), engine.PrefixEnd([]byte(statePrefix)))
-	if err != nil {
-		return nil, err
-	}
-	defer it.Close()
 	all := map[string]state{}
-	for it.Next() {
-		s := state{version: it.Version()}
-		if err := json.Unmarshal(it.Value(), &s); err != nil || s.Format != stateFormat {
-			return nil, errors.Join(fmt.Errorf("inventory: the record %q does not decode", it.Key()), err)
+	return all, engine.Each(ctx, j.config.Meta, statePrefix, func(key, value []byte, v engine.Version) error {
+		s := state{version: v}
+		if err := json.Unmarshal(value, &s); err != nil || s.Format != stateFormat {
+			return errors.Join(errors.New("inventory: the state does not decode"), err)
 		}
-		all[string(it.Key())] = s
-	}
-	return all, it.Err()
+		all[string(key)] = s
+		return nil
+	})
 }
 
 func (j *Job) store(ctx context.Context, key string, s state) error {

@@ -152,7 +152,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 }
 
 func (s *Store) load(ctx context.Context) error {
-	if err := s.scan(ctx, analyzerPrefix, func(_ string, raw []byte) error {
+	if err := engine.Each(ctx, s.config.Meta, analyzerPrefix, func(_, raw []byte, _ engine.Version) error {
 		a := &Analyzer{findings: map[string]*Finding{}, tuples: map[string]map[string]*Finding{}}
 		if err := decode(raw, a, &a.Format); err != nil {
 			return err
@@ -162,8 +162,8 @@ func (s *Store) load(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	return s.scan(ctx, findingPrefix, func(rest string, raw []byte) error {
-		parts := strings.SplitN(rest, "/", 3)
+	return engine.Each(ctx, s.config.Meta, findingPrefix, func(key, raw []byte, _ engine.Version) error {
+		parts := strings.SplitN(string(key[len(findingPrefix):]), "/", 3)
 		if len(parts) != 3 || s.accounts[parts[0]][parts[1]] == nil {
 			return nil // of an analyzer that was deleted meanwhile
 		}
@@ -174,20 +174,6 @@ func (s *Store) load(ctx context.Context) error {
 		s.accounts[parts[0]][parts[1]].show(f)
 		return nil
 	})
-}
-
-func (s *Store) scan(ctx context.Context, prefix string, fn func(rest string, raw []byte) error) error {
-	it, err := s.config.Meta.Scan(ctx, []byte(prefix), engine.PrefixEnd([]byte(prefix)))
-	if err != nil {
-		return err
-	}
-	defer it.Close()
-	for it.Next() {
-		if err := fn(string(it.Key()[len(prefix):]), it.Value()); err != nil {
-			return fmt.Errorf("record %q: %w", it.Key(), err)
-		}
-	}
-	return it.Err()
 }
 
 func decode(raw []byte, to any, got *int) error {

@@ -292,19 +292,13 @@ func (s *Store) write(ctx context.Context, j *Job, version engine.Version) error
 }
 
 func (s *Store) scan(ctx context.Context, prefix string, each func(key []byte, j *Job)) error {
-	it, err := s.config.Meta.Scan(ctx, []byte(prefix), engine.PrefixEnd([]byte(prefix)))
-	if err != nil {
-		return err
-	}
-	defer it.Close()
-	for it.Next() {
-		j, err := decode(it.Value())
-		if err != nil {
-			return fmt.Errorf("generation: record %q: %w", it.Key(), err)
+	return engine.Each(ctx, s.config.Meta, prefix, func(key, raw []byte, _ engine.Version) error {
+		j, err := decode(raw)
+		if err == nil {
+			each(slices.Clone(key), j)
 		}
-		each(slices.Clone(it.Key()), j)
-	}
-	return it.Err()
+		return err
+	})
 }
 
 func decode(raw []byte) (*Job, error) {
