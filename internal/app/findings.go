@@ -59,7 +59,11 @@ func threatLists(files []string) (map[string]*finding.Table, error) {
 		if err != nil {
 			return nil, fmt.Errorf("--threat-list %s: %w", file, err)
 		}
-		lists[filepath.Base(file)] = table
+		name := filepath.Base(file)
+		if lists[name] != nil {
+			return nil, fmt.Errorf("--threat-list %s: another list has that name", file)
+		}
+		lists[name] = table
 	}
 	return lists, nil
 }

@@ -26,7 +26,7 @@ var layers = []struct {
 	packages []string
 	inside   bool // packages of the layer may import each other
 }{
-	{"ground", []string{"internal/fault", "internal/pace", "policy"}, false},
+	{"ground", []string{"internal/fault", "internal/addresses", "internal/pace", "policy"}, false},
 	{"engine", []string{"internal/seal", "internal/engine"}, true},
 	{"judgement", []string{"internal/authn", "internal/authz", "internal/audit", "internal/feed"}, true},
 	{"domain", []string{"internal/object", "internal/identity", "internal/keys", "internal/sealer", "internal/kms", "internal/sqs", "internal/logs", "internal/sns", "internal/event", "internal/classification", "internal/posture", "internal/function", "internal/finding"}, false},

@@ -240,22 +240,26 @@ func TestNoGrant(t *testing.T) {
 }
 
 func TestTable(t *testing.T) {
-	table, err := finding.ParseTable([]byte("# list\n10.0.0.0/8\n10.1.0.0/16\r\n192.0.2.7\n2001:db8::/32 ; x\n\n::1\n0.0.0.0/32\n"))
+	table, err := finding.ParseTable([]byte("# list\n10.0.0.0/8\n10.1.0.0/16\r\n192.0.2.7\n2001:db8::/32 ; x\n\n::1\n0.0.0.0/32\n64:ff9b::7/96\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for address, want := range map[string]bool{
 		"10.0.0.0": true, "10.255.255.255": true, "11.0.0.0": false, "9.255.255.255": false, "192.0.2.7": true, "192.0.2.8": false,
 		"2001:db8:ffff::1": true, "2001:db9::": false, "::1": true, "::2": false, "::ffff:10.2.3.4": true, "0.0.0.0": true,
+		"64:ff9b::ffff": true,
 	} {
 		if table.Contains(netip.MustParseAddr(address)) != want {
 			t.Errorf("%s: %v", address, !want)
 		}
 	}
-	for _, bad := range []string{"10.0.0.0/33", "fe80::1%eth0", "hello", "1.2.3", "10.0.0.1-10.0.0.9"} {
+	for _, bad := range []string{"10.0.0.0/33", "fe80::1%eth0", "hello", "1.2.3", "10.0.0.1-10.0.0.9", strings.Repeat("x", 1<<17)} {
 		if _, err := finding.ParseTable([]byte("1.1.1.1\n" + bad)); err == nil || !strings.Contains(err.Error(), "line 2") {
 			t.Errorf("%q: %v", bad, err)
 		}
+	}
+	if table, err = finding.ParseTable([]byte("::/32")); err != nil || table.Wide() || table.Contains(netip.MustParseAddr("192.0.2.1")) {
+		t.Error("a network of IPv6 has IPv4 addresses", err)
 	}
 	if (*finding.Table)(nil).Contains(netip.MustParseAddr("::1")) || table.Contains(netip.Addr{}) {
 		t.Error("nothing is in nothing")
@@ -282,6 +286,13 @@ func TestTrustEverybody(t *testing.T) {
 		by.Actor = text
 		if err := w.store.UpdateList(t.Context(), w.grant, "guardduty:UpdateIPSet", account, id, finding.KindTrusted, l, change, by); err != nil || len(w.told) != i+1 {
 			t.Fatal(text, err, w.told)
+		}
+	}
+	w.open()
+	trusted := w.store.Watches()[account].Trusted
+	for address, want := range map[string]bool{"10.1.2.3": true, "11.255.255.255": true, "12.0.0.0": false, "2001:db8::1": false} {
+		if trusted.Contains(netip.MustParseAddr(address)) != want {
+			t.Errorf("after a restart, %s is trusted: %v", address, !want)
 		}
 	}
 }

@@ -98,10 +98,10 @@ func Open(c Config) (*Guardrails, error) {
 // clients are judged by themselves.
 func (g *Guardrails) Judge(listener string, from netip.Addr, proxy bool) Refusal {
 	r := g.rules.Load()
-	if r.deny.contains(from) {
+	if r.deny.Contains(from) {
 		return Denied
 	}
-	if l := r.listeners[listener]; l != nil && l.limited && !proxy && !l.allow.contains(from) {
+	if l := r.listeners[listener]; l != nil && l.limited && !proxy && !l.allow.Contains(from) {
 		return NotAllowed
 	}
 	return Admitted
@@ -154,7 +154,7 @@ func (g *Guardrails) Serves(listener, service string, from netip.Addr) bool {
 		return false
 	}
 	admins, limited := r.surfaces[Admin]
-	return !limited || slices.Contains(AdminFree, service) || admins.contains(from)
+	return !limited || slices.Contains(AdminFree, service) || admins.Contains(from)
 }
 
 // Reaches tells whether a client at from may see a surface: from this machine unless the file says
@@ -164,14 +164,14 @@ func (g *Guardrails) Reaches(s Surface, from netip.Addr) bool {
 	if !ok {
 		allow = loopback
 	}
-	return allow.contains(from)
+	return allow.Contains(from)
 }
 
 // Everywhere tells whether every address may administer through a listener: neither it nor the surface is
 // limited.
 func (g *Guardrails) Everywhere(listener string) bool {
 	r := g.rules.Load()
-	if admins, limited := r.surfaces[Admin]; limited && !admins.everyone() {
+	if admins, limited := r.surfaces[Admin]; limited && !admins.Everyone() {
 		return false
 	}
 	l := r.listeners[listener]
@@ -179,7 +179,7 @@ func (g *Guardrails) Everywhere(listener string) bool {
 		return true
 	}
 	administers := l.services == nil || slices.ContainsFunc(l.services, func(name string) bool { return !slices.Contains(AdminFree, name) })
-	return administers && (!l.limited || l.allow.everyone())
+	return administers && (!l.limited || l.allow.Everyone())
 }
 
 // OpenSurfaces are those that the file opens to every address.

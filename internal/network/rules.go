@@ -1,7 +1,6 @@
 package network
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/kura-s3/kura/internal/addresses"
 	"github.com/kura-s3/kura/policy"
 )
 
@@ -63,22 +63,22 @@ const (
 
 // rules are the compiled file, immutable.
 type rules struct {
-	deny      set
+	deny      addresses.Set
 	listeners map[string]*listener
-	surfaces  map[Surface]set
+	surfaces  map[Surface]addresses.Set
 	open      []Surface // that everybody may reach
 }
 
 // listener is what a listener lets in. Nil lists do not limit.
 type listener struct {
 	limited  bool
-	allow    set
+	allow    addresses.Set
 	services []string
 	policy   *policy.Document
 }
 
 // loopback is this machine.
-var loopback = newSet([]netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")})
+var loopback = addresses.Of([]netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")})
 
 // compiler turns a document into rules.
 type compiler struct {
@@ -199,6 +199,15 @@ func (c *compiler) list(entries []string, named bool) ([]netip.Prefix, error) {
 	return networks, nil
 }
 
+// parseNetwork reads a CIDR block without host bits, or one address.
+func parseNetwork(text string) (netip.Prefix, error) {
+	p, err := addresses.Parse(text)
+	if err == nil && p != p.Masked() {
+		err = fmt.Errorf("%.60q has bits outside its mask; did you mean %s?", text, p.Masked())
+	}
+	return p, err
+}
+
 func (c *compiler) compileDeny(doc *document) error {
 	all, err := c.list(doc.Deny, true)
 	if err != nil {
@@ -211,7 +220,7 @@ func (c *compiler) compileDeny(doc *document) error {
 		}
 		all = append(all, more...)
 	}
-	c.rules.deny = newSet(all)
+	c.rules.deny = addresses.Of(all)
 	return nil
 }
 
@@ -222,19 +231,15 @@ func (c *compiler) denyFile(path string) ([]netip.Prefix, error) {
 		return nil, err
 	}
 	var networks []netip.Prefix
-	lines := bufio.NewScanner(bytes.NewReader(raw))
-	for n := 1; lines.Scan(); n++ {
-		text, _, _ := strings.Cut(lines.Text(), "#")
-		if text = strings.TrimSpace(text); text == "" {
-			continue
-		}
-		one, err := c.list([]string{text}, false)
-		if err != nil {
-			return nil, fmt.Errorf("%s: line %d: %w", path, n, err)
-		}
+	err = addresses.Lines(raw, "#", func(entry string) error {
+		one, err := c.list([]string{entry}, false)
 		networks = append(networks, one...)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return networks, lines.Err()
+	return networks, nil
 }
 
 func (c *compiler) compileListeners(doc *document) error {
@@ -259,7 +264,7 @@ func (c *compiler) listener(l *listenerRules) (*listener, error) {
 		if err != nil {
 			return nil, err
 		}
-		one.limited, one.allow = true, newSet(networks)
+		one.limited, one.allow = true, addresses.Of(networks)
 	}
 	if l.Services != nil {
 		for _, name := range *l.Services {
@@ -299,7 +304,7 @@ func endpointPolicy(raw []byte) (*policy.Document, error) {
 }
 
 func (c *compiler) compileSurfaces(doc *document) error {
-	c.rules.surfaces = map[Surface]set{}
+	c.rules.surfaces = map[Surface]addresses.Set{}
 	for name, s := range doc.Surfaces {
 		where := "surfaces: " + string(name)
 		if name != Metrics && name != Console && name != Admin {
@@ -312,8 +317,8 @@ func (c *compiler) compileSurfaces(doc *document) error {
 		if err != nil {
 			return c.wrong(where, err)
 		}
-		allow := newSet(networks)
-		if allow.everyone() {
+		allow := addresses.Of(networks)
+		if allow.Everyone() {
 			if !s.Open {
 				return c.wrong(where, errors.New("every address may reach it: say \"open: true\" beside it if that is meant"))
 			}
