@@ -3,15 +3,19 @@ package app
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -207,34 +211,74 @@ func TestMetricsForAuthorisedPrincipals(t *testing.T) {
 	}
 	_, stop = run(t, Options{Config: c})
 	endpoint := readEnv(t, c.Data)["AWS_ENDPOINT_URL"]
-	for secret, want := range map[string]int{"": 403, "wrong": 403, env["AWS_SECRET_ACCESS_KEY"]: 200} {
-		r, err := http.NewRequest(http.MethodGet, endpoint+"/-/metrics", http.NoBody)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Header.Set("Via", "1.1 elsewhere")
-		r.Header.Set("X-Amz-Content-Sha256", "UNSIGNED-PAYLOAD")
-		if secret != "" {
-			_, err := authn.Sign(r, authn.Signing{
-				AccessKeyID: env["AWS_ACCESS_KEY_ID"], Secret: secret, Region: "us-east-1", Service: "s3", Time: time.Now(),
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
-		resp, err := http.DefaultClient.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp.Body.Close()
-		if resp.StatusCode != want {
-			t.Errorf("status %d, want %d", resp.StatusCode, want)
+	admin := authn.Signing{AccessKeyID: env["AWS_ACCESS_KEY_ID"], Secret: env["AWS_SECRET_ACCESS_KEY"]}
+	made := ask(t, endpoint, admin, "organizations", `{"AccountName":"b","Email":"b@example.com"}`, "X-Amz-Target", "AWSOrganizationsV20161128.CreateAccount")
+	member := regexp.MustCompile(`"AccountId":"([0-9]+)"`).FindStringSubmatch(made)
+	if member == nil {
+		t.Fatal(made)
+	}
+	session := ask(t, endpoint, admin, "sts", url.Values{
+		"Action": {"AssumeRole"}, "Version": {"2011-06-15"}, "RoleSessionName": {"tester"}, "RoleArn": {"arn:aws:iam::" + member[1] + ":role/OrganizationAccountAccessRole"},
+	}.Encode(), "Content-Type", "application/x-www-form-urlencoded")
+	keys := regexp.MustCompile(`<AccessKeyId>(.*)</AccessKeyId>\s*<SecretAccessKey>(.*)</SecretAccessKey>\s*<SessionToken>(.*)</SessionToken>`).FindStringSubmatch(session)
+	if keys == nil {
+		t.Fatal(session)
+	}
+	for _, c := range []struct {
+		who  string
+		as   authn.Signing
+		want int
+	}{
+		{"nobody", authn.Signing{}, 403},
+		{"a thief", authn.Signing{AccessKeyID: admin.AccessKeyID, Secret: "wrong"}, 403},
+		{"an administrator of another account", authn.Signing{AccessKeyID: keys[1], Secret: keys[2], SessionToken: keys[3]}, 403},
+		{"the administrator", admin, 200},
+	} {
+		if status, _ := send(t, http.MethodGet, endpoint+"/-/metrics", c.as, "s3", "", "Via", "1.1 elsewhere"); status != c.want {
+			t.Errorf("%s: status %d, want %d", c.who, status, c.want)
 		}
 	}
 	http.DefaultClient.CloseIdleConnections()
 	if err := stop(); err != nil {
 		t.Error(err)
 	}
+}
+
+// send makes a request, signed by whoever has a key.
+func send(t *testing.T, method, address string, as authn.Signing, service, body string, header ...string) (status int, answer string) {
+	t.Helper()
+	r, err := http.NewRequest(method, address, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set(header[0], header[1])
+	if as.AccessKeyID != "" {
+		as.Region, as.Service, as.Time, as.PayloadHash = "us-east-1", service, time.Now(), fmt.Sprintf("%x", sha256.Sum256([]byte(body)))
+		r.Header.Set("X-Amz-Content-Sha256", as.PayloadHash)
+		if _, err := authn.Sign(r, as); err != nil {
+			t.Fatal(err)
+		}
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(text)
+}
+
+// ask makes a request that must succeed.
+func ask(t *testing.T, endpoint string, as authn.Signing, service, body string, header ...string) string {
+	t.Helper()
+	status, answer := send(t, http.MethodPost, endpoint, as, service, body, header...)
+	if status != 200 {
+		t.Fatalf("%s: %d %s", service, status, answer)
+	}
+	return answer
 }
 
 func TestTheLogHidesSecrets(t *testing.T) {

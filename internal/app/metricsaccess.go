@@ -16,7 +16,7 @@ import (
 const readMetrics = "cloudwatch:GetMetricData"
 
 // mayReadMetrics asks the Guard, like everybody, whether the caller of /-/metrics may. The request
-// is signed as for S3.
+// is signed as for S3. Metrics are of the whole server, so they belong to the account that manages it.
 func (s *server) mayReadMetrics(r *http.Request) error {
 	p := front.PeerOf(r.Context())
 	caller, err := s.authn.Request(r, authn.Info{Host: r.Host, RawPath: r.URL.EscapedPath(), Secure: p.Secure, RemoteIP: p.IP})
@@ -34,7 +34,7 @@ func (s *server) mayReadMetrics(r *http.Request) error {
 		Region: s.config.Region, Method: r.Method, URI: r.URL.Path, Host: r.Host,
 	}
 	_, err = s.guard.Decide(r.Context(), &authz.Inquiry{Subject: &caller.Subject, Keys: metricsKeys{p}, Endpoint: s.network.Policy(p.Listener), Event: event},
-		authz.Demand{Action: readMetrics, Resource: authz.Resource{ARN: "*"}})
+		authz.Demand{Action: readMetrics, Resource: authz.Resource{ARN: "*", Account: s.identities.ManagingAccount()}})
 	return err
 }
 
