@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/kura-s3/kura/internal/api"
 	"github.com/kura-s3/kura/internal/api/rpc"
@@ -140,6 +141,7 @@ func (s *Service) read(c *api.Call, t *target, op *api.Op) error {
 		return fault.New(api.TooManyUploads, "")
 	}
 	t.taken = size
+	c.R.Body = &paced{ReadCloser: c.R.Body, room: &s.large, began: time.Now()}
 	return rpc.ReadPayloadUpTo(c, op.MaxBody())
 }
 
