@@ -107,21 +107,22 @@ func (s *Shipper) Write(from Source, at time.Time, text string) {
 	s.size += n
 }
 
-// Run sends until ctx ends, and then what is still waiting.
+// Run sends until ctx ends, and then what is still waiting. A stop does not cut off what is on its way, but
+// takes no longer than stopTime.
 func (s *Shipper) Run(ctx context.Context) {
+	sending, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(stopTime, cancel) })()
 	tick := time.NewTicker(s.config.Interval)
 	defer tick.Stop()
-	for {
+	for ctx.Err() == nil {
 		select {
 		case <-tick.C:
-			s.flush(ctx)
+			s.flush(sending)
 		case <-ctx.Done():
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
-			defer cancel()
-			s.flush(last)
-			return
 		}
 	}
+	s.flush(sending)
 }
 
 // take are the lines of a stream that wait, with what is told of those that did not fit.

@@ -85,6 +85,29 @@ func TestLinesArrive(t *testing.T) {
 	}
 }
 
+// TestAStopLosesNothing: neither what is on its way when it comes, nor what waits behind that.
+func TestAStopLosesNothing(t *testing.T) {
+	l := &logs{groups: map[string]bool{}, streams: map[string][]string{}}
+	ctx, stop := context.WithCancel(t.Context())
+	s := New(Config{Log: slog.New(slog.DiscardHandler), Interval: time.Millisecond, Request: func(ctx context.Context, s Source, operation string, input any) (int, []byte, error) {
+		stop()
+		if err := ctx.Err(); err != nil {
+			return 0, nil, err
+		}
+		return l.request(ctx, s, operation, input)
+	}})
+	const streams = 5
+	for n := range streams {
+		s.Write(Source{Group: "g", Stream: fmt.Sprint(n)}, time.Now(), "x")
+	}
+	s.Run(ctx)
+	for n := range streams {
+		if got := l.streams[fmt.Sprint("g/", n)]; len(got) != 1 {
+			t.Errorf("stream %d has %d lines", n, len(got))
+		}
+	}
+}
+
 func TestMemoryIsBounded(t *testing.T) {
 	s, l := newShipper()
 	line := strings.Repeat("x", 100_000)
