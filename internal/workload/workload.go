@@ -27,6 +27,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/net/netutil"
 )
 
 // The services that roles have to trust.
@@ -157,7 +159,7 @@ func (s *Server) Serve(l net.Listener) error {
 	if err != nil || !at.Addr().Unmap().IsLoopback() {
 		return errors.New("workload: " + l.Addr().String() + " is not a loopback address")
 	}
-	err = s.http.Serve(&limited{Listener: l, free: make(chan struct{}, maxConnections)})
+	err = s.http.Serve(netutil.LimitListener(l, maxConnections))
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
@@ -166,33 +168,6 @@ func (s *Server) Serve(l net.Listener) error {
 
 // Close ends all connections.
 func (s *Server) Close() error { return s.http.Close() }
-
-// limited accepts a bounded number of connections at a time.
-type limited struct {
-	net.Listener
-	free chan struct{}
-}
-
-func (l *limited) Accept() (net.Conn, error) {
-	l.free <- struct{}{}
-	c, err := l.Listener.Accept()
-	if err != nil {
-		<-l.free
-		return nil, err
-	}
-	return &counted{Conn: c, free: l.free}, nil
-}
-
-type counted struct {
-	net.Conn
-	once sync.Once
-	free chan struct{}
-}
-
-func (c *counted) Close() error {
-	c.once.Do(func() { <-c.free })
-	return c.Conn.Close()
-}
 
 // Paths.
 const (

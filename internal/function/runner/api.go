@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"golang.org/x/net/netutil"
 )
 
 // The Runtime API, 2018-06-01: how a function's process takes events and gives answers.
@@ -34,11 +36,10 @@ func (r *Runner) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	p.serve(w, req, "/"+rest)
 }
 
-// serveInside answers at the listener of one sandbox.
-func (p *process) serveInside(l net.Listener) *http.Server {
+// serveInside answers at the listener of one sandbox, until the sandbox closes it.
+func (p *process) serveInside(l net.Listener) {
 	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { p.serve(w, req, req.URL.Path) }), MaxHeaderBytes: 64 << 10}
-	go func() { _ = s.Serve(bound(l)) }() // until the sandbox closes l
-	return s
+	_ = s.Serve(netutil.LimitListener(l, maxConnections))
 }
 
 func (p *process) serve(w http.ResponseWriter, req *http.Request, path string) {
@@ -150,16 +151,11 @@ func (p *process) failure(w http.ResponseWriter, req *http.Request, id string) {
 		return
 	}
 	defer p.reading.Unlock()
-	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxErrorReport))
-	if err != nil {
-		refuse(w, http.StatusRequestEntityTooLarge, "RequestEntityTooLarge", "the error report is too large")
-		return
-	}
-	if !p.finish(c, outcome{payload: errorReport(body, req), failed: true}) {
+	if report, ok := errorReport(w, req); ok && !p.finish(c, outcome{payload: report, failed: true}) {
 		twice(w)
-		return
+	} else if ok {
+		accepted(w)
 	}
-	accepted(w)
 }
 
 func twice(w http.ResponseWriter) {
@@ -173,28 +169,28 @@ func (p *process) initError(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	defer p.reading.Unlock()
+	if report, ok := errorReport(w, req); ok && !p.failStart(outcome{payload: report, failed: true}) {
+		refuse(w, http.StatusForbidden, "InvalidStateTransition", "State transition to InitError failed for runtime. Error: State transition is not allowed")
+	} else if ok {
+		accepted(w)
+	}
+}
+
+// errorReport reads what a runtime says of an error; where it says nothing that is JSON, its header counts.
+func errorReport(w http.ResponseWriter, req *http.Request) (report []byte, ok bool) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxErrorReport))
 	if err != nil {
 		refuse(w, http.StatusRequestEntityTooLarge, "RequestEntityTooLarge", "the error report is too large")
-		return
+		return nil, false
 	}
-	if !p.failStart(outcome{payload: errorReport(body, req), failed: true}) {
-		refuse(w, http.StatusForbidden, "InvalidStateTransition", "State transition to InitError failed for runtime. Error: State transition is not allowed")
-		return
-	}
-	accepted(w)
-}
-
-// errorReport is what a runtime said of an error; where it said nothing that is JSON, its header counts.
-func errorReport(body []byte, req *http.Request) []byte {
 	if json.Valid(body) {
-		return body
+		return body, true
 	}
 	kind := req.Header.Get("Lambda-Runtime-Function-Error-Type")
 	if kind == "" {
 		kind = "Runtime.Unknown"
 	}
-	return fault(kind, string(body))
+	return fault(kind, string(body)), true
 }
 
 // fault is an error in the form in which callers get it.

@@ -21,7 +21,6 @@ type process struct {
 	box    *sandbox
 	out    *output
 	began  time.Time
-	inside *http.Server
 
 	reading sync.Mutex // held while the body of a request is read: the server's memory has room for one
 
@@ -204,22 +203,25 @@ func (r *Runner) start(ctx context.Context, spec *Spec, key string) (*process, e
 func (r *Runner) openDoors(p *process) {
 	for i, l := range p.box.listeners {
 		if i == 0 {
-			p.inside = p.serveInside(l)
-			continue
+			go p.serveInside(l)
+		} else {
+			go r.carry(l)
 		}
-		go r.carry(bound(l))
 	}
 }
 
-// carry joins what comes in at l with this Kura's endpoint.
+// carry joins what comes in at l with this Kura's endpoint, so many connections at a time.
 func (r *Runner) carry(l net.Listener) {
 	host := net.JoinHostPort(r.endpoint.Hostname(), portOf(r.endpoint))
+	free := make(chan struct{}, maxConnections)
 	for {
+		free <- struct{}{}
 		in, err := l.Accept()
 		if err != nil {
 			return
 		}
 		go func() {
+			defer func() { <-free }()
 			defer in.Close()
 			out, err := net.DialTimeout("tcp", host, 5*time.Second)
 			if err != nil {
@@ -228,15 +230,19 @@ func (r *Runner) carry(l net.Listener) {
 			defer out.Close()
 			done := make(chan struct{})
 			go func() {
-				_, _ = io.Copy(out, in)
-				_ = out.(*net.TCPConn).CloseWrite()
+				pass(out, in)
 				close(done)
 			}()
-			_, _ = io.Copy(in, out)
-			_ = in.(*boundedConn).CloseWrite()
+			pass(in, out)
 			<-done
 		}()
 	}
+}
+
+// pass copies what one side says to the other, and that nothing more comes. Both are of TCP.
+func pass(to, from net.Conn) {
+	_, _ = io.Copy(to, from)
+	_ = to.(*net.TCPConn).CloseWrite()
 }
 
 func versionLine(runtime string, it *interpreter) string {
