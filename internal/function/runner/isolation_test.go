@@ -122,6 +122,37 @@ def handler(event, context):
 	equal(t, "seen", f.answer(s, "{}"), `[[], ""]`)
 }
 
+// TestHiddenPathsHaveNoOtherName: an interpreter's directory may be shown by the name of a link to it.
+func TestHiddenPathsHaveNoOtherName(t *testing.T) {
+	alone(t)
+	need(t, "python3")
+	said, err := exec.Command("python3", "-c", "import sys; print(sys.executable)").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	python3 := strings.TrimSpace(string(said))
+	dir, err := os.MkdirTemp("/var/tmp", "kura-") // a function has a /tmp of its own
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	real, link := filepath.Join(dir, "real"), filepath.Join(dir, "link")
+	for _, err := range []error{
+		os.MkdirAll(filepath.Join(real, "bin"), 0o755), os.Chmod(dir, 0o755), os.Symlink("real", link),
+		os.Symlink(python3, filepath.Join(real, "bin", "python3")),
+		os.WriteFile(filepath.Join(real, "pyvenv.cfg"), []byte("home = "+filepath.Dir(python3)+"\n"), 0o644),
+		os.WriteFile(filepath.Join(real, "shown"), []byte("shown"), 0o644), os.WriteFile(filepath.Join(real, "secret"), []byte("secret"), 0o644),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", filepath.Join(link, "bin"))
+	f := start(t, func(c *runner.Config) { c.Hide = []string{filepath.Join(real, "secret")} })
+	code := fmt.Sprintf("def handler(event, context): return [open(%q + name).read() for name in ('/shown', '/secret')]", link)
+	equal(t, "seen", f.answer(spec("python3.12", "app.handler", zipped(t, file{name: "app.py", content: code})), "{}"), `["shown", ""]`)
+}
+
 func TestRightsAreGone(t *testing.T) {
 	alone(t)
 	f := start(t)

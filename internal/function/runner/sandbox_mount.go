@@ -45,7 +45,7 @@ func buildRoot(o *order) error {
 		func() error { return makeDevices() },
 		func() error { return makeFiles(o.Files) },
 		func() error { return makeSpaces(o) },
-		func() error { return hideAll(o.Hide) },
+		func() error { return hideAll(o.Hide, append(binds, etc...)) },
 		enterRoot,
 	}
 	for _, step := range steps {
@@ -274,10 +274,26 @@ func makeSpaces(o *order) error {
 	return nil
 }
 
-// hideAll covers paths that a shown directory contains.
-func hideAll(paths []string) error {
+// hideAll covers paths that a shown directory contains, by every name under which they are shown.
+func hideAll(paths []string, all []shown) error {
 	for _, p := range paths {
-		target := newRoot + filepath.Clean(p)
+		p = filepath.Clean(p)
+		names := []string{p}
+		for _, s := range all {
+			if below, ok := strings.CutPrefix(p, s.real+"/"); ok && s.dir && s.real != s.path {
+				names = append(names, filepath.Join(s.path, below))
+			}
+		}
+		if err := hide(names); err != nil {
+			return fmt.Errorf("hiding %s: %w", p, err)
+		}
+	}
+	return nil
+}
+
+func hide(names []string) error {
+	for _, name := range names {
+		target := newRoot + name
 		info, err := os.Stat(target)
 		switch {
 		case errors.Is(err, os.ErrNotExist), errors.Is(err, unix.ENOTDIR), errors.Is(err, os.ErrPermission):
@@ -290,7 +306,7 @@ func hideAll(paths []string) error {
 			err = unix.Mount(oldRoot+"/dev/null", target, "", unix.MS_BIND, "")
 		}
 		if err != nil {
-			return fmt.Errorf("hiding %s: %w", p, err)
+			return err
 		}
 	}
 	return nil
