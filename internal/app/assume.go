@@ -5,7 +5,6 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -40,9 +39,6 @@ func servicePrincipal(name string, because cause) *authz.Subject {
 	return &subject
 }
 
-// maxRoleAnswer bounds what is read of STS's answer.
-const maxRoleAnswer = 64 << 10
-
 // assume begins a session of a role as a service does: with a request to STS that walks the staircase, so
 // that the role's trust policy decides and the record has it. seconds 0 is STS's default.
 func (s *server) assume(ctx context.Context, service *authz.Subject, role, session string, seconds int) (*identity.SessionCredentials, error) {
@@ -55,18 +51,12 @@ func (s *server) assume(ctx context.Context, service *authz.Subject, role, sessi
 		return nil, err
 	}
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	r.Header.Set("User-Agent", service.Principal.ARN)
-	answer, err := s.onBehalf(ctx, service, r)
+	status, text, err := s.ask(ctx, service, service.Principal.ARN, r)
 	if err != nil {
 		return nil, err
 	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(answer.Body, maxRoleAnswer))
-	if err != nil {
-		return nil, err
-	}
-	if answer.StatusCode != http.StatusOK {
-		return nil, notAssumed(role, answer.StatusCode, text)
+	if status != http.StatusOK {
+		return nil, notAssumed(role, status, text)
 	}
 	var told struct {
 		Credentials struct {

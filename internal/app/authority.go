@@ -37,7 +37,7 @@ func (a eventAuthority) Authorize(ctx context.Context, d *queue.Delivery, action
 		on.MustAllow = true
 	}
 	return a.s.guard.Decide(ctx, &authz.Inquiry{
-		Subject: subject, Keys: withoutRequest{cause{d.Cause, d.Account}}, Event: a.record(action, subject.Principal),
+		Subject: subject, Keys: withoutRequest{cause{d.Cause, d.Account}}, Event: a.s.recordOf(eventsPrincipal, action, subject.Principal),
 	}, authz.Demand{Action: action, Resource: on})
 }
 
@@ -46,11 +46,21 @@ func (a eventAuthority) assume(ctx context.Context, d *queue.Delivery) (*authz.S
 	return a.s.as(ctx, eventsPrincipal, d.Role, "events", cause{d.Cause, d.Account})
 }
 
-func (a eventAuthority) record(action string, p policy.Principal) *audit.Event {
+// mayDo asks the Guard, without a request, whether a service may do something because of a resource.
+func (s *server) mayDo(ctx context.Context, service string, because cause, demand authz.Demand) error {
+	as := servicePrincipal(service, because)
+	_, err := s.guard.Decide(ctx, &authz.Inquiry{
+		Subject: as, Keys: withoutRequest{because}, Event: s.recordOf(service, demand.Action, as.Principal),
+	}, demand)
+	return err
+}
+
+// recordOf is the record of what a service of AWS's decides on without a request.
+func (s *server) recordOf(by, action string, p policy.Principal) *audit.Event {
 	service, operation, _ := strings.Cut(action, ":")
 	return &audit.Event{
 		ID: uuid.NewString(), RequestID: uuid.NewString(), Time: time.Now(), Service: service, Operation: operation, Class: audit.Management,
-		Principal: p, AuthType: "system", Region: a.s.config.Region, SourceIP: eventsPrincipal, UserAgent: eventsPrincipal,
+		Principal: p, AuthType: "system", Region: s.config.Region, SourceIP: by, UserAgent: by,
 	}
 }
 

@@ -1,7 +1,6 @@
 package app
 
 import (
-	"encoding/json"
 	"slices"
 	"strings"
 
@@ -16,11 +15,7 @@ import (
 // outsiders are who is let in by a bucket's policy and ACL from outside its account, whatever Block Public
 // Access makes of it.
 func (s *server) outsiders(b *object.Bucket) ([]string, error) {
-	raw, err := json.Marshal(b)
-	if err != nil {
-		return nil, err
-	}
-	r, err := posture.BucketFrom(raw)
+	r, err := resourceOf(b)
 	if err != nil {
 		return nil, err
 	}

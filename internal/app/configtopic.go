@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"time"
 
-	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/engine"
 	"github.com/kura-s3/kura/internal/event/queue"
 )
@@ -40,11 +39,7 @@ func (s *server) mayPublish(ctx context.Context, service string, because cause, 
 	if err != nil {
 		return false, err
 	}
-	as := servicePrincipal(service, because)
-	_, err = s.guard.Decide(ctx, &authz.Inquiry{
-		Subject: as, Keys: withoutRequest{because}, Event: eventAuthority{s}.record("sns:Publish", as.Principal),
-	}, s.topics.store.Demand(t, "sns:Publish", nil))
-	return true, err
+	return true, s.mayDo(ctx, service, because, s.topics.store.Demand(t, "sns:Publish", nil))
 }
 
 // tellTopic adds to b what an account's topic is told of an event; call told once b was committed.

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"encoding/json"
 	"slices"
 
 	"github.com/kura-s3/kura/internal/api/exposure"
@@ -71,11 +70,7 @@ func (s *server) pinned(text string, kind policy.Kind) (*policy.Document, error)
 
 // exposesObject tells what a list exposes of an object, over what its bucket does.
 func (s *server) exposesObject(b *object.Bucket, key string, list []byte) (exposure.Exposed, error) {
-	raw, err := json.Marshal(b)
-	if err != nil {
-		return exposure.Exposed{}, err
-	}
-	resource, err := posture.BucketFrom(raw)
+	resource, err := resourceOf(b)
 	if err != nil {
 		return exposure.Exposed{}, err
 	}
@@ -87,11 +82,8 @@ func (s *server) exposesObject(b *object.Bucket, key string, list []byte) (expos
 func (s *server) gains(before, after *object.Bucket, was, is posture.Block) (exposure.Exposed, error) {
 	var sides [2]*posture.Resource
 	for i, b := range []*object.Bucket{before, after} {
-		raw, err := json.Marshal(b)
-		if err != nil {
-			return exposure.Exposed{}, err
-		}
-		if sides[i], err = posture.BucketFrom(raw); err != nil {
+		var err error
+		if sides[i], err = resourceOf(b); err != nil {
 			return exposure.Exposed{}, err
 		}
 	}

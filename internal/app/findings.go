@@ -3,11 +3,8 @@ package app
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 
@@ -115,7 +112,7 @@ func (s *server) recoverAdmin(ctx context.Context) error {
 	if err != nil || admin == nil {
 		return err
 	}
-	done, err := s.quarantine().Recover(ctx, s.identities.ManagingAccount(), "admin", *admin)
+	done, err := s.quarantine().Recover(ctx, s.operator(), "admin", *admin)
 	if done {
 		s.log.Warn("the administrator's quarantine is lifted; his keys are deleted, and the one of the environment is his", "key", admin.ID)
 	}
@@ -140,26 +137,5 @@ func (s *server) publishFinding(ctx context.Context, b *engine.Batch, e finding.
 
 // readAs reads an object with the permissions of somebody.
 func (s *server) readAs(ctx context.Context, as *authz.Subject, bucket, key, owner string, most int64) ([]byte, error) {
-	u := url.URL{Scheme: "https", Host: "s3.amazonaws.com", Path: "/" + bucket + "/" + key}
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
-	if err != nil {
-		return nil, err
-	}
-	r.Header.Set("User-Agent", "guardduty.amazonaws.com")
-	if owner != "" {
-		r.Header.Set("X-Amz-Expected-Bucket-Owner", owner)
-	}
-	answer, err := s.onBehalf(ctx, as, r)
-	if err != nil {
-		return nil, err
-	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("s3 answered %d", answer.StatusCode)
-	}
-	text, err := io.ReadAll(io.LimitReader(answer.Body, most+1))
-	if err == nil && int64(len(text)) > most {
-		err = errors.New("it is too large")
-	}
-	return text, err
+	return s.readObject(ctx, as, "guardduty.amazonaws.com", stored{Bucket: bucket, Key: key, Owner: owner}, most)
 }

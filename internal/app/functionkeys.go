@@ -2,12 +2,9 @@ package app
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
-	"strings"
 
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/fault"
@@ -25,11 +22,7 @@ func environmentContext(functionARN string) map[string]string {
 }
 
 func (k functionKeys) key(ref string) (*kms.Key, error) {
-	account := ""
-	if f := strings.SplitN(ref, ":", 6); len(f) == 6 {
-		account = f[4]
-	}
-	key, err := k.s.kms.Find(ref, account, k.s.config.Region)
+	key, err := k.s.kms.Find(ref, accountIn(ref), k.s.config.Region)
 	if err != nil {
 		return nil, fault.New(function.InvalidParameter, "The KMS key "+ref+" is not valid.")
 	}
@@ -89,23 +82,13 @@ func (k functionKeys) Decrypt(ctx context.Context, g authz.Grant, ref, functionA
 
 // DecryptAs implements function.Keys: a request to KMS by the function's role.
 func (k functionKeys) DecryptAs(ctx context.Context, ref, functionARN, role string, sealed []byte) ([]byte, error) {
-	as, err := k.s.as(ctx, lambdaPrincipal, role, functionSession(functionARN), cause{functionARN, strings.Split(functionARN, ":")[4]})
+	as, err := k.s.asFunction(ctx, role, functionARN)
 	if err != nil {
 		return nil, denied("decrypt", err)
 	}
-	r, err := jsonRequest(ctx, "kms", "TrentService.Decrypt", map[string]any{
-		"CiphertextBlob": base64.StdEncoding.EncodeToString(sealed), "KeyId": ref, "EncryptionContext": environmentContext(functionARN),
+	status, text, err := k.s.askJSON(ctx, as, lambdaPrincipal, "kms", "TrentService.Decrypt", map[string]any{
+		"CiphertextBlob": sealed, "KeyId": ref, "EncryptionContext": environmentContext(functionARN),
 	})
-	if err != nil {
-		return nil, err
-	}
-	r.Header.Set("User-Agent", lambdaPrincipal)
-	answer, err := k.s.onBehalf(ctx, as, r)
-	if err != nil {
-		return nil, err
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +99,7 @@ func (k functionKeys) DecryptAs(ctx context.Context, ref, functionARN, role stri
 	if err := json.Unmarshal(text, &told); err != nil {
 		return nil, err
 	}
-	if answer.StatusCode != http.StatusOK {
+	if status != http.StatusOK {
 		return nil, denied("decrypt", fault.New(function.KeyDenied, told.Message))
 	}
 	return told.Plaintext, nil

@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"encoding/xml"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"path/filepath"
@@ -69,37 +67,16 @@ func (s *server) startFunctions(context.Context) error {
 
 // functionOutput takes what functions write, for the log group of the function.
 func (s *server) functionOutput(spec *runner.Spec, stream string, at time.Time, line string) {
-	r, err := s.functions.Parse("", spec.ARN, "")
-	if err != nil {
-		return
-	}
-	r.Qualifier = spec.Version
-	_, c, err := s.functions.Configuration(r)
-	if err != nil {
-		return // it was deleted while it ran, and its role with it
-	}
-	s.output.Write(output.Source{Function: s.functions.ARN(r.Unqualified()), Role: c.Role, Group: spec.LogGroup, Stream: stream}, at, line)
+	s.output.Write(output.Source{Function: spec.Function(), Role: spec.Role, Group: spec.LogGroup, Stream: stream}, at, line)
 }
 
 // logRequest asks CloudWatch Logs for something in the role of a function.
 func (s *server) logRequest(ctx context.Context, from output.Source, operation string, input any) (int, []byte, error) {
-	as, err := s.as(ctx, lambdaPrincipal, from.Role, functionSession(from.Function), cause{from.Function, strings.Split(from.Function, ":")[4]})
+	as, err := s.asFunction(ctx, from.Role, from.Function)
 	if err != nil {
 		return 0, nil, err
 	}
-	r, err := jsonRequest(ctx, "logs", "Logs_20140328."+operation, input)
-	if err != nil {
-		return 0, nil, err
-	}
-	r.Header.Set("Content-Type", "application/x-amz-json-1.1")
-	r.Header.Set("User-Agent", lambdaPrincipal)
-	answer, err := s.onBehalf(ctx, as, r)
-	if err != nil {
-		return 0, nil, err
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
-	return answer.StatusCode, text, err
+	return s.askJSON(ctx, as, lambdaPrincipal, "logs", "Logs_20140328."+operation, input)
 }
 
 // lambda is the edge of AWS Lambda.
@@ -109,28 +86,12 @@ func (s *server) lambda() *restjson.Service {
 
 // readCode reads a zip from a bucket as who wants it for a function.
 func (s *server) readCode(ctx context.Context, as *authz.Subject, o lambda.Object, most int64) ([]byte, error) {
-	u := url.URL{Scheme: "https", Host: "s3.inside", Path: "/" + o.Bucket + "/" + o.Key}
-	if o.Version != "" {
-		u.RawQuery = url.Values{"versionId": {o.Version}}.Encode()
-	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
-	if err != nil {
-		return nil, err
-	}
-	r.Header.Set("User-Agent", lambdaPrincipal)
-	answer, err := s.onBehalf(ctx, as, r)
-	if err != nil {
-		return nil, err
-	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		var told struct{ Code, Message string }
-		text, _ := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
-		_ = xml.Unmarshal(text, &told) // what is no error of S3 is told as one without a code
-		return nil, fault.New(function.InvalidParameter, "Error occurred while GetObject. S3 Error Code: "+told.Code+". S3 Error Message: "+told.Message)
-	}
-	raw, err := io.ReadAll(io.LimitReader(answer.Body, most+1))
-	if err == nil && int64(len(raw)) > most {
+	raw, err := s.readObject(ctx, as, lambdaPrincipal, stored{Bucket: o.Bucket, Key: o.Key, Version: o.Version}, most)
+	var refused *notRead
+	switch {
+	case errors.As(err, &refused):
+		err = fault.New(function.InvalidParameter, "Error occurred while GetObject. S3 Error Code: "+refused.Code+". S3 Error Message: "+refused.Message)
+	case errors.Is(err, errTooLarge):
 		err = fault.New(function.InvalidParameter, fmt.Sprintf("Zipped code must be smaller than %d bytes", most))
 	}
 	return raw, err
@@ -148,34 +109,38 @@ func functionSession(functionARN string) string {
 	return f[6]
 }
 
-func (x executionRoles) session(ctx context.Context, role, functionARN string) (runner.Credentials, error) {
-	account := ""
-	if f := strings.SplitN(functionARN, ":", 6); len(f) == 6 {
-		account = f[4]
+// functionCause is because of what Lambda acts for a function.
+func functionCause(functionARN string) cause { return cause{functionARN, accountIn(functionARN)} }
+
+// accountIn is the account that an ARN names.
+func accountIn(arn string) string {
+	if f := strings.SplitN(arn, ":", 6); len(f) == 6 {
+		return f[4]
 	}
-	c, err := x.s.assume(ctx, servicePrincipal(lambdaPrincipal, cause{functionARN, account}), role, functionSession(functionARN), 0)
-	if err != nil {
-		return runner.Credentials{}, err
-	}
-	return runner.Credentials{AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey, SessionToken: c.SessionToken, Expiration: c.Expiration}, nil
+	return ""
+}
+
+// asFunction is the subject of a session that Lambda began of a function's role.
+func (s *server) asFunction(ctx context.Context, role, functionARN string) (*authz.Subject, error) {
+	return s.as(ctx, lambdaPrincipal, role, functionSession(functionARN), functionCause(functionARN))
 }
 
 // Check implements function.Roles.
 func (x executionRoles) Check(ctx context.Context, role, functionARN string) error {
-	_, err := x.session(ctx, role, functionARN)
-	if fault.Is(err, authz.Denied) {
-		return function.ErrRole()
-	}
+	_, err := x.Assume(ctx, role, functionARN)
 	return err
 }
 
 // Assume implements function.Roles. STS's usual hour is longer than any function runs.
-func (x executionRoles) Assume(ctx context.Context, role, functionARN string, _ time.Duration) (runner.Credentials, error) {
-	c, err := x.session(ctx, role, functionARN)
+func (x executionRoles) Assume(ctx context.Context, role, functionARN string) (runner.Credentials, error) {
+	c, err := x.s.assume(ctx, servicePrincipal(lambdaPrincipal, functionCause(functionARN)), role, functionSession(functionARN), 0)
 	if fault.Is(err, authz.Denied) {
-		err = &fault.Error{Kind: function.InvalidParameter, Message: "The role defined for the function cannot be assumed by Lambda.", Cause: err}
+		err = function.ErrRole(err)
 	}
-	return c, err
+	if err != nil {
+		return runner.Credentials{}, err
+	}
+	return runner.Credentials{AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey, SessionToken: c.SessionToken, Expiration: c.Expiration}, nil
 }
 
 // functionTargets are functions as receivers: they are invoked asynchronously.
@@ -238,6 +203,5 @@ func busDestinations() insideService {
 				"Source": "lambda", "DetailType": o.DetailType, "Resources": o.Resources, "Detail": string(d.Payload), "EventBusName": d.Target,
 			}}})
 		},
-		again: func([]byte) bool { return false },
 	}
 }

@@ -4,9 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/kura-s3/kura/internal/api/accessanalyzer"
@@ -81,29 +79,21 @@ func (s *server) mayReadTrails(ctx context.Context, account, role string, trails
 }
 
 func (s *server) mayReadTrail(ctx context.Context, as *authz.Subject, t *trail.Trail) error {
-	r, err := jsonRequest(ctx, "cloudtrail", "com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101.GetTrail", map[string]string{"Name": t.ARN()})
+	status, text, err := s.askJSON(ctx, as, accessanalyzer.Service, "cloudtrail", "com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101.GetTrail", map[string]string{"Name": t.ARN()})
 	if err != nil {
 		return err
 	}
-	r.Header.Set("Content-Type", "application/x-amz-json-1.1")
-	r.Header.Set("User-Agent", accessanalyzer.Service)
-	answer, err := s.onBehalf(ctx, as, r)
-	if err != nil {
-		return err
-	}
-	defer answer.Body.Close()
 	var told struct {
-		Type    string `json:"__type"`
 		Message string `json:"message"`
 	}
-	if err := json.NewDecoder(io.LimitReader(answer.Body, maxRoleAnswer)).Decode(&told); err != nil {
+	if err := json.Unmarshal(text, &told); err != nil {
 		return err
 	}
 	switch {
-	case answer.StatusCode == http.StatusOK:
+	case status == http.StatusOK:
 		return nil
-	case strings.HasSuffix(told.Type, "AccessDeniedException"):
+	case failedWith(text, "AccessDeniedException"):
 		return fault.New(authz.Denied, told.Message)
 	}
-	return fmt.Errorf("cloudtrail answered %d: %s %s", answer.StatusCode, told.Type, told.Message)
+	return fmt.Errorf("cloudtrail answered %d: %s", status, text)
 }

@@ -1,11 +1,9 @@
 package app
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"strings"
 
@@ -13,6 +11,7 @@ import (
 	"github.com/kura-s3/kura/internal/event"
 	"github.com/kura-s3/kura/internal/event/queue"
 	"github.com/kura-s3/kura/internal/fault"
+	"github.com/kura-s3/kura/internal/function/runner"
 	"github.com/kura-s3/kura/internal/job/delivery"
 	"github.com/kura-s3/kura/internal/job/trail"
 )
@@ -28,8 +27,8 @@ type insideService struct {
 	demand func(arn string) (authz.Demand, error)
 	// request is what sends a delivery.
 	request func(ctx context.Context, d *queue.Delivery) (*http.Request, error)
-	// again tells an answer of the client-error kind that asks to come again. Optional.
-	again func(answer []byte) bool
+	// again is the code of an answer of the client-error kind that asks to come again. Optional.
+	again string
 	// before is what has to be requested first, and the delivery then once more, because of an answer; nil:
 	// nothing. Optional.
 	before func(ctx context.Context, d *queue.Delivery, answer []byte) (*http.Request, error)
@@ -106,16 +105,8 @@ func (c *insideCarrier) MaySend(ctx context.Context, account, bucketARN, arn str
 	if err != nil {
 		return err
 	}
-	because := cause{bucketARN, account}
-	as := servicePrincipal(s3Principal, because)
-	_, err = c.s.guard.Decide(ctx, &authz.Inquiry{
-		Subject: as, Keys: withoutRequest{because}, Event: eventAuthority{c.s}.record(demand.Action, as.Principal),
-	}, demand)
-	return err
+	return c.s.mayDo(ctx, s3Principal, cause{bucketARN, account}, demand)
 }
-
-// maxAnswer bounds what is read of a receiver's answer.
-const maxAnswer = 64 << 10
 
 // Carry implements delivery.Carrier.
 func (c *insideCarrier) Carry(ctx context.Context, d *queue.Delivery) error {
@@ -155,14 +146,7 @@ func (c *insideCarrier) send(ctx context.Context, as *authz.Subject, d *queue.De
 	if err != nil {
 		return 0, nil, &delivery.Refused{Reason: err.Error()}
 	}
-	r.Header.Set("User-Agent", as.Principal.ARN)
-	answer, err := c.s.onBehalf(ctx, as, r)
-	if err != nil {
-		return 0, nil, err
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
-	return answer.StatusCode, text, err
+	return c.s.ask(ctx, as, as.Principal.ARN, r)
 }
 
 // judge says what an answer means: a refusal stays, unless it asks to come again.
@@ -170,7 +154,7 @@ func (i *insideService) judge(status int, text []byte) error {
 	switch {
 	case status < http.StatusMultipleChoices:
 		return nil
-	case status >= http.StatusInternalServerError, status == http.StatusTooManyRequests, i.again != nil && i.again(text):
+	case status >= http.StatusInternalServerError, status == http.StatusTooManyRequests, i.again != "" && failedWith(text, i.again):
 		return errors.New(string(text))
 	}
 	return &delivery.Refused{Reason: string(text)}
@@ -180,7 +164,7 @@ func (i *insideService) judge(status int, text []byte) error {
 func (c *insideCarrier) sender(ctx context.Context, d *queue.Delivery) (*authz.Subject, error) {
 	if d.Role != "" {
 		if strings.HasPrefix(d.Cause, "arn:aws:lambda:") {
-			return c.s.as(ctx, lambdaPrincipal, d.Role, functionSession(d.Cause), cause{d.Cause, d.Account})
+			return c.s.asFunction(ctx, d.Role, runner.FunctionARN(d.Cause))
 		}
 		return eventAuthority{c.s}.assume(ctx, d)
 	}
@@ -210,7 +194,7 @@ func (s *server) queueTargets() insideService {
 			return s.queues.Demand(q, "sqs:SendMessage"), nil
 		},
 		request: sendMessage,
-		again:   throttled,
+		again:   "RequestThrottled",
 	}
 }
 
@@ -225,27 +209,4 @@ func sendMessage(ctx context.Context, d *queue.Delivery) (*http.Request, error) 
 		input["MessageAttributes"] = with.MessageAttributes
 	}
 	return jsonRequest(ctx, "sqs", "AmazonSQS.SendMessage", input)
-}
-
-// jsonRequest is a request inside to a service of the JSON protocol.
-func jsonRequest(ctx context.Context, service, target string, input any) (*http.Request, error) {
-	body, err := json.Marshal(input)
-	if err != nil {
-		return nil, err
-	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+service+".inside/", bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	r.Header.Set("X-Amz-Target", target)
-	r.Header.Set("Content-Type", "application/x-amz-json-1.0")
-	return r, nil
-}
-
-// throttled tells an answer of SQS that asks to come again from those that stay.
-func throttled(answer []byte) bool {
-	var told struct {
-		Type string `json:"__type"`
-	}
-	return json.Unmarshal(answer, &told) == nil && strings.HasSuffix(told.Type, "RequestThrottled")
 }

@@ -33,17 +33,9 @@ func (s *server) logTargets() insideService {
 			return authz.Demand{}, errors.New("notifications are not sent to log groups: " + arn)
 		},
 		request: s.putLogEvent,
-		again:   func(answer []byte) bool { return failedWith(answer, "OperationAbortedException") },
+		again:   "OperationAbortedException",
 		before:  s.createLogStream,
 	}
-}
-
-// failedWith tells an answer of a JSON service with a code.
-func failedWith(answer []byte, code string) bool {
-	var told struct {
-		Type string `json:"__type"`
-	}
-	return json.Unmarshal(answer, &told) == nil && (told.Type == code || strings.HasSuffix(told.Type, "#"+code))
 }
 
 // logStreamOf is the stream in which a rule writes: as at AWS a name that tells nothing, the same for each rule.

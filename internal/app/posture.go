@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -22,6 +21,7 @@ import (
 	"github.com/kura-s3/kura/internal/event"
 	"github.com/kura-s3/kura/internal/identity"
 	"github.com/kura-s3/kura/internal/kms"
+	"github.com/kura-s3/kura/internal/object"
 	"github.com/kura-s3/kura/internal/posture"
 	"github.com/kura-s3/kura/internal/posture/analyzer"
 	"github.com/kura-s3/kura/internal/posture/recorder"
@@ -154,6 +154,15 @@ func (w *watched) IDs(ctx context.Context, account, typ string) ([]string, error
 	return ids, nil
 }
 
+// resourceOf is a bucket as it is judged.
+func resourceOf(b *object.Bucket) (*posture.Resource, error) {
+	raw, err := json.Marshal(b)
+	if err != nil {
+		return nil, err
+	}
+	return posture.BucketFrom(raw)
+}
+
 // Resource implements posture.Source.
 func (w *watched) Resource(_ context.Context, account, typ, id string) (*posture.Resource, error) {
 	switch {
@@ -162,11 +171,7 @@ func (w *watched) Resource(_ context.Context, account, typ, id string) (*posture
 		if err != nil || b.Owner.Account != account {
 			return nil, nil
 		}
-		raw, err := json.Marshal(b)
-		if err != nil {
-			return nil, err
-		}
-		return posture.BucketFrom(raw)
+		return resourceOf(b)
 	case typ == posture.TypeBlock:
 		raw, err := json.Marshal(w.s.objects.Account(account))
 		if err != nil {
@@ -336,19 +341,13 @@ func (d configDelivery) put(ctx context.Context, as *authz.Subject, c *recorder.
 		return err
 	}
 	r.Header.Set("X-Amz-Acl", "bucket-owner-full-control")
-	r.Header.Set("User-Agent", configPrincipal)
 	if c.KMSKey != "" {
 		r.Header.Set("X-Amz-Server-Side-Encryption", "aws:kms")
 		r.Header.Set("X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id", c.KMSKey)
 	}
-	answer, err := d.s.onBehalf(ctx, as, r)
-	if err != nil {
-		return err
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(answer.Body, 1<<10))
-	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("s3 answered %d: %s", answer.StatusCode, text)
+	status, text, err := d.s.ask(ctx, as, configPrincipal, r)
+	if err == nil && status != http.StatusOK {
+		err = fmt.Errorf("s3 answered %d: %s", status, text)
 	}
 	return err
 }

@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
 
 	"github.com/kura-s3/kura/internal/authz"
@@ -58,16 +57,5 @@ func (l trailLogs) ask(ctx context.Context, t *trail.Trail, operation string, in
 	if err != nil {
 		return 0, nil, err
 	}
-	r, err := jsonRequest(ctx, "logs", "Logs_20140328."+operation, in)
-	if err != nil {
-		return 0, nil, err
-	}
-	r.Header.Set("User-Agent", trail.Service)
-	answer, err := l.s.onBehalf(ctx, as, r)
-	if err != nil {
-		return 0, nil, err
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
-	return answer.StatusCode, text, err
+	return l.s.askJSON(ctx, as, trail.Service, "logs", "Logs_20140328."+operation, in)
 }

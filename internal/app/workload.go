@@ -22,11 +22,7 @@ func (s *server) startWorkloads(ctx context.Context) error {
 	if s.config.WorkloadAddress == "" {
 		return nil
 	}
-	account := s.identities.ManagingAccount()
-	if account == "" {
-		account = s.identities.Accounts()[0] // without an organization there is no other
-	}
-	rules, err := workloadRules(s.config.Workloads, account)
+	rules, err := workloadRules(s.config.Workloads, s.operator())
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"regexp"
 	"slices"
-	"strconv"
 
 	"github.com/google/uuid"
 	"github.com/kura-s3/kura/internal/authz"
@@ -21,7 +20,10 @@ type Aliased struct {
 	Revision *string
 }
 
-var aliasName = regexp.MustCompile(`^[a-zA-Z0-9-_]{1,128}$`)
+// aliasName has something else than digits too: versions are called by numbers.
+var aliasName = regexp.MustCompile(`^[0-9]*[a-zA-Z_-][a-zA-Z0-9_-]*$`)
+
+const maxAliasName = 128
 
 // apply changes a copy of a and checks it.
 func (f *Function) apply(a Alias, in Aliased) (*Alias, error) {
@@ -65,7 +67,7 @@ func (f *Function) apply(a Alias, in Aliased) (*Alias, error) {
 func (s *Store) CreateAlias(ctx context.Context, g authz.Grant, r Ref, name string, in Aliased) (*Alias, error) {
 	var made *Alias
 	_, err := s.edit(ctx, g, "lambda:CreateAlias", r, func(f *Function, _ *engine.Batch) (err error) {
-		if _, number := strconv.Atoi(name); !aliasName.MatchString(name) || number == nil {
+		if len(name) > maxAliasName || !aliasName.MatchString(name) {
 			return invalid("1 validation error detected: Value '%s' at 'name' failed to satisfy constraint: Member must satisfy regular expression pattern: (?!^[0-9]+$)([a-zA-Z0-9-_]+)", name)
 		}
 		if f.Aliases[name] != nil {

@@ -1,25 +1,24 @@
 package function
 
 import (
-	"archive/zip"
 	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 
 	"github.com/kura-s3/kura/internal/engine"
+	"github.com/kura-s3/kura/internal/function/runner"
 )
 
 // Limits of code (Lambda quotas).
 const (
-	// MaxZip bounds a zip that is uploaded, MaxStoredZip one that is read from a bucket.
+	// MaxZip bounds a zip, uploaded or read from a bucket.
 	MaxZip       = 50 << 20
-	MaxUnzipped  = 250 << 20
 	MaxCode      = 75 << 30 // of an account
-	maxZipFiles  = 50_000
 	piece        = 1 << 20
 	commitPieces = 8
 )
@@ -35,30 +34,18 @@ func codeKey(id uint64, number int) []byte {
 	return binary.BigEndian.AppendUint32(b, uint32(number))
 }
 
-// checkCode holds a zip to what Lambda takes. What it unpacks to is measured again when it is unpacked.
+// checkCode holds a zip to what Lambda takes.
 func (s *Store) checkCode(account string, raw []byte) (Code, error) {
-	if len(raw) == 0 {
-		return Code{}, invalid("Uploaded file must be a non-empty zip")
-	}
 	if len(raw) > MaxZip {
 		return Code{}, refuse(TooLarge, "Request must be smaller than %d bytes for the CreateFunction operation", MaxZip)
 	}
-	// The directory is not read before it is known to be short: a reader keeps all of it in memory.
-	if bytes.Count(raw, []byte("PK\x01\x02")) > maxZipFiles {
-		return Code{}, invalid("The deployment package has more than %d files.", maxZipFiles)
-	}
-	z, err := zip.NewReader(bytes.NewReader(raw), int64(len(raw)))
-	if err != nil {
-		return Code{}, invalid("Could not unzip uploaded file. Please check your file, then try to upload again.")
-	}
-	if len(z.File) == 0 {
+	switch err := runner.CheckCode(raw); {
+	case len(raw) == 0, errors.Is(err, runner.ErrCodeEmpty):
 		return Code{}, invalid("Uploaded file must be a non-empty zip")
-	}
-	total := uint64(0)
-	for _, f := range z.File {
-		if total += f.UncompressedSize64; total > MaxUnzipped || f.UncompressedSize64 > MaxUnzipped {
-			return Code{}, invalid("Unzipped size must be smaller than %d bytes", MaxUnzipped)
-		}
+	case errors.Is(err, runner.ErrCodeSize):
+		return Code{}, invalid("Unzipped size must be smaller than %d bytes", runner.MaxUnzipped)
+	case err != nil:
+		return Code{}, invalid("Could not unzip uploaded file. Please check your file, then try to upload again.")
 	}
 	if s.codeOf(account)+int64(len(raw)) > MaxCode {
 		return Code{}, refuse(CodeStorage, "Code storage limit exceeded.")

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/engine"
+	"github.com/kura-s3/kura/internal/fault"
 )
 
 // The limits and defaults of AWS ("Lambda quotas").
@@ -128,9 +129,9 @@ func (s *Store) checkRole(ctx context.Context, f *Function, c *Configuration) er
 	return s.config.Roles.Check(ctx, c.Role, s.arnOf(f))
 }
 
-// ErrRole is what Create says of a role that does not trust Lambda.
-func ErrRole() error {
-	return invalid("The role defined for the function cannot be assumed by Lambda.")
+// ErrRole is what is said of a role that does not trust Lambda.
+func ErrRole(cause error) error {
+	return &fault.Error{Kind: InvalidParameter, Message: "The role defined for the function cannot be assumed by Lambda.", Cause: cause}
 }
 
 // matches refuses a change of something that somebody else changed since.

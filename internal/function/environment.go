@@ -10,13 +10,14 @@ import (
 	"unicode/utf8"
 
 	"github.com/kura-s3/kura/internal/authz"
+	"github.com/kura-s3/kura/internal/function/runner"
 )
 
 // checkEnvironment holds variables to what Lambda takes and gives them as JSON, whose size counts.
 func checkEnvironment(variables map[string]string) ([]byte, error) {
 	var taken []string
 	for name := range variables {
-		if slices.Contains(reserved, name) {
+		if runner.ReservedEnv(name) {
 			taken = append(taken, name)
 		}
 	}

@@ -82,8 +82,8 @@ type Keys interface {
 type Roles interface {
 	// Check says whether Lambda may assume a role for a function.
 	Check(ctx context.Context, role, functionARN string) error
-	// Assume gives a session of the role that lasts at least as long as told.
-	Assume(ctx context.Context, role, functionARN string, least time.Duration) (runner.Credentials, error)
+	// Assume gives a session of the role that lasts longer than any function runs.
+	Assume(ctx context.Context, role, functionARN string) (runner.Credentials, error)
 }
 
 // Queue keeps asynchronous invocations until they have run. Lane names those that may wait for each other.
@@ -170,10 +170,7 @@ type Configuration struct {
 }
 
 // Logging is where a function's output goes, and how.
-type Logging struct {
-	Format, Group                 string
-	ApplicationLevel, SystemLevel string `json:",omitempty"`
-}
+type Logging struct{ Format, Group string }
 
 // Code is the zip of a configuration.
 type Code struct {

@@ -74,7 +74,7 @@ func (f *fixture) Invoke(_ context.Context, s *runner.Spec, in *runner.Invocatio
 }
 func (*fixture) Retire(string)                               {}
 func (*fixture) Check(context.Context, string, string) error { return nil }
-func (*fixture) Assume(context.Context, string, string, time.Duration) (runner.Credentials, error) {
+func (*fixture) Assume(context.Context, string, string) (runner.Credentials, error) {
 	return runner.Credentials{}, nil
 }
 func (f *fixture) Enqueue(_ context.Context, _, _, _, id string, sealed []byte) error {
@@ -259,7 +259,12 @@ func TestZipsThatAreNone(t *testing.T) {
 		z.CreateHeader(&zip.FileHeader{Name: fmt.Sprint(n)})
 	}
 	z.Close()
+	var climbs bytes.Buffer
+	z = zip.NewWriter(&climbs)
+	z.Create("../app.py")
+	z.Close()
 	for name, raw := range map[string][]byte{
+		"out of the archive": climbs.Bytes(),
 		"too large unpacked": bomb.Bytes(), "too many files": many.Bytes(), "cut off": zipped(100)[:120], "nothing": {}, "text": []byte("PK\x03\x04 not really"),
 	} {
 		in := function.Creation{Zip: raw, Settings: function.Settings{Runtime: new("python3.12"), Handler: new("a.b"), Role: new("arn:aws:iam::111122223333:role/r")}}

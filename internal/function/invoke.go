@@ -36,9 +36,6 @@ type Outcome struct {
 	Version string
 }
 
-// credentialTime is how long a session of an execution role has to last beyond the function's timeout.
-const credentialTime = 15 * time.Minute
-
 // check holds an event to what functions take.
 func (in *Invocation) check(most int, operation string) error {
 	if len(in.Payload) > most {
@@ -114,9 +111,9 @@ func (s *Store) run(ctx context.Context, f *Function, c *Configuration, r Ref, i
 	if err != nil {
 		return nil, err
 	}
-	result, err := s.config.Runner.Invoke(ctx, spec, &runner.Invocation{
-		RequestID: in.RequestID, Payload: in.payload(), ClientContext: in.ClientContext, TraceID: in.TraceID,
-	})
+	event := runner.Invocation(*in)
+	event.Payload = in.payload()
+	result, err := s.config.Runner.Invoke(ctx, spec, &event)
 	if err != nil {
 		return nil, failure(err)
 	}
@@ -163,14 +160,13 @@ func (s *Store) spec(ctx context.Context, f *Function, c *Configuration, r Ref) 
 	if f.Reserved != nil {
 		reserved = *f.Reserved
 	}
-	timeout := time.Duration(c.Timeout) * time.Second
 	return &runner.Spec{
 		ARN: s.ARN(r), Name: f.Name, Version: c.Version, Runtime: c.Runtime, Handler: c.Handler, CodeSHA256: c.Code.SHA256, Role: c.Role,
-		Env: variables, MemoryMB: c.Memory, Timeout: timeout, EphemeralMB: c.Ephemeral, LogGroup: c.LogGroup(f.Name),
+		Env: variables, MemoryMB: c.Memory, Timeout: time.Duration(c.Timeout) * time.Second, EphemeralMB: c.Ephemeral, LogGroup: c.LogGroup(f.Name),
 		LogStreamPrefix: s.moment().Format("2006/01/02/") + "[" + c.Version + "]", Reserved: reserved,
 		Code: s.reader(c.Code),
 		Credentials: func(ctx context.Context) (runner.Credentials, error) {
-			return s.config.Roles.Assume(ctx, c.Role, arn, timeout+credentialTime)
+			return s.config.Roles.Assume(ctx, c.Role, arn)
 		},
 	}, nil
 }
@@ -184,7 +180,7 @@ type queued struct {
 	In         Invocation
 }
 
-// lanes is over how many lanes the invocations of one function are spread, so that those that take long do not
+// lanesOfFunction is over how many lanes the invocations of one function are spread, so that those that take long do not
 // hold up all others.
 const lanesOfFunction = 8
 

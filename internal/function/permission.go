@@ -40,9 +40,9 @@ type Shown struct {
 
 // Permission is a statement to be added.
 type Permission struct {
-	ID, Action, Principal                                string
-	SourceARN, SourceAccount, EventToken, OrgID, URLAuth string
-	Revision                                             *string
+	ID, Action, Principal                       string
+	SourceARN, SourceAccount, EventToken, OrgID string
+	Revision                                    *string
 }
 
 // maxPolicy bounds a policy in bytes (Lambda quotas).
@@ -51,7 +51,7 @@ const maxPolicy = 20 << 10
 var (
 	statementID  = regexp.MustCompile(`^[a-zA-Z0-9-_]{1,100}$`)
 	servicePart  = regexp.MustCompile(`^[a-z0-9.-]+\.amazonaws\.com$`)
-	actionNamed  = regexp.MustCompile(`^(lambda:\*|lambda:[a-zA-Z]+|\*)$`)
+	actionNamed  = regexp.MustCompile(`^lambda:(\*|[a-zA-Z]+)$`)
 	accountsRoot = "arn:aws:iam::"
 )
 
@@ -87,7 +87,7 @@ func (s *Store) statement(r Ref, in Permission) (Statement, error) {
 	if !statementID.MatchString(in.ID) {
 		return st, invalid("1 validation error detected: Value '%s' at 'statementId' failed to satisfy constraint: Member must satisfy regular expression pattern: ([a-zA-Z0-9-_]+)", in.ID)
 	}
-	if !actionNamed.MatchString(in.Action) || in.Action == "*" {
+	if !actionNamed.MatchString(in.Action) {
 		return st, invalid("1 validation error detected: Value '%s' at 'action' failed to satisfy constraint: Member must satisfy regular expression pattern: (lambda:[*]|lambda:[a-zA-Z]+|[*])", in.Action)
 	}
 	principal, conditions, err := in.Allows()
@@ -125,7 +125,6 @@ func (in *Permission) Allows() (principal any, conditions map[string]map[string]
 	condition("StringEquals", "AWS:SourceAccount", in.SourceAccount)
 	condition("StringEquals", "lambda:EventSourceToken", in.EventToken)
 	condition("StringEquals", "aws:PrincipalOrgID", in.OrgID)
-	condition("StringEquals", "lambda:FunctionUrlAuthType", in.URLAuth)
 	return principal, conditions, nil
 }
 

@@ -19,25 +19,11 @@ type Settings struct {
 	Logging                             *Logging
 }
 
-// runtimes are those that the runner knows, as a refusal lists them.
-var runtimes = []string{
-	"nodejs18.x", "nodejs20.x", "nodejs22.x", "provided.al2", "provided.al2023",
-	"python3.9", "python3.10", "python3.11", "python3.12", "python3.13", "python3.14",
-}
-
 var (
 	roleARN      = regexp.MustCompile(`^arn:aws:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+$`)
 	variableName = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9_]+$`)
 	handlerName  = regexp.MustCompile(`^[^\s]{1,128}$`)
 )
-
-// reserved are the variables that Lambda sets (Lambda Developer Guide, "Reserved environment variables").
-var reserved = []string{
-	"_HANDLER", "_X_AMZN_TRACE_ID", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_EXECUTION_ENV", "AWS_LAMBDA_FUNCTION_NAME",
-	"AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "AWS_LAMBDA_FUNCTION_VERSION", "AWS_LAMBDA_INITIALIZATION_TYPE", "AWS_LAMBDA_LOG_GROUP_NAME",
-	"AWS_LAMBDA_LOG_STREAM_NAME", "AWS_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
-	"AWS_LAMBDA_RUNTIME_API", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR",
-}
 
 // check is one setting held to its rule and put into a configuration.
 type check struct {
@@ -86,7 +72,7 @@ func texts(in *Settings) []check {
 		}},
 		{in.Runtime != nil, func(c *Configuration) error {
 			if !runner.Supported(*in.Runtime) {
-				return invalid("Value %s at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [%s] or be a valid ARN", *in.Runtime, strings.Join(runtimes, ", "))
+				return invalid("Value %s at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [%s] or be a valid ARN", *in.Runtime, strings.Join(runner.Runtimes(), ", "))
 			}
 			c.Runtime = *in.Runtime
 			return nil
@@ -140,10 +126,7 @@ func (c *Configuration) setLogging(l Logging) error {
 	if l.Format == "" {
 		l.Format = defaultLogFormat
 	}
-	if l.Format == defaultLogFormat && (l.ApplicationLevel != "" || l.SystemLevel != "") {
-		return invalid("LoggingConfig.ApplicationLogLevel and SystemLogLevel can only be set with the LogFormat JSON.")
-	}
-	if l.Format == "JSON" {
+	if l.Format != defaultLogFormat {
 		return invalid("LoggingConfig.LogFormat JSON is not supported: output is text.")
 	}
 	c.Logging = l

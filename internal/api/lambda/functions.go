@@ -199,9 +199,10 @@ func settings(in *lambdawire.UpdateFunctionConfigurationInput) (function.Setting
 		s.Ephemeral = number(in.EphemeralStorage.Size)
 	}
 	if l := in.LoggingConfig; l != nil {
-		s.Logging = &function.Logging{
-			Format: string(l.LogFormat), Group: member.Text(l.LogGroup), ApplicationLevel: string(l.ApplicationLogLevel), SystemLevel: string(l.SystemLogLevel),
+		if l.ApplicationLogLevel != "" || l.SystemLogLevel != "" {
+			return s, invalid("LoggingConfig.ApplicationLogLevel and SystemLogLevel can only be set with the LogFormat JSON, which is not supported.")
 		}
+		s.Logging = &function.Logging{Format: string(l.LogFormat), Group: member.Text(l.LogGroup)}
 	}
 	return s, nil
 }

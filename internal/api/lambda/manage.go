@@ -10,6 +10,7 @@ import (
 	"github.com/kura-s3/kura/internal/audit"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/function"
+	"github.com/kura-s3/kura/internal/function/runner"
 )
 
 func (e edge) manageOps() []*api.Op {
@@ -117,7 +118,7 @@ func (e edge) settings() *api.Op {
 			}
 			return &lambdawire.GetAccountSettingsOutput{
 				AccountLimit: &lambdawire.AccountLimit{
-					TotalCodeSize: new(int64(function.MaxCode)), CodeSizeUnzipped: new(int64(function.MaxUnzipped)), CodeSizeZipped: new(int64(function.MaxZip)),
+					TotalCodeSize: new(int64(function.MaxCode)), CodeSizeUnzipped: new(int64(runner.MaxUnzipped)), CodeSizeZipped: new(int64(function.MaxZip)),
 					ConcurrentExecutions: new(int32(function.Concurrency)), UnreservedConcurrentExecutions: new(int32(function.Concurrency - t.Reserved)),
 				},
 				AccountUsage: &lambdawire.AccountUsage{TotalCodeSize: &t.CodeBytes, FunctionCount: &t.Functions},

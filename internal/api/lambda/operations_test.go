@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/kura-s3/kura/internal/api/lambda"
 	"github.com/kura-s3/kura/internal/apitest"
@@ -52,12 +51,12 @@ func (h *host) Retire(arn string) { h.retired = append(h.retired, arn) }
 
 func (*host) Check(_ context.Context, role, _ string) error {
 	if strings.HasSuffix(role, "/stranger") {
-		return function.ErrRole()
+		return function.ErrRole(nil)
 	}
 	return nil
 }
 
-func (*host) Assume(context.Context, string, string, time.Duration) (runner.Credentials, error) {
+func (*host) Assume(context.Context, string, string) (runner.Credentials, error) {
 	return runner.Credentials{}, nil
 }
 
@@ -374,6 +373,7 @@ func TestWhatIsRefused(t *testing.T) {
 		{rest("UpdateFunctionCode", "PUT", functions+"/f/code", m{"ZipFile": zipped("a"), "RevisionId": "x"}), 412, "PreconditionFailedException"},
 		{rest("PublishVersion", "POST", functions+"/f/versions", m{"CodeSha256": "x"}), 400, invalid},
 		{rest("CreateAlias", "POST", functions+"/f/aliases", m{"Name": "1", "FunctionVersion": "$LATEST"}), 400, invalid},
+		{rest("CreateAlias", "POST", functions+"/f/aliases", m{"Name": strings.Repeat("1", 40), "FunctionVersion": "$LATEST"}), 400, invalid},
 		{rest("CreateAlias", "POST", functions+"/f/aliases", m{"Name": "a", "FunctionVersion": "7"}), 404, "ResourceNotFoundException"},
 		{rest("GetAlias", "GET", functions+"/f/aliases/none", nil), 404, "ResourceNotFoundException"},
 		{rest("GetPolicy", "GET", functions+"/f/policy", nil), 404, "ResourceNotFoundException"},

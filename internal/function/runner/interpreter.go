@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -34,6 +36,9 @@ var runtimes = map[string]family{
 // Supported tells whether a function may name a runtime. Whether the host has an interpreter for it, its
 // first invocation tells.
 func Supported(runtime string) bool { return runtimes[runtime] != "" }
+
+// Runtimes are the names of all of them.
+func Runtimes() []string { return slices.Sorted(maps.Keys(runtimes)) }
 
 // interpreter is a program of the host that runs functions.
 type interpreter struct {

@@ -25,7 +25,8 @@ var pythonBootstrap string
 //go:embed bootstrap.mjs
 var nodeBootstrap string
 
-// reserved environment variables are the platform's: a function's own environment cannot have them.
+// reserved environment variables are the platform's: a function's own environment cannot have them (Lambda
+// Developer Guide, "Reserved environment variables").
 var reserved = []string{
 	"_HANDLER", "_X_AMZN_TRACE_ID", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_EXECUTION_ENV",
 	"AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "AWS_LAMBDA_FUNCTION_VERSION",

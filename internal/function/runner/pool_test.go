@@ -306,7 +306,7 @@ func TestWhatCannotRun(t *testing.T) {
 func FuzzCheckCode(f *testing.F) {
 	f.Add(zipped(f, file{name: "a/b.py", content: "x"}, file{name: "l", mode: fs.ModeSymlink | 0o777, content: "a"}))
 	f.Add([]byte("PK"))
-	f.Fuzz(func(t *testing.T, b []byte) { _ = runner.CheckCode(bytes.NewReader(b), int64(len(b))) })
+	f.Fuzz(func(t *testing.T, b []byte) { _ = runner.CheckCode(b) })
 }
 
 func BenchmarkInvoke(b *testing.B) {

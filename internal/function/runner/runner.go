@@ -45,6 +45,9 @@ var (
 	ErrRuntime = errors.New("runner: no such runtime on this host")
 	// ErrCode: the code is not a zip archive that can be unpacked.
 	ErrCode = errors.New("runner: the code cannot be unpacked")
+	// ErrCodeSize and ErrCodeEmpty: because of what it unpacks to.
+	ErrCodeSize  = fmt.Errorf("%w: unzipped size must be smaller than %d bytes", ErrCode, MaxUnzipped)
+	ErrCodeEmpty = fmt.Errorf("%w: it has no files", ErrCode)
 	// ErrClosed: the runner was closed.
 	ErrClosed = errors.New("runner: closed")
 )
@@ -113,9 +116,12 @@ func (s *Spec) fingerprint() (string, error) {
 	return hex.EncodeToString(sum[:]), nil
 }
 
-// function is the ARN without a qualifier.
-func (s *Spec) function() string {
-	fields := strings.SplitN(s.ARN, ":", 8)
+// Function is the ARN without a qualifier.
+func (s *Spec) Function() string { return FunctionARN(s.ARN) }
+
+// FunctionARN is the ARN of a function, a version or an alias without its qualifier.
+func FunctionARN(arn string) string {
+	fields := strings.SplitN(arn, ":", 8)
 	return strings.Join(fields[:min(7, len(fields))], ":")
 }
 
@@ -354,12 +360,12 @@ func (r *Runner) enter(spec *Spec, key string) (p *process, old []*process, err 
 	switch {
 	case r.closed:
 		return nil, nil, ErrClosed
-	case r.total >= r.config.MaxConcurrent, spec.Reserved >= 0 && r.running[spec.function()] >= spec.Reserved:
+	case r.total >= r.config.MaxConcurrent, spec.Reserved >= 0 && r.running[spec.Function()] >= spec.Reserved:
 		return nil, nil, ErrThrottled
 	}
 	r.all.Add(1)
 	r.total++
-	r.running[spec.function()]++
+	r.running[spec.Function()]++
 	margin := time.Now().Add(max(initTime, spec.Timeout) + 5*time.Second)
 	for i := len(r.warm) - 1; i >= 0; i-- {
 		w := r.warm[i]
@@ -398,7 +404,7 @@ func (r *Runner) leave(spec *Spec, p *process) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.total--
-	name := spec.function()
+	name := spec.Function()
 	if r.running[name]--; r.running[name] <= 0 {
 		delete(r.running, name)
 	}

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"archive/zip"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -14,9 +15,17 @@ import (
 // maxEntries bounds the files and directories of one archive.
 const maxEntries = 50_000
 
-// CheckCode tells whether an archive can be unpacked within the limits, without unpacking it.
-func CheckCode(r io.ReaderAt, size int64) error {
-	_, err := openCode(r, size)
+// CheckCode tells whether an archive can be unpacked within the limits, without unpacking it. What it unpacks to
+// is measured again when it is unpacked.
+func CheckCode(zipped []byte) error {
+	// The directory is not read before it is known to be short: a reader keeps all of it in memory.
+	if bytes.Count(zipped, []byte("PK\x01\x02")) > maxEntries {
+		return fmt.Errorf("%w: more than %d files", ErrCode, maxEntries)
+	}
+	z, err := openCode(bytes.NewReader(zipped), int64(len(zipped)))
+	if err == nil && len(z.File) == 0 {
+		err = ErrCodeEmpty
+	}
 	return err
 }
 
@@ -37,7 +46,7 @@ func openCode(r io.ReaderAt, size int64) (*zip.Reader, error) {
 		}
 		total += f.UncompressedSize64
 		if f.UncompressedSize64 > MaxUnzipped || total > MaxUnzipped {
-			return nil, fmt.Errorf("%w: unzipped size must be smaller than %d bytes", ErrCode, MaxUnzipped)
+			return nil, ErrCodeSize
 		}
 	}
 	return z, nil
@@ -134,7 +143,7 @@ func unpackOne(root *os.Root, f *zip.File, left int64) (int64, error) {
 		return n, fmt.Errorf("%w: %.80q: %w", ErrCode, f.Name, err)
 	}
 	if n > left {
-		return n, fmt.Errorf("%w: unzipped size must be smaller than %d bytes", ErrCode, MaxUnzipped)
+		return n, ErrCodeSize
 	}
 	return n, nil
 }

@@ -36,7 +36,7 @@ func (h *host) Invoke(context.Context, *runner.Spec, *runner.Invocation) (*runne
 func (*host) Retire(string)                               {}
 func (*host) UniqueID(string) (string, bool)              { return "", false }
 func (*host) Check(context.Context, string, string) error { return nil }
-func (*host) Assume(context.Context, string, string, time.Duration) (runner.Credentials, error) {
+func (*host) Assume(context.Context, string, string) (runner.Credentials, error) {
 	return runner.Credentials{}, nil
 }
 
