@@ -1,22 +1,15 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
-
-	"github.com/kura-s3/kura/internal/authn"
 )
 
 // alertOptions are the flags of `kura alert …`.
@@ -29,12 +22,12 @@ type alertOptions struct {
 func alertCommand(p program) *cobra.Command {
 	c := &cobra.Command{Use: "alert", Short: "Sends alerts of exposed data to people", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
-	c.AddCommand(alertTo(p, "slack", "an incoming webhook of Slack", "webhook-url", slackMessage), alertTo(p, "webhook", "any HTTPS endpoint, as EventBridge's JSON", "url", nil),
+	c.AddCommand(alertTo(p, "slack", "an incoming webhook of Slack", "webhook-url", slackMessages), alertTo(p, "webhook", "any HTTPS endpoint, as EventBridge's JSON", "url", messages{}),
 		alertEmail(p))
 	return c
 }
 
-func alertTo(p program, kind, what, urlFlag string, message *transformer) *cobra.Command {
+func alertTo(p program, kind, what, urlFlag string, told messages) *cobra.Command {
 	o := alertOptions{}
 	c := &cobra.Command{
 		Use:   kind + " --" + urlFlag + " URL",
@@ -45,12 +38,11 @@ func alertTo(p program, kind, what, urlFlag string, message *transformer) *cobra
 			"environment, as client.env sets it.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			env := environment(p.environ)
-			api, err := newEventsClient(env, o.endpoint)
+			api, err := newClient(environment(p.environ), o.endpoint)
 			if err != nil {
 				return err
 			}
-			a := alert{api: api, o: o, message: message}
+			a := alert{api: api, o: o, told: told}
 			if o.remove {
 				return a.remove(c.Context(), p.stdout)
 			}
@@ -110,25 +102,16 @@ var (
 	}
 )
 
+// messages are what is told of each kind of event. Nil: the event as it is.
+type messages struct{ exposure, result, finding, leak *transformer }
+
+var slackMessages = messages{slackMessage, slackResult, slackFinding, slackLeak}
+
 // alert makes and removes what an alert consists of.
 type alert struct {
-	api     *eventsClient
-	o       alertOptions
-	message *transformer
-}
-
-type object = map[string]any
-
-// exposures is the pattern of the events of exposed buckets, resultsOf that of the results of AWS Config rules.
-var exposures = object{"source": []string{"kura"}, "detail-type": []string{"Data Exposure"}}
-
-// that are bad news, or the end of one. That a new bucket is in order is no alert, nor are ten thousand of them.
-func resultsOf(rules []string) object {
-	bad := object{"complianceType": []string{"NON_COMPLIANT"}}
-	return object{"source": []string{"aws.config"}, "detail-type": []string{"Config Rules Compliance Change"}, "detail": object{
-		"configRuleName": rules,
-		"$or":            []object{{"newEvaluationResult": bad}, {"oldEvaluationResult": bad}},
-	}}
+	api  *client
+	o    alertOptions
+	told messages
 }
 
 func (a *alert) set(ctx context.Context, out io.Writer) error {
@@ -138,7 +121,7 @@ func (a *alert) set(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	rate := 1 // what Slack takes of a webhook
-	if a.message == nil {
+	if a.told.exposure == nil {
 		rate = 50
 	}
 	destination, err := a.put(ctx, "ApiDestination", "ApiDestinationArn", object{
@@ -147,52 +130,64 @@ func (a *alert) set(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := a.rule(ctx, a.o.name, exposures, destination, a.message); err != nil {
+	if err := a.tell(ctx, destination); err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "Alerts of exposed buckets go to %s (rule %s).\n", host(a.o.url), a.o.name)
-	if err := a.findings(ctx, destination); err != nil {
-		return err
-	}
 	fmt.Fprintf(out, "Findings of severity %d and more, and leaked access keys, go there too (rules %s-findings, %s-leaks).\n", severe, a.o.name, a.o.name)
-	if len(a.o.configRules) == 0 {
-		return nil
+	if len(a.o.configRules) > 0 {
+		fmt.Fprintf(out, "Results of %s go there too (rule %s-config).\n", strings.Join(a.o.configRules, ", "), a.o.name)
 	}
-	results := a.message
-	if results != nil {
-		results = slackResult
-	}
-	if err := a.rule(ctx, a.o.name+"-config", resultsOf(a.o.configRules), destination, results); err != nil {
-		return err
-	}
-	fmt.Fprintf(out, "Results of %s go there too (rule %s-config).\n", strings.Join(a.o.configRules, ", "), a.o.name)
 	return nil
 }
 
 // severe is how severe a finding must be to be told.
 const severe = 4
 
-// findings tells of what GuardDuty finds, and of leaked access keys. That a bucket was opened is told
-// already, and a leaked key need not be told twice.
-func (a *alert) findings(ctx context.Context, destination string) error {
-	found, leaked := slackFinding, slackLeak
-	switch a.message {
-	case nil:
-		found, leaked = nil, nil
-	case mailMessage:
-		found, leaked = mailFinding, mailLeak
+// alertRule is a rule of an alert: which events it has told, and as what.
+type alertRule struct {
+	name    string
+	pattern object // nil: the rule is not wanted
+	told    *transformer
+}
+
+// rules are all that an alert may have. That a bucket was opened is told by the first, and a leaked key by the
+// third: findings of either are not told once more.
+func (a *alert) rules() []alertRule {
+	rules := []alertRule{
+		{a.o.name, object{"source": []string{"kura"}, "detail-type": []string{"Data Exposure"}}, a.told.exposure},
+		{a.o.name + "-findings", object{"source": []string{"aws.guardduty"}, "detail-type": []string{"GuardDuty Finding"}, "detail": object{
+			"severity": []object{{"numeric": []any{">=", severe}}},
+			"type": []object{{"anything-but": []string{
+				"Policy:S3/BucketAnonymousAccessGranted", "Policy:S3/BucketPublicAccessGranted", "Kura:IAMUser/CredentialsExposed",
+			}}},
+		}}, a.told.finding},
+		{a.o.name + "-leaks", object{"source": []string{"aws.health"}, "detail": object{"eventTypeCode": []string{"AWS_RISK_CREDENTIALS_EXPOSED"}}}, a.told.leak},
+		{a.o.name + "-config", nil, a.told.result},
 	}
-	pattern := object{"source": []string{"aws.guardduty"}, "detail-type": []string{"GuardDuty Finding"}, "detail": object{
-		"severity": []object{{"numeric": []any{">=", severe}}},
-		"type": []object{{"anything-but": []string{
-			"Policy:S3/BucketAnonymousAccessGranted", "Policy:S3/BucketPublicAccessGranted", "Kura:IAMUser/CredentialsExposed",
-		}}},
-	}}
-	if err := a.rule(ctx, a.o.name+"-findings", pattern, destination, found); err != nil {
-		return err
+	if len(a.o.configRules) > 0 {
+		// Bad news, or the end of it: that a new bucket is in order is no alert, nor are ten thousand of them.
+		bad := object{"complianceType": []string{"NON_COMPLIANT"}}
+		rules[3].pattern = object{"source": []string{"aws.config"}, "detail-type": []string{"Config Rules Compliance Change"}, "detail": object{
+			"configRuleName": a.o.configRules,
+			"$or":            []object{{"newEvaluationResult": bad}, {"oldEvaluationResult": bad}},
+		}}
 	}
-	pattern = object{"source": []string{"aws.health"}, "detail": object{"eventTypeCode": []string{"AWS_RISK_CREDENTIALS_EXPOSED"}}}
-	return a.rule(ctx, a.o.name+"-leaks", pattern, destination, leaked)
+	return rules
+}
+
+// tell makes the rules that are wanted, each with a destination, and takes away the one that is not any more.
+func (a *alert) tell(ctx context.Context, destination string) error {
+	for _, r := range a.rules() {
+		step := func() error { return a.putRule(ctx, r, destination) }
+		if r.pattern == nil {
+			step = func() error { return a.dropRule(ctx, r.name) }
+		}
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // host is a URL without what may be secret of it.
@@ -206,10 +201,10 @@ func host(raw string) string {
 
 // put creates something, or updates it when it is there.
 func (a *alert) put(ctx context.Context, what, arn string, in object) (string, error) {
-	out, err := a.api.call(ctx, "Create"+what, in)
-	var refused *eventsError
+	out, err := a.api.events(ctx, "Create"+what, in)
+	var refused *refusal
 	if errors.As(err, &refused) && refused.Code == "ResourceAlreadyExistsException" {
-		out, err = a.api.call(ctx, "Update"+what, in)
+		out, err = a.api.events(ctx, "Update"+what, in)
 	}
 	if err != nil {
 		return "", err
@@ -218,107 +213,51 @@ func (a *alert) put(ctx context.Context, what, arn string, in object) (string, e
 	return s, nil
 }
 
-func (a *alert) rule(ctx context.Context, name string, pattern object, destination string, message *transformer) error {
-	raw, err := json.Marshal(pattern)
+func (a *alert) putRule(ctx context.Context, r alertRule, destination string) error {
+	raw, err := json.Marshal(r.pattern)
 	if err != nil {
 		return err
 	}
-	if _, err := a.api.call(ctx, "PutRule", object{"Name": name, "EventPattern": string(raw), "State": "ENABLED", "Description": "made by kura alert"}); err != nil {
+	if _, err := a.api.events(ctx, "PutRule", object{"Name": r.name, "EventPattern": string(raw), "State": "ENABLED", "Description": "made by kura alert"}); err != nil {
 		return err
 	}
 	target := object{"Id": "alert", "Arn": destination}
-	if message != nil {
-		target["InputTransformer"] = message
+	if r.told != nil {
+		target["InputTransformer"] = r.told
 	}
-	_, err = a.api.call(ctx, "PutTargets", object{"Rule": name, "Targets": []object{target}})
+	_, err = a.api.events(ctx, "PutTargets", object{"Rule": r.name, "Targets": []object{target}})
 	return err
 }
 
-// remove takes everything away; what is not there is no failure.
+func (a *alert) dropRule(ctx context.Context, name string) error {
+	if err := a.drop(ctx, "RemoveTargets", object{"Rule": name, "Ids": []string{"alert"}}); err != nil {
+		return err
+	}
+	return a.drop(ctx, "DeleteRule", object{"Name": name})
+}
+
+// drop takes something away; what is not there is no failure.
+func (a *alert) drop(ctx context.Context, operation string, in object) error {
+	_, err := a.api.events(ctx, operation, in)
+	var refused *refusal
+	if errors.As(err, &refused) && refused.Code == "ResourceNotFoundException" {
+		return nil
+	}
+	return err
+}
+
+// remove takes everything away.
 func (a *alert) remove(ctx context.Context, out io.Writer) error {
-	for _, step := range []struct {
-		operation string
-		in        object
-	}{
-		{"RemoveTargets", object{"Rule": a.o.name, "Ids": []string{"alert"}}}, {"DeleteRule", object{"Name": a.o.name}},
-		{"RemoveTargets", object{"Rule": a.o.name + "-config", "Ids": []string{"alert"}}}, {"DeleteRule", object{"Name": a.o.name + "-config"}},
-		{"RemoveTargets", object{"Rule": a.o.name + "-findings", "Ids": []string{"alert"}}}, {"DeleteRule", object{"Name": a.o.name + "-findings"}},
-		{"RemoveTargets", object{"Rule": a.o.name + "-leaks", "Ids": []string{"alert"}}}, {"DeleteRule", object{"Name": a.o.name + "-leaks"}},
-		{"DeleteApiDestination", object{"Name": a.o.name}}, {"DeleteConnection", object{"Name": a.o.name}},
-	} {
-		_, err := a.api.call(ctx, step.operation, step.in)
-		var refused *eventsError
-		if err != nil && !(errors.As(err, &refused) && refused.Code == "ResourceNotFoundException") {
+	for _, r := range a.rules() {
+		if err := a.dropRule(ctx, r.name); err != nil {
+			return err
+		}
+	}
+	for _, what := range []string{"ApiDestination", "Connection"} {
+		if err := a.drop(ctx, "Delete"+what, object{"Name": a.o.name}); err != nil {
 			return err
 		}
 	}
 	fmt.Fprintf(out, "%s is gone.\n", a.o.name)
 	return nil
-}
-
-// eventsClient speaks EventBridge's protocol, signed with the environment's credentials.
-type eventsClient struct{ s3 *s3Client }
-
-func newEventsClient(env map[string]string, endpoint string) (*eventsClient, error) {
-	c, err := newS3Client(env, endpoint)
-	if err != nil {
-		return nil, err
-	}
-	c.signing.Service = "events"
-	return &eventsClient{c}, nil
-}
-
-// eventsError is a refusal.
-type eventsError struct{ Code, Message string }
-
-func (e *eventsError) Error() string { return e.Code + ": " + e.Message }
-
-func hashOf(body []byte) string {
-	sum := sha256.Sum256(body)
-	return hex.EncodeToString(sum[:])
-}
-
-const eventsPatience = 30 * time.Second
-
-func (c *eventsClient) call(ctx context.Context, operation string, in object) (object, error) {
-	body, err := json.Marshal(in)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, eventsPatience)
-	defer cancel()
-	u := *c.s3.endpoint
-	u.Path = "/"
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	r.Header.Set("Content-Type", "application/x-amz-json-1.1")
-	r.Header.Set("X-Amz-Target", "AWSEvents."+operation)
-	s := c.s3.signing
-	s.Time, s.PayloadHash = time.Now(), hashOf(body)
-	if _, err := authn.Sign(r, s); err != nil {
-		return nil, err
-	}
-	w, err := c.s3.client.Do(r)
-	if err != nil {
-		return nil, err
-	}
-	defer w.Body.Close()
-	raw, err := io.ReadAll(io.LimitReader(w.Body, maxS3Answer))
-	if err != nil {
-		return nil, err
-	}
-	out := object{}
-	if len(raw) > 0 {
-		if err := json.Unmarshal(raw, &out); err != nil {
-			return nil, fmt.Errorf("%s answered %d with something else than JSON", host(u.String()), w.StatusCode)
-		}
-	}
-	if w.StatusCode >= 300 {
-		code, _ := out["__type"].(string)
-		message, _ := out["message"].(string)
-		return nil, &eventsError{code[strings.LastIndex(code, "#")+1:], message}
-	}
-	return out, nil
 }

@@ -3,18 +3,13 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
-
-	"github.com/kura-s3/kura/internal/authn"
 )
 
 // mailMessage is the text of an e-mail about an exposure. Its first line is what the mail is about.
@@ -37,6 +32,8 @@ var (
 	mailLeak    = &transformer{InputPathsMap: slackLeak.InputPathsMap, InputTemplate: `"Leaked credentials in account <account>\n\n<text>"`}
 )
 
+var mailMessages = messages{mailMessage, mailResult, mailFinding, mailLeak}
+
 func alertEmail(p program) *cobra.Command {
 	o := alertOptions{}
 	var to []string
@@ -49,16 +46,11 @@ func alertEmail(p program) *cobra.Command {
 			"those AWS Config rules find non-compliant is told as well. Endpoint and credentials come from the environment, as client.env sets it.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			env := environment(p.environ)
-			api, err := newEventsClient(env, o.endpoint)
+			api, err := newClient(environment(p.environ), o.endpoint)
 			if err != nil {
 				return err
 			}
-			topics, err := newTopicsClient(env, o.endpoint)
-			if err != nil {
-				return err
-			}
-			a := mailAlert{alert: alert{api: api, o: o, message: mailMessage}, topics: topics, to: to}
+			a := mailAlert{alert: alert{api: api, o: o, told: mailMessages}, to: to}
 			if o.remove {
 				return a.remove(c.Context(), p.stdout)
 			}
@@ -80,31 +72,22 @@ func alertEmail(p program) *cobra.Command {
 // mailAlert is an alert by a topic.
 type mailAlert struct {
 	alert
-	topics *topicsClient
-	to     []string
+	to []string
 }
 
 func (a *mailAlert) set(ctx context.Context, out io.Writer) error {
-	arn, err := a.topics.call(ctx, "CreateTopic", "TopicArn", "Name", a.o.name)
+	arn, err := a.sns(ctx, "CreateTopic", "Name", a.o.name)
 	if err != nil {
 		return err
 	}
 	if err := a.open(ctx, arn); err != nil {
 		return err
 	}
-	if err := a.rule(ctx, a.o.name, exposures, arn, a.message); err != nil {
+	if err := a.tell(ctx, arn); err != nil {
 		return err
-	}
-	if err := a.findings(ctx, arn); err != nil {
-		return err
-	}
-	if len(a.o.configRules) > 0 {
-		if err := a.rule(ctx, a.o.name+"-config", resultsOf(a.o.configRules), arn, mailResult); err != nil {
-			return err
-		}
 	}
 	for _, address := range a.to {
-		state, err := a.topics.call(ctx, "Subscribe", "SubscriptionArn", "TopicArn", arn, "Protocol", "email", "Endpoint", address)
+		state, err := a.sns(ctx, "Subscribe", "TopicArn", arn, "Protocol", "email", "Endpoint", address)
 		if err != nil {
 			return err
 		}
@@ -123,26 +106,29 @@ func (a *mailAlert) open(ctx context.Context, arn string) error {
 	if len(f) != 6 {
 		return fmt.Errorf("%q is not the ARN of a topic", arn)
 	}
-	if _, err := a.topics.call(ctx, "SetTopicAttributes", "", "TopicArn", arn, "AttributeName", "DisplayName", "AttributeValue", "Kura alerts"); err != nil {
+	if _, err := a.sns(ctx, "SetTopicAttributes", "TopicArn", arn, "AttributeName", "DisplayName", "AttributeValue", "Kura alerts"); err != nil {
 		return err
 	}
-	rules := "arn:aws:events:" + f[3] + ":" + f[4] + ":rule/" + a.o.name
+	var rules []string
+	for _, r := range a.rules() {
+		rules = append(rules, "arn:aws:events:"+f[3]+":"+f[4]+":rule/"+r.name)
+	}
 	policy, err := json.Marshal(object{"Version": "2012-10-17", "Statement": object{
 		"Effect": "Allow", "Principal": object{"Service": "events.amazonaws.com"}, "Action": "sns:Publish", "Resource": arn,
-		"Condition": object{"ArnEquals": object{"aws:SourceArn": []string{rules, rules + "-config", rules + "-findings", rules + "-leaks"}}},
+		"Condition": object{"ArnEquals": object{"aws:SourceArn": rules}},
 	}})
 	if err != nil {
 		return err
 	}
-	_, err = a.topics.call(ctx, "SetTopicAttributes", "", "TopicArn", arn, "AttributeName", "Policy", "AttributeValue", string(policy))
+	_, err = a.sns(ctx, "SetTopicAttributes", "TopicArn", arn, "AttributeName", "Policy", "AttributeValue", string(policy))
 	return err
 }
 
 // remove takes everything away; what is not there is no failure.
 func (a *mailAlert) remove(ctx context.Context, out io.Writer) error {
-	arn, err := a.topics.call(ctx, "CreateTopic", "TopicArn", "Name", a.o.name)
+	arn, err := a.sns(ctx, "CreateTopic", "Name", a.o.name)
 	if err == nil {
-		_, err = a.topics.call(ctx, "DeleteTopic", "", "TopicArn", arn)
+		_, err = a.sns(ctx, "DeleteTopic", "TopicArn", arn)
 	}
 	if err != nil {
 		return err
@@ -150,77 +136,17 @@ func (a *mailAlert) remove(ctx context.Context, out io.Writer) error {
 	return a.alert.remove(ctx, out)
 }
 
-// topicsClient speaks SNS's protocol, signed with the environment's credentials.
-type topicsClient struct{ s3 *s3Client }
-
-func newTopicsClient(env map[string]string, endpoint string) (*topicsClient, error) {
-	c, err := newS3Client(env, endpoint)
-	if err != nil {
-		return nil, err
-	}
-	c.signing.Service = "sns"
-	return &topicsClient{c}, nil
-}
-
-// call makes a request of names and values in turn, and gives what the answer says in member.
-func (c *topicsClient) call(ctx context.Context, action, member string, pairs ...string) (string, error) {
-	form := url.Values{"Action": {action}, "Version": {"2010-03-31"}}
+// sns asks the Simple Notification Service for something, by names and values in turn. The answer is what its
+// answer says in one place, if anything.
+func (a *mailAlert) sns(ctx context.Context, action string, pairs ...string) (string, error) {
+	parameters := url.Values{}
 	for i := 0; i < len(pairs); i += 2 {
-		form.Set(pairs[i], pairs[i+1])
+		parameters.Set(pairs[i], pairs[i+1])
 	}
-	body := form.Encode()
-	ctx, cancel := context.WithTimeout(ctx, eventsPatience)
-	defer cancel()
-	u := *c.s3.endpoint
-	u.Path = "/"
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), strings.NewReader(body))
-	if err != nil {
-		return "", err
+	var told struct {
+		Topic        string `xml:"CreateTopicResult>TopicArn"`
+		Subscription string `xml:"SubscribeResult>SubscriptionArn"`
 	}
-	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	s := c.s3.signing
-	s.Time, s.PayloadHash = time.Now(), hashOf([]byte(body))
-	if _, err := authn.Sign(r, s); err != nil {
-		return "", err
-	}
-	w, err := c.s3.client.Do(r)
-	if err != nil {
-		return "", err
-	}
-	defer w.Body.Close()
-	raw, err := io.ReadAll(io.LimitReader(w.Body, maxS3Answer))
-	if err != nil {
-		return "", err
-	}
-	return readAnswer(w.StatusCode, raw, member)
-}
-
-// readAnswer finds a member in an answer, or the error that it tells.
-func readAnswer(status int, raw []byte, member string) (string, error) {
-	told := map[string]string{}
-	d := xml.NewDecoder(strings.NewReader(string(raw)))
-	name := ""
-	for {
-		token, err := d.Token()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return "", fmt.Errorf("the answer %d is not XML: %w", status, err)
-		}
-		switch t := token.(type) {
-		case xml.StartElement:
-			name = t.Name.Local
-		case xml.CharData:
-			if name != "" {
-				told[name] += string(t)
-			}
-		case xml.EndElement:
-			name = ""
-		}
-	}
-	if status >= http.StatusMultipleChoices {
-		return "", &eventsError{told["Code"], told["Message"]}
-	}
-	return told[member], nil
+	err := a.api.query(ctx, "sns", "2010-03-31", action, parameters, &told)
+	return told.Topic + told.Subscription, err
 }

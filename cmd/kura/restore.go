@@ -61,7 +61,7 @@ func restoreCommand(p program) *cobra.Command {
 // restoring is one run of the command.
 type restoring struct {
 	restoreOptions
-	client *s3Client
+	client *client
 	when   time.Time
 	out    *restoreOutput
 	bar    *progressBar
@@ -79,7 +79,7 @@ func newRestore(p program, o *restoreOptions) (*restoring, error) {
 	if r.when, err = pointInTime(o.at, time.Now()); err != nil {
 		return nil, errUsage{err}
 	}
-	r.client, err = newS3Client(environment(p.environ), o.endpoint)
+	r.client, err = newClient(environment(p.environ), o.endpoint)
 	return r, err
 }
 

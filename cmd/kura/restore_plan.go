@@ -32,7 +32,7 @@ const (
 
 // eachKey walks the bucket and gives each key's versions, newest first. Memory holds a page and the
 // versions of one key.
-func (c *s3Client) eachKey(ctx context.Context, bucket, prefix string, fn func([]keyVersion) error) error {
+func (c *client) eachKey(ctx context.Context, bucket, prefix string, fn func([]keyVersion) error) error {
 	query := url.Values{"versions": {""}, "encoding-type": {"url"}, "prefix": {prefix}}
 	var key []keyVersion
 	for {

@@ -16,7 +16,7 @@ func TestRestoreKeepsWhatIsCurrent(t *testing.T) {
 			}
 			fmt.Fprintf(w, "<VersioningConfiguration><Status>%s</Status></VersioningConfiguration>", status)
 		}))
-		client, err := newS3Client(map[string]string{"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}, server.URL)
+		client, err := newClient(map[string]string{"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}, server.URL)
 		if err != nil {
 			t.Fatal(err)
 		}

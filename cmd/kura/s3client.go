@@ -4,61 +4,13 @@ import (
 	"context"
 	"encoding/xml"
 	"errors"
-	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
-
-	"github.com/kura-s3/kura/internal/authn"
 )
 
-// s3Client sends the few S3 requests that commands need, signed with the environment's credentials.
-type s3Client struct {
-	endpoint *url.URL
-	signing  authn.Signing
-	client   *http.Client
-}
-
-func newS3Client(env map[string]string, endpoint string) (*s3Client, error) {
-	if endpoint == "" {
-		endpoint = env["AWS_ENDPOINT_URL"]
-	}
-	c := &s3Client{signing: authn.Signing{
-		AccessKeyID: env["AWS_ACCESS_KEY_ID"], Secret: env["AWS_SECRET_ACCESS_KEY"], SessionToken: env["AWS_SESSION_TOKEN"],
-		Region: env["AWS_REGION"], Service: "s3",
-	}}
-	if endpoint == "" || c.signing.AccessKeyID == "" || c.signing.Secret == "" {
-		return nil, errUsage{errors.New("set AWS_ENDPOINT_URL (or --endpoint), AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; `source DIR/client.env` does")}
-	}
-	if c.signing.Region == "" {
-		c.signing.Region = "us-east-1"
-	}
-	var err error
-	if c.endpoint, err = url.Parse(endpoint); err != nil || c.endpoint.Host == "" {
-		return nil, errUsage{fmt.Errorf("%q is not an endpoint, such as http://127.0.0.1:9000", endpoint)}
-	}
-	c.client, err = clientTrusting(env["AWS_CA_BUNDLE"])
-	return c, err
-}
-
-// s3Error is what S3 says of a request that it refused.
-type s3Error struct {
-	Status  int
-	Code    string
-	Message string
-}
-
-func (e *s3Error) Error() string {
-	if e.Code == "" {
-		return http.StatusText(e.Status)
-	}
-	return e.Code + ": " + e.Message
-}
-
 const (
-	maxS3Answer  = 16 << 20
 	s3Tries      = 4
 	s3Patience   = 15 * time.Minute // a copy of 5 GiB
 	s3RetryPause = 200 * time.Millisecond
@@ -66,10 +18,10 @@ const (
 
 // do sends a request without a body and gives the answer's headers and document. What the server is too
 // busy for is asked again.
-func (c *s3Client) do(ctx context.Context, method, bucket, key string, query url.Values, headers map[string]string) (http.Header, []byte, error) {
+func (c *client) do(ctx context.Context, method, bucket, key string, query url.Values, headers map[string]string) (http.Header, []byte, error) {
 	for try := 1; ; try++ {
 		h, body, err := c.once(ctx, method, bucket, key, query, headers)
-		var refused *s3Error
+		var refused *refusal
 		busy := errors.As(err, &refused) && (refused.Status == http.StatusServiceUnavailable || refused.Code == "OperationAborted")
 		if !busy || try == s3Tries {
 			return h, body, err
@@ -82,7 +34,7 @@ func (c *s3Client) do(ctx context.Context, method, bucket, key string, query url
 	}
 }
 
-func (c *s3Client) once(ctx context.Context, method, bucket, key string, query url.Values, headers map[string]string) (http.Header, []byte, error) {
+func (c *client) once(ctx context.Context, method, bucket, key string, query url.Values, headers map[string]string) (http.Header, []byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, s3Patience)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, method, c.endpoint.String(), nil)
@@ -97,27 +49,18 @@ func (c *s3Client) once(ctx context.Context, method, bucket, key string, query u
 	for name, value := range headers {
 		r.Header.Set(name, value)
 	}
-	s := c.signing
-	s.Time, s.PayloadHash = time.Now(), "UNSIGNED-PAYLOAD"
-	r.Header.Set("X-Amz-Content-Sha256", s.PayloadHash)
-	if _, err := authn.Sign(r, s); err != nil {
-		return nil, nil, err
-	}
-	w, err := c.client.Do(r)
+	const unsigned = "UNSIGNED-PAYLOAD"
+	r.Header.Set("X-Amz-Content-Sha256", unsigned)
+	status, header, body, err := c.send(r, "s3", unsigned)
 	if err != nil {
 		return nil, nil, err
 	}
-	defer w.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(w.Body, maxS3Answer))
-	if err != nil {
-		return nil, nil, err
-	}
-	return w.Header, body, readS3Error(w.StatusCode, body)
+	return header, body, readS3Error(status, body)
 }
 
 // readS3Error finds the error of an answer, also one that came with the status 200 (CopyObject).
 func readS3Error(status int, body []byte) error {
-	failed := &s3Error{Status: status}
+	failed := &refusal{Status: status}
 	var doc struct {
 		XMLName       xml.Name
 		Code, Message string

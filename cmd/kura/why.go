@@ -3,24 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/hex"
 	"encoding/json"
-	"encoding/xml"
-	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
-	"os"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
-
-	"github.com/kura-s3/kura/internal/authn"
 )
 
 // whyCommand looks a refused decision up: it is sts:DecodeAuthorizationMessage, signed with the
@@ -70,83 +59,17 @@ func environment(environ []string) map[string]string {
 	return env
 }
 
-// maxDecision bounds the answer that is read.
-const maxDecision = 1 << 20
-
 // fetchDecision asks the server.
 func fetchDecision(ctx context.Context, env map[string]string, id string) (string, error) {
-	endpoint, key, secret := env["AWS_ENDPOINT_URL"], env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"]
-	if endpoint == "" || key == "" || secret == "" {
-		return "", errUsage{errors.New("set AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; `source DIR/client.env` does")}
-	}
-	if ctx == nil {
-		ctx = context.Background()
-	}
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	body := url.Values{"Action": {"DecodeAuthorizationMessage"}, "Version": {"2011-06-15"}, "EncodedMessage": {id}}.Encode()
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(endpoint, "/")+"/", strings.NewReader(body))
-	if err != nil {
-		return "", errUsage{err}
-	}
-	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	hash := sha256.Sum256([]byte(body))
-	region := env["AWS_REGION"]
-	if region == "" {
-		region = "us-east-1"
-	}
-	if _, err := authn.Sign(r, authn.Signing{
-		AccessKeyID: key, Secret: secret, SessionToken: env["AWS_SESSION_TOKEN"], Region: region, Service: "sts",
-		Time: time.Now(), PayloadHash: hex.EncodeToString(hash[:]),
-	}); err != nil {
-		return "", err
-	}
-	client, err := clientTrusting(env["AWS_CA_BUNDLE"])
+	c, err := newClient(env, "")
 	if err != nil {
 		return "", err
 	}
-	response, err := client.Do(r)
-	if err != nil {
-		return "", err
-	}
-	defer response.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(response.Body, maxDecision))
-	if err != nil {
-		return "", err
-	}
-	return readDecision(response.StatusCode, answer)
-}
-
-func readDecision(status int, answer []byte) (string, error) {
-	var doc struct {
+	var told struct {
 		Message string `xml:"DecodeAuthorizationMessageResult>DecodedMessage"`
-		Code    string `xml:"Error>Code"`
-		Text    string `xml:"Error>Message"`
 	}
-	if err := xml.Unmarshal(answer, &doc); err != nil {
-		return "", fmt.Errorf("the answer (%d) is not of AWS STS: %w", status, err)
-	}
-	if status != http.StatusOK {
-		return "", fmt.Errorf("%s: %s", doc.Code, doc.Text)
-	}
-	return doc.Message, nil
-}
-
-func clientTrusting(bundle string) (*http.Client, error) {
-	if bundle == "" {
-		return http.DefaultClient, nil
-	}
-	pem, err := os.ReadFile(bundle)
-	if err != nil {
-		return nil, err
-	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s holds no certificate", bundle)
-	}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
-	return &http.Client{Transport: transport}, nil
+	err = c.query(ctx, "sts", "2011-06-15", "DecodeAuthorizationMessage", url.Values{"EncodedMessage": {id}}, &told)
+	return told.Message, err
 }
 
 // printDecision lays a decision out for people: first what decided, then all layers.
