@@ -19,7 +19,7 @@ const maxCodeBody = 70167211
 func (e edge) functionOps() []*api.Op {
 	return []*api.Op{
 		e.create(),
-		declare(e, &lambdawire.UpdateFunctionCode, api.Write, maxCodeBody, "lambda:UpdateFunctionCode",
+		declare(e, operation{&lambdawire.UpdateFunctionCode, audit.Management, api.Write, "lambda:UpdateFunctionCode", maxCodeBody},
 			whole(func(in *lambdawire.UpdateFunctionCodeInput) *string { return in.FunctionName }), e.updateCode),
 		on(e, &lambdawire.UpdateFunctionConfiguration, api.Write, whole(func(in *lambdawire.UpdateFunctionConfigurationInput) *string { return in.FunctionName }), e.configure,
 			func(c *api.Call, _ *authz.Demand, in *lambdawire.UpdateFunctionConfigurationInput) {

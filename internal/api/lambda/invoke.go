@@ -1,7 +1,6 @@
 package lambda
 
 import (
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
@@ -9,37 +8,16 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/kura-s3/kura/internal/api"
-	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/lambdawire"
 	"github.com/kura-s3/kura/internal/audit"
-	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/fault"
 	"github.com/kura-s3/kura/internal/function"
 )
 
 // invoke is the operation Invoke, whose permission is called lambda:InvokeFunction.
 func (e edge) invoke() *api.Op {
-	ref := func(c *api.Call, in *lambdawire.InvokeInput) (function.Ref, error) {
-		return e.functions.Parse(account(c), member.Text(in.FunctionName), member.Text(in.Qualifier))
-	}
-	return api.Declare(api.Decl[lambdawire.InvokeInput, answer]{
-		Wire: &lambdawire.Invoke, Class: audit.Data, Access: api.Write, MaxBody: function.MaxPayload,
-		Demands: func(c *api.Call, in *lambdawire.InvokeInput) ([]authz.Demand, error) {
-			r, err := ref(c, in)
-			if err != nil {
-				return nil, err
-			}
-			d := e.functions.Demand("lambda:InvokeFunction", r)
-			return c.Need(d.Action, d.Resource, d.Keys), nil
-		},
-		Do: func(ctx context.Context, g authz.Grant, c *api.Call, in *lambdawire.InvokeInput) (*answer, error) {
-			r, err := ref(c, in)
-			if err != nil {
-				return nil, err
-			}
-			return e.run(call{ctx, c, g, r}, in)
-		},
-	})
+	return declare(e, operation{&lambdawire.Invoke, audit.Data, api.Write, "lambda:InvokeFunction", function.MaxPayload},
+		func(in *lambdawire.InvokeInput) (*string, *string) { return in.FunctionName, in.Qualifier }, e.run)
 }
 
 // maxClientContext bounds X-Amz-Client-Context in base64 (Lambda API Reference, Invoke).

@@ -106,10 +106,19 @@ type about[In any] func(in *In) (name, qualifier *string)
 // on declares an operation on what the input names: it demands the action of its name. More adds demands, or
 // condition keys to that one.
 func on[In, Out any](e edge, w *wire.Operation, access api.Access, of about[In], do func(call, *In) (*Out, error), more ...func(*api.Call, *authz.Demand, *In)) *api.Op {
-	return declare(e, w, access, 0, "lambda:"+w.Name, of, do, more...)
+	return declare(e, operation{wire: w, class: audit.Management, access: access, action: "lambda:" + w.Name}, of, do, more...)
 }
 
-func declare[In, Out any](e edge, w *wire.Operation, access api.Access, maxBody int64, action string, of about[In], do func(call, *In) (*Out, error), more ...func(*api.Call, *authz.Demand, *In)) *api.Op {
+// operation is what is told of one beside what it does.
+type operation struct {
+	wire    *wire.Operation
+	class   audit.Class
+	access  api.Access
+	action  string
+	maxBody int64 // 0: as usual
+}
+
+func declare[In, Out any](e edge, o operation, of about[In], do func(call, *In) (*Out, error), more ...func(*api.Call, *authz.Demand, *In)) *api.Op {
 	ref := func(c *api.Call, in *In) (function.Ref, error) {
 		name, qualifier := of(in)
 		if qualifier == ofWhole {
@@ -118,13 +127,13 @@ func declare[In, Out any](e edge, w *wire.Operation, access api.Access, maxBody 
 		return e.functions.Parse(account(c), member.Text(name), member.Text(qualifier))
 	}
 	return api.Declare(api.Decl[In, Out]{
-		Wire: w, Class: audit.Management, Access: access, MaxBody: maxBody,
+		Wire: o.wire, Class: o.class, Access: o.access, MaxBody: o.maxBody,
 		Demands: func(c *api.Call, in *In) ([]authz.Demand, error) {
 			r, err := ref(c, in)
 			if err != nil {
 				return nil, err
 			}
-			d := e.functions.Demand(action, r)
+			d := e.functions.Demand(o.action, r)
 			for _, need := range more {
 				need(c, &d, in)
 			}
