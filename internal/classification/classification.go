@@ -85,8 +85,13 @@ type Class struct {
 	controls   [][]*policy.Document
 }
 
-// Find is the class of a tag's value, nil when it is none.
-func Find(value string) *Class { return classes[strings.ToLower(strings.TrimSpace(value))] }
+// Find is the class that a tag gives, nil when it gives none.
+func Find(key, value string) *Class {
+	if !strings.EqualFold(key, Key) {
+		return nil
+	}
+	return classes[strings.ToLower(strings.TrimSpace(value))]
+}
 
 // Name is the value of the tag.
 func (c *Class) Name() string {

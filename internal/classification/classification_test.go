@@ -71,7 +71,7 @@ func TestGuardrailsDeny(t *testing.T) {
 		{"a guardrail that there is not", user(own), "s3:PutBucketPolicy", with(insider, keys{ContradictsKey: "Else"}), true},
 	} {
 		req := policy.Request{Principal: c.who, Action: c.action, Resource: "arn:aws:s3:::b/k", ResourceAccount: own, Context: c.keys}
-		in := policy.Inputs{Resource: all, Identity: []*policy.Document{identity}, RCPs: Find(" Confidential").Controls()}
+		in := policy.Inputs{Resource: all, Identity: []*policy.Document{identity}, RCPs: Find(Key, " Confidential").Controls()}
 		if d := policy.Evaluate(&req, &in); d.Allowed() != c.want {
 			t.Errorf("%s: %v %v", c.name, d.Effect, d.Layer)
 		} else if !c.want && d.Layer != policy.LayerRCP {
@@ -81,7 +81,7 @@ func TestGuardrailsDeny(t *testing.T) {
 }
 
 func TestFind(t *testing.T) {
-	if Find("confidential") == nil || Find("CONFIDENTIAL ") == nil || Find("public") != nil || Find("") != nil {
+	if Find(Key, "confidential") == nil || Find(Key, "CONFIDENTIAL ") == nil || Find(Key, "public") != nil || Find(Key, "") != nil {
 		t.Error("Find")
 	}
 	var none *Class

@@ -50,10 +50,19 @@ var attributes = map[string]func(*Finding) []string{
 		return one(b.PublicAccess.EffectivePermission)
 	}),
 
-	"service.archived":       func(f *Finding) []string { return one(strconv.FormatBool(f.Service.Archived)) },
-	"service.count":          func(f *Finding) []string { return number(int64(f.Service.Count)) },
-	"service.resourceRole":   func(f *Finding) []string { return one(f.Service.ResourceRole) },
-	"service.additionalInfo": func(f *Finding) []string { return nil },
+	"service.archived":     func(f *Finding) []string { return one(strconv.FormatBool(f.Service.Archived)) },
+	"service.count":        func(f *Finding) []string { return number(int64(f.Service.Count)) },
+	"service.resourceRole": func(f *Finding) []string { return one(f.Service.ResourceRole) },
+	"service.additionalInfo.threatListName": func(f *Finding) []string {
+		if f.Service.Evidence == nil {
+			return nil
+		}
+		var names []string
+		for _, t := range f.Service.Evidence.ThreatIntelligenceDetails {
+			names = append(names, t.ThreatListName)
+		}
+		return names
+	},
 	"service.action.actionType": func(f *Finding) []string {
 		if f.Service.Action == nil {
 			return nil

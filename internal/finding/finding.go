@@ -61,14 +61,13 @@ type AccessKeyDetails struct {
 
 // Bucket is a bucket as it was when it was last seen.
 type Bucket struct {
-	ARN                         string        `json:"arn"`
-	Name                        string        `json:"name"`
-	Type                        string        `json:"type"`
-	CreatedAt                   *Stamp        `json:"createdAt,omitempty"`
-	Owner                       *Owner        `json:"owner,omitempty"`
-	Tags                        []Tag         `json:"tags,omitempty"`
-	DefaultServerSideEncryption *Encryption   `json:"defaultServerSideEncryption,omitempty"`
-	PublicAccess                *PublicAccess `json:"publicAccess,omitempty"`
+	ARN          string        `json:"arn"`
+	Name         string        `json:"name"`
+	Type         string        `json:"type"`
+	CreatedAt    *Stamp        `json:"createdAt,omitempty"`
+	Owner        *Owner        `json:"owner,omitempty"`
+	Tags         []Tag         `json:"tags,omitempty"`
+	PublicAccess *PublicAccess `json:"publicAccess,omitempty"`
 }
 
 // Owner is a canonical user id.
@@ -80,12 +79,6 @@ type Owner struct {
 type Tag struct {
 	Key   string `json:"key"`
 	Value string `json:"value"`
-}
-
-// Encryption is a bucket's default.
-type Encryption struct {
-	EncryptionType  string `json:"encryptionType"`
-	KMSMasterKeyARN string `json:"kmsMasterKeyArn,omitempty"`
 }
 
 // PublicAccess says whether strangers get in, and what decides about it.

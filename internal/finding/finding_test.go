@@ -321,3 +321,30 @@ func BenchmarkTable(b *testing.B) {
 		table.Contains(a)
 	}
 }
+
+// TestSelectedByThreatList: a finding has the names of the lists that its address stands on; others have none.
+func TestSelectedByThreatList(t *testing.T) {
+	w := newWorld(t)
+	id := w.detector()
+	w.see("a")
+	s := sighting("b")
+	s.Evidence = &finding.Evidence{ThreatIntelligenceDetails: []finding.Threat{{ThreatListName: "bad.txt"}}}
+	if err := w.store.Report(t.Context(), nil, s); err != nil {
+		t.Fatal(err)
+	}
+	const attribute = "service.additionalInfo.threatListName"
+	for _, c := range []struct {
+		criterion finding.Criterion
+		want      int
+	}{
+		{finding.Criterion{Eq: []string{"bad.txt"}}, 1},
+		{finding.Criterion{Eq: []string{"another.txt"}}, 0},
+		{finding.Criterion{Neq: []string{"bad.txt"}}, 1},
+		{finding.Criterion{Matches: []string{"*"}}, 1},
+	} {
+		found, err := w.store.Find(w.grant, "guardduty:ListFindings", account, id, finding.Criteria{attribute: c.criterion}, finding.Order{Attribute: "updatedAt"})
+		if err != nil || len(found) != c.want {
+			t.Errorf("%+v: %d findings, want %d (%v)", c.criterion, len(found), c.want, err)
+		}
+	}
+}

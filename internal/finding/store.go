@@ -20,11 +20,8 @@ import (
 	"github.com/kura-s3/kura/internal/fault"
 )
 
-// Failures, in GuardDuty's words.
-const (
-	BadRequest fault.Kind = "finding.BadRequestException"
-	NotFound   fault.Kind = "finding.ResourceNotFoundException"
-)
+// BadRequest is GuardDuty's word for what cannot be done, whatever the reason.
+const BadRequest fault.Kind = "finding.BadRequestException"
 
 // Event is what is told to the event bus, in EventBridge's terms.
 type Event struct {

@@ -3,6 +3,7 @@ package finding
 import (
 	"strings"
 
+	"github.com/kura-s3/kura/internal/audit"
 	"github.com/kura-s3/kura/policy"
 )
 
@@ -12,6 +13,15 @@ type Who struct {
 	AccessKey, IP, UserAgent string
 	// Account that the finding is for.
 	Account string
+}
+
+// WhoCalled is who made a request that the event tells of.
+func WhoCalled(ev *audit.Event, account string) Who {
+	w := Who{Principal: ev.Principal, AccessKey: ev.AccessKey, UserAgent: ev.UserAgent, Account: account}
+	if ev.Peer.IsValid() {
+		w.IP = ev.Peer.Unmap().String()
+	}
+	return w
 }
 
 // userTypes are the types of principals, as findings name them.
@@ -53,12 +63,10 @@ func (w *Who) Details() *AccessKeyDetails {
 	return &AccessKeyDetails{AccessKeyID: w.AccessKey, PrincipalID: id, UserName: Clean(name), UserType: userTypes[p.Type]}
 }
 
-const maxAgent = 256
-
 // Call is the call that was made. Code is the error that answered it, "" for none.
 func (w *Who) Call(service, operation, code string) *APICall {
 	c := &APICall{
-		API: operation, ServiceName: service, CallerType: "Remote IP", UserAgent: Clean(w.UserAgent[:min(len(w.UserAgent), maxAgent)]), ErrorCode: code,
+		API: operation, ServiceName: service, CallerType: "Remote IP", UserAgent: Clean(w.UserAgent), ErrorCode: code,
 		AffectedResources: map[string]string{},
 	}
 	switch {

@@ -160,14 +160,9 @@ func (e edge) deleteDetector(c call, in *guarddutywire.DeleteDetectorInput) (*gu
 // switchedOff is the finding that somebody switched detection off: who does that may have something to
 // hide.
 func (c call) switchedOff(operation string) *finding.Sighting {
-	p := c.grant.Principal()
-	ip := ""
-	if c.api.Peer.IP.IsValid() {
-		ip = c.api.Peer.IP.Unmap().String()
-	}
-	who := finding.Who{Principal: p, AccessKey: c.api.Event.AccessKey, IP: ip, UserAgent: c.api.Event.UserAgent, Account: c.account}
+	who := finding.WhoCalled(&c.api.Event, c.account)
 	return &finding.Sighting{
-		Account: c.account, Type: finding.DetectorDisabled, Severity: finding.SeverityOf(finding.DetectorDisabled), Actor: p.UniqueID,
+		Account: c.account, Type: finding.DetectorDisabled, Severity: finding.SeverityOf(finding.DetectorDisabled), Actor: who.Principal.UniqueID,
 		Title:       "Threat detection was switched off.",
 		Description: who.Name() + " called " + operation + ": from now on less is looked at, or nothing any more.",
 		Resource:    finding.Resource{ResourceType: finding.AccessKey, AccessKeyDetails: who.Details()},

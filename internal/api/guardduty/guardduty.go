@@ -55,7 +55,6 @@ func New(c Config) *restjson.Service {
 
 var answers = map[fault.Kind]rpc.Answer{
 	finding.BadRequest: {Code: "BadRequestException", Status: http.StatusBadRequest},
-	finding.NotFound:   {Code: "ResourceNotFoundException", Status: http.StatusNotFound},
 }
 
 // call is one request to the service.

@@ -116,6 +116,7 @@ func TestRefusals(t *testing.T) {
 		{"GET", base + "/filter/none", nil, "no such resource found"},
 		{"POST", base + "/filter", m{"name": "f", "findingCriteria": m{"criterion": m{"type": m{"eq": []string{"x"}}}}}, ""},
 		{"POST", base + "/filter", m{"name": "fff", "findingCriteria": m{"criterion": m{"nonsense": m{"eq": []string{"x"}}}}}, "invalid attribute nonsense"},
+		{"POST", base + "/filter", m{"name": "fff", "findingCriteria": m{"criterion": m{"service.additionalInfo": m{"eq": []string{"x"}}}}}, "invalid attribute service.additionalInfo."},
 		{"POST", base + "/filter", m{"name": "fff", "findingCriteria": m{"criterion": m{"type": m{}}}}, "empty"},
 		{"POST", base + "/filter", m{"name": "fff", "findingCriteria": m{}}, ""},
 		{"POST", base + "/findings", m{"sortCriteria": m{"attributeName": "nonsense"}}, "sorted"},

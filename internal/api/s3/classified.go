@@ -25,10 +25,8 @@ func ClassOf(b *object.Bucket) *classification.Class { return accessOf(b).class 
 // classOf reads the tags.
 func classOf(tags []object.Tag) *classification.Class {
 	for i := range tags {
-		if strings.EqualFold(tags[i].Key, classification.Key) {
-			if class := classification.Find(tags[i].Value); class != nil {
-				return class
-			}
+		if class := classification.Find(tags[i].Key, tags[i].Value); class != nil {
+			return class
 		}
 	}
 	return nil

@@ -3,9 +3,11 @@ package finders
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
+	"github.com/kura-s3/kura/internal/classification"
 	"github.com/kura-s3/kura/internal/feed"
 	"github.com/kura-s3/kura/internal/finding"
 	"github.com/kura-s3/kura/internal/posture"
@@ -196,10 +198,10 @@ func (f *Finder) severity(ctx context.Context, typ string, b *posture.Resource) 
 	return base
 }
 
-// confidential tells whether a bucket is tagged so.
+// confidential tells whether a bucket is classified as one that nobody outside gets into.
 func confidential(b *posture.Resource) bool {
 	for key, value := range b.Tags {
-		if strings.EqualFold(key, "classification") && strings.EqualFold(value, "confidential") {
+		if classification.Find(key, value).Holds(classification.NoOtherAccounts) {
 			return true
 		}
 	}
@@ -209,7 +211,7 @@ func confidential(b *posture.Resource) bool {
 // show gives a bucket the form of findings.
 func show(r *posture.Resource, account posture.Block) finding.Bucket {
 	b := finding.Bucket{ARN: r.ARN, Name: r.Name, Type: "Destination", CreatedAt: &finding.Stamp{Time: r.Created}}
-	for _, key := range sortedKeys(r.Tags) {
+	for _, key := range slices.Sorted(maps.Keys(r.Tags)) {
 		b.Tags = append(b.Tags, finding.Tag{Key: finding.Clean(key), Value: finding.Clean(r.Tags[key])})
 	}
 	if r.Bucket == nil || r.Broken != nil {
@@ -229,15 +231,6 @@ func show(r *posture.Resource, account posture.Block) finding.Bucket {
 	levels.AccountLevelPermissions.BlockPublicAccess = showBlock(account.PublicAccessBlock)
 	b.PublicAccess = access
 	return b
-}
-
-func sortedKeys(m map[string]string) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 func showBlock(b policy.PublicAccessBlock) finding.Block {

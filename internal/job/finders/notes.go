@@ -63,14 +63,12 @@ type shard struct {
 type notes struct {
 	seed   maphash.Seed
 	shards [shards]shard
-	// strangers holds which buckets strangers were last noted to read, each with its minute.
-	strangers [256]stranger
-	guard     sync.Mutex
-}
-
-type stranger struct {
-	bucket uint64
-	minute uint32
+	// noted is what of some things was noted last, each with its minute: see once.
+	guard sync.Mutex
+	noted [256]struct {
+		what   uint64
+		minute uint32
+	}
 }
 
 func (n *notes) open() {
@@ -292,9 +290,8 @@ func evict[T any](m map[string]T, age func(T) uint32) {
 func (f *Finder) raise(kind int, ev *audit.Event, a alarm) {
 	a.kind, a.service, a.call, a.read, a.code = kind, ev.Service, ev.Operation, ev.ReadOnly, ev.ErrorCode
 	a.bucket, a.key, a.time = ev.Bucket, ev.Key, ev.Time.UnixNano()
-	a.who = finding.Who{
-		Principal: ev.Principal, AccessKey: ev.AccessKey, IP: ev.Peer.Unmap().String(), UserAgent: strings.Clone(ev.UserAgent[:min(len(ev.UserAgent), 256)]), Account: a.account,
-	}
+	a.who = finding.WhoCalled(ev, a.account)
+	a.who.UserAgent = strings.Clone(ev.UserAgent[:min(len(ev.UserAgent), 256)])
 	select {
 	case f.alarms <- a:
 	default:

@@ -69,10 +69,10 @@ func (f *Finder) once(what string, ev *audit.Event) bool {
 	minute := uint32(ev.Time.Unix() / 60)
 	f.notes.guard.Lock()
 	defer f.notes.guard.Unlock()
-	s := &f.notes.strangers[h%uint64(len(f.notes.strangers))]
-	if s.bucket == h && s.minute == minute {
+	s := &f.notes.noted[h%uint64(len(f.notes.noted))]
+	if s.what == h && s.minute == minute {
 		return false
 	}
-	s.bucket, s.minute = h, minute
+	s.what, s.minute = h, minute
 	return true
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/kura-s3/kura/internal/event"
 	"github.com/kura-s3/kura/internal/finding"
-	"github.com/kura-s3/kura/policy"
 )
 
 // exposed is the detail of the event, as AWS Health tells of exposed credentials.
@@ -50,21 +49,13 @@ type metadata struct {
 	Quarantined bool   `json:"quarantined"`
 }
 
-// owner is whose a leaked key is.
-func owner(p *policy.Principal) string {
-	who := finding.Who{Principal: *p}
-	return who.Details().UserName
-}
-
 // announce tells of a key that leaked.
 func (q *Quarantine) announce(ctx context.Context, l *Leak, contained bool) error {
 	p, now := &l.Credential.Subject.Principal, q.now().UTC()
-	uploader := finding.Who{Principal: l.Event.Principal, AccessKey: l.Event.AccessKey, UserAgent: l.Event.UserAgent, Account: p.Account}
-	if l.Event.Peer.IsValid() {
-		uploader.IP = l.Event.Peer.Unmap().String()
-	}
-	place := finding.Clean(l.Event.Bucket + "/" + l.Event.Key)
-	text := "The access key " + l.KeyID + " of " + finding.Clean(owner(p)) + " stands, with its secret, in the object " + place + ", which " + uploader.Name() + " uploaded."
+	uploader := finding.WhoCalled(l.Event, p.Account)
+	leaked := finding.Who{Principal: *p, AccessKey: l.KeyID}
+	details, place := leaked.Details(), finding.Clean(l.Event.Bucket+"/"+l.Event.Key)
+	text := "The access key " + l.KeyID + " of " + details.UserName + " stands, with its secret, in the object " + place + ", which " + uploader.Name() + " uploaded."
 	if contained {
 		text += " It is quarantined: everything that is asked with it is denied. Make a new key, delete this one, then detach AWSDenyAll."
 	} else {
@@ -75,7 +66,7 @@ func (q *Quarantine) announce(ctx context.Context, l *Leak, contained bool) erro
 		Category: "issue", Scope: "ACCOUNT_SPECIFIC", Communication: newID(), StartTime: now.Format(time.RFC1123), LastUpdatedTime: now.Format(time.RFC1123),
 		Status: "open", Region: q.config.Region, Description: []description{{"en_US", text}}, AffectedEntities: []entity{{l.KeyID}}, AffectedAccount: p.Account,
 		Page: "1", TotalPages: "1", BackupEvent: "false",
-		EventMetadata: metadata{UserName: finding.Clean(owner(p)), Bucket: l.Event.Bucket, Key: finding.Clean(l.Event.Key), Uploader: uploader.Name(), Quarantined: contained},
+		EventMetadata: metadata{UserName: details.UserName, Bucket: l.Event.Bucket, Key: finding.Clean(l.Event.Key), Uploader: uploader.Name(), Quarantined: contained},
 	})
 	if err != nil {
 		return err
@@ -83,7 +74,7 @@ func (q *Quarantine) announce(ctx context.Context, l *Leak, contained bool) erro
 	_, err = q.config.Bus.Publish(ctx, nil, event.Event{
 		Source: "aws.health", DetailType: "AWS Health Event", Account: p.Account, Time: now, Resources: []string{l.KeyID}, Detail: raw,
 	})
-	return errors.Join(err, q.report(ctx, l, p.Account, finding.CredentialsExposed, "The access key "+l.KeyID+" was exposed in an object.", text, &uploader))
+	return errors.Join(err, q.report(ctx, l, finding.CredentialsExposed, "The access key "+l.KeyID+" was exposed in an object.", text, details, &uploader))
 }
 
 // mention tells of a key's id in an object.
@@ -92,28 +83,20 @@ func (q *Quarantine) mention(ctx context.Context, l *Leak) error {
 	if !ok || !q.first(l.KeyID+" "+l.Event.Bucket) {
 		return nil
 	}
+	details := &finding.AccessKeyDetails{AccessKeyID: l.KeyID, UserName: user, UserType: "IAMUser"}
 	if user == "" {
 		user = "the root user"
+		details.UserName, details.UserType = "Root", "Root"
 	}
-	uploader := finding.Who{Principal: l.Event.Principal, AccessKey: l.Event.AccessKey, UserAgent: l.Event.UserAgent, Account: account}
-	if l.Event.Peer.IsValid() {
-		uploader.IP = l.Event.Peer.Unmap().String()
-	}
+	uploader := finding.WhoCalled(l.Event, account)
 	text := "The id of the access key " + l.KeyID + " of " + finding.Clean(user) + " stands, without its secret, in the object " +
 		finding.Clean(l.Event.Bucket+"/"+l.Event.Key) + ", which " + uploader.Name() + " uploaded."
-	return q.report(ctx, l, account, finding.KeyIDExposed, "The id of the access key "+l.KeyID+" stands in an object.", text, &uploader)
+	return q.report(ctx, l, finding.KeyIDExposed, "The id of the access key "+l.KeyID+" stands in an object.", text, details, &uploader)
 }
 
-func (q *Quarantine) report(ctx context.Context, l *Leak, account, typ, title, text string, uploader *finding.Who) error {
-	details := &finding.AccessKeyDetails{AccessKeyID: l.KeyID, UserType: "IAMUser"}
-	if l.Credential != nil {
-		leaked := finding.Who{Principal: l.Credential.Subject.Principal, AccessKey: l.KeyID}
-		details = leaked.Details()
-	} else if _, user, ok := q.config.Identities.KeyOwner(l.KeyID); ok {
-		details.UserName = user
-	}
+func (q *Quarantine) report(ctx context.Context, l *Leak, typ, title, text string, details *finding.AccessKeyDetails, uploader *finding.Who) error {
 	return q.config.Findings.Report(ctx, nil, finding.Sighting{
-		Account: account, Type: typ, Severity: finding.SeverityOf(typ), Actor: l.KeyID, Title: title, Description: text,
+		Account: uploader.Account, Type: typ, Severity: finding.SeverityOf(typ), Actor: l.KeyID, Title: title, Description: text,
 		Resource: finding.Resource{ResourceType: finding.AccessKey, AccessKeyDetails: details},
 		Call:     uploader.Call("s3.amazonaws.com", l.Event.Operation, ""),
 		Info:     finding.InfoOf(map[string]string{"bucket": l.Event.Bucket, "key": finding.Clean(l.Event.Key), "uploader": uploader.Name()}),
