@@ -25,6 +25,24 @@ func TestATransformerDoesNotMultiply(t *testing.T) {
 	}
 }
 
+// TestKindsOfEventsDoNotFillTheMemory: clients name kinds as they like.
+func TestKindsOfEventsDoNotFillTheMemory(t *testing.T) {
+	b := newBench(t)
+	for range 3 {
+		for i := range 2 * maxKinds {
+			b.receivers(account, DefaultBus, "shop", strings.Repeat("k", 10<<10)+fmt.Sprint(i))
+			b.receivers(account, DefaultBus, "shop", fmt.Sprint(i))
+		}
+	}
+	kinds, bytes := b.index.Load().kinds, 0
+	for k := range kinds {
+		bytes += len(k.source) + len(k.detailType)
+	}
+	if len(kinds) != maxKinds || bytes > maxKinds*maxKind {
+		t.Errorf("%d kinds of %d bytes", len(kinds), bytes)
+	}
+}
+
 // TestOneEventDoesNotFillTheMemory: many rules may want the same large event.
 func TestOneEventDoesNotFillTheMemory(t *testing.T) {
 	b := newBench(t)

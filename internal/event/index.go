@@ -22,8 +22,11 @@ type receivers struct {
 	archives []*Archive
 }
 
-// maxKinds are remembered; clients put events of kinds of their own.
-const maxKinds = 1024
+// maxKinds are remembered, of at most maxKind bytes; clients put events of kinds of their own.
+const (
+	maxKinds = 1024
+	maxKind  = 512
+)
 
 // receivers are the rules and archives of a bus that may want events of a kind.
 func (s *Store) receivers(account, bus, source, detailType string) receivers {
@@ -51,6 +54,9 @@ func (x *index) of(k kind) receivers {
 		if a.pattern == nil || !a.pattern.Excludes(known) {
 			found.archives = append(found.archives, a)
 		}
+	}
+	if len(k.source)+len(k.detailType) > maxKind {
+		return found
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
