@@ -54,8 +54,10 @@ func decodeAccount(raw []byte, v engine.Version) (*Account, error) {
 
 // accountTable is every configured account, in memory.
 type accountTable struct {
-	byID    atomic.Pointer[map[string]*Account]
-	changes sync.Mutex // held by whoever changes accounts, from reading to publishing
+	byID atomic.Pointer[map[string]*Account]
+	// changes is held by whoever changes accounts, from reading to publishing, and shared by those who change buckets: what
+	// is allowed because of a bucket and its account together is so until the change is made.
+	changes sync.RWMutex
 }
 
 func (t *accountTable) get(id string) *Account {
@@ -85,7 +87,8 @@ func (s *Store) Account(id string) *Account {
 
 // UpdateAccount changes what is configured for an account and needs action on "*". Change gets a deep
 // copy and is called again when another node was faster; its error ends the update and comes back
-// unchanged. What it made holds for every request that begins after UpdateAccount returned.
+// unchanged. No bucket is changed between Change and the end. What it made holds for every request that
+// begins after UpdateAccount returned.
 func (s *Store) UpdateAccount(ctx context.Context, g authz.Grant, action, id string, change func(*Account) error) (*Account, error) {
 	if err := g.Require(action, "*"); err != nil {
 		return nil, err

@@ -117,6 +117,7 @@ func (s *Store) CreateBucket(ctx context.Context, g authz.Grant, in CreateBucket
 	ctx = context.WithoutCancel(ctx)
 	var encodeErr error
 	told := func() {}
+	defer func() { told() }() // when the bucket is there: some who hear of it look at it
 	_, err := nextCounter(ctx, s.meta, counterBucket, func(batch *engine.Batch, id uint64) {
 		b.ID = id
 		raw, err := encodeBucket(b)
@@ -127,7 +128,6 @@ func (s *Store) CreateBucket(ctx context.Context, g authz.Grant, in CreateBucket
 		told, feedErr = s.tell(batch, g, feed.Entry{Kind: feed.Bucket, Account: b.Owner.Account, Resource: in.Name, After: raw})
 		encodeErr = errors.Join(encodeErr, err, feedErr)
 	})
-	told()
 	if err := errors.Join(encodeErr, err); err != nil {
 		return nil, bucketCommitError(in.Name, err)
 	}
@@ -253,8 +253,8 @@ func (s *Store) ListBuckets(_ context.Context, g authz.Grant, account string) ([
 
 // UpdateBucket changes a bucket's configuration and needs action on it. Change gets a deep copy and
 // is called again when somebody else changed the bucket meanwhile; its error ends the update and
-// comes back unchanged. What it made holds for every request that begins after UpdateBucket
-// returned.
+// comes back unchanged. No account is changed between change and the end. What it made holds for every
+// request that begins after UpdateBucket returned.
 func (s *Store) UpdateBucket(ctx context.Context, g authz.Grant, action, name string, change func(*Bucket) error) (*Bucket, error) {
 	if err := g.Require(action, "arn:aws:s3:::"+name); err != nil {
 		return nil, err
@@ -263,6 +263,8 @@ func (s *Store) UpdateBucket(ctx context.Context, g authz.Grant, action, name st
 	lock := t.lock(name)
 	lock.Lock()
 	defer lock.Unlock()
+	s.accounts.changes.RLock()
+	defer s.accounts.changes.RUnlock()
 	ctx = context.WithoutCancel(ctx)
 	for range commitAttempts {
 		old := t.get(name)

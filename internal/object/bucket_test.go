@@ -1,11 +1,15 @@
 package object
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/kura-s3/kura/internal/engine"
 	"github.com/kura-s3/kura/internal/engine/faulty"
 	"github.com/kura-s3/kura/internal/engine/memory"
 )
@@ -93,4 +97,85 @@ func TestConcurrentChangesOfBucketsAreAllKept(t *testing.T) {
 	check("at once")
 	f.reopen()
 	check("after a start")
+}
+
+// TestWhoHearsOfABucketFindsIt: the feed gives a new bucket when it can be looked at.
+func TestWhoHearsOfABucketFindsIt(t *testing.T) {
+	meta := &waitingMeta{Meta: memory.NewMeta()}
+	f := newFixtureOn(t, meta, memory.NewBlob(), newRing(t, meta))
+	changes := f.listen()
+	heard := make(chan bool, 1)
+	go func() {
+		entries, err := changes.Next(t.Context(), "test", 1)
+		heard <- err == nil && len(entries) == 1 && f.store.buckets.get(entries[0].Resource) != nil
+	}()
+	meta.wait.Store(true)
+	f.bucket("new", Unversioned)
+	if !<-heard {
+		t.Error("who heard of the bucket did not find it")
+	}
+}
+
+// waitingMeta gives others time before the record of a bucket is read.
+type waitingMeta struct {
+	engine.Meta
+	wait atomic.Bool
+}
+
+func (m *waitingMeta) Get(ctx context.Context, key, buf []byte) ([]byte, engine.Version, error) {
+	if m.wait.Load() && bytes.HasPrefix(key, []byte(spaceBucket)) {
+		time.Sleep(30 * time.Millisecond)
+	}
+	return m.Meta.Get(ctx, key, buf)
+}
+
+// TestBucketsAndTheirAccountDoNotChangeTogether: what is allowed because of a bucket and its account together holds until
+// the change is made, whichever of them it changes.
+func TestBucketsAndTheirAccountDoNotChangeTogether(t *testing.T) {
+	f := newFixture(t)
+	f.bucket("both", Unversioned)
+	account := f.store.buckets.get("both").Owner.Account
+	var group sync.WaitGroup
+	var both, either atomic.Int64
+	// Each opens its side only while the other's is closed.
+	open := func(b *Bucket, a *Account) bool { return b.Settings["open"] != nil && a.Settings["open"] != nil }
+	for range 50 {
+		group.Go(func() {
+			_, err := f.store.UpdateBucket(t.Context(), f.grant, "s3:PutBucketPolicy", "both", func(b *Bucket) error {
+				if f.store.Account(account).Settings["open"] == nil {
+					either.Add(1)
+					b.Settings["open"] = []byte("x")
+				}
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		group.Go(func() {
+			_, err := f.store.UpdateAccount(t.Context(), f.grant, "s3:PutAccountPublicAccessBlock", account, func(a *Account) error {
+				if f.store.buckets.get("both").Settings["open"] == nil {
+					either.Add(1)
+					a.Settings["open"] = []byte("x")
+				}
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		group.Wait()
+		if open(f.store.buckets.get("both"), f.store.Account(account)) {
+			both.Add(1)
+		}
+		if _, err := f.store.UpdateBucket(t.Context(), f.grant, "s3:PutBucketPolicy", "both", func(b *Bucket) error { delete(b.Settings, "open"); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.store.UpdateAccount(t.Context(), f.grant, "s3:PutAccountPublicAccessBlock", account, func(a *Account) error { delete(a.Settings, "open"); return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if both.Load() > 0 || either.Load() != 50 {
+		t.Errorf("opened together %d times, alone %d times", both.Load(), either.Load())
+	}
 }

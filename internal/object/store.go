@@ -50,7 +50,7 @@ type Config struct {
 
 // Store is all buckets and objects of one installation. Safe for concurrent use.
 //
-// Locks are taken in this order: upload, key, bucket gate; or making buckets, the lock of one, its gate.
+// Locks are taken in this order: upload, key, bucket gate; or making buckets, the lock of one, accounts, its gate.
 type Store struct {
 	meta       engine.Meta
 	blob       engine.Blob

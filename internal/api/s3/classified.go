@@ -101,9 +101,12 @@ func (s *Service) guarded(c *api.Call, inner authz.Keys, after func(b object.Buc
 	}}
 }
 
-// noteJudged remembers the revisions under which a change was judged.
+// noteJudged remembers the revisions under which a change was judged, for the first time where there are two judgements.
 func (s *Service) noteJudged(c *api.Call) {
 	t := at(c)
+	if t.judged != 0 {
+		return
+	}
 	t.judged, t.judgedAccount = uint64(t.found.Revision), uint64(s.config.Objects.Account(t.found.Owner.Account).Revision)
 }
 

@@ -107,6 +107,9 @@ func (s *Service) Claims(r *http.Request) bool {
 type target struct {
 	account, arn string
 	judged       *object.Bucket // as it was when the demands were made
+	// still errs when a change of the account's block, let through because it exposed nothing, would expose something now.
+	// Nil: nobody asked.
+	still func() error
 }
 
 func at(c *api.Call) *target { return c.Target.(*target) }
@@ -221,11 +224,7 @@ func (s *Service) blockOps() []*api.Op {
 				return s.needBlock(c, policy.PublicAccessBlock{}), nil
 			},
 			Do: func(ctx context.Context, g authz.Grant, c *api.Call, _ *s3controlwire.DeletePublicAccessBlockInput) (*deleted, error) {
-				_, err := s.config.Objects.UpdateAccount(ctx, g, "s3:PutAccountPublicAccessBlock", at(c).account, func(a *object.Account) error {
-					delete(a.Settings, object.SettingPublicAccessBlock)
-					return nil
-				})
-				return &deleted{}, err
+				return &deleted{}, s.setBlock(ctx, g, c, func(a *object.Account) { delete(a.Settings, object.SettingPublicAccessBlock) })
 			},
 		}),
 	}
@@ -259,7 +258,21 @@ func (s *Service) needBlock(c *api.Call, after policy.PublicAccessBlock) []authz
 		if s.config.Exposes == nil {
 			return exposure.Exposed{}, nil
 		}
-		return s.config.Exposes(account, after)
+		revision := s.config.Objects.Account(account).Revision
+		found, err := s.config.Exposes(account, after)
+		at(c).still = func() error {
+			if s.config.Objects.Account(account).Revision != revision {
+				return fault.New(object.Busy, "")
+			}
+			if len(found.To) > 0 {
+				return nil
+			}
+			if now, err := s.config.Exposes(account, after); err != nil || len(now.To) > 0 {
+				return &fault.Error{Kind: object.Busy, Cause: err}
+			}
+			return nil
+		}
+		return found, err
 	})
 	return c.Need("s3:PutAccountPublicAccessBlock", authz.Resource{ARN: "*", Account: account}, keys)
 }
@@ -285,9 +298,18 @@ func (s *Service) putBlock(ctx context.Context, g authz.Grant, c *api.Call, in *
 	if err != nil {
 		return nil, err
 	}
-	_, err = s.config.Objects.UpdateAccount(ctx, g, "s3:PutAccountPublicAccessBlock", at(c).account, func(a *object.Account) error {
-		a.Settings[object.SettingPublicAccessBlock] = raw
+	return &s3controlwire.PutPublicAccessBlockOutput{}, s.setBlock(ctx, g, c, func(a *object.Account) { a.Settings[object.SettingPublicAccessBlock] = raw })
+}
+
+// setBlock changes the account's block. What exposed nothing when it was judged is judged again where no bucket changes
+// any more: a bucket that the block made private may have come meanwhile.
+func (s *Service) setBlock(ctx context.Context, g authz.Grant, c *api.Call, change func(*object.Account)) error {
+	_, err := s.config.Objects.UpdateAccount(ctx, g, "s3:PutAccountPublicAccessBlock", at(c).account, func(a *object.Account) error {
+		change(a)
+		if still := at(c).still; still != nil {
+			return still()
+		}
 		return nil
 	})
-	return &s3controlwire.PutPublicAccessBlockOutput{}, err
+	return err
 }

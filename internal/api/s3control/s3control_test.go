@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/exposure"
 	"github.com/kura-s3/kura/internal/api/s3"
 	"github.com/kura-s3/kura/internal/audit"
 	"github.com/kura-s3/kura/internal/authn"
@@ -88,6 +89,15 @@ type harness struct {
 	recorder *recorder
 	server   *api.Server
 	objects  *object.Store
+	// exposes is asked of changes of the block where a policy asks; nil: nothing is exposed.
+	exposes func() []string
+}
+
+func (h *harness) judge(string, policy.PublicAccessBlock) (found exposure.Exposed, err error) {
+	if h.exposes != nil {
+		found.To = h.exposes()
+	}
+	return found, nil
 }
 
 func newHarness(t *testing.T) *harness {
@@ -108,7 +118,7 @@ func newHarness(t *testing.T) *harness {
 	h.users.add(t, "AKIANOBODY0000000001", mine, "")
 	auth := authn.New(authn.Config{Credentials: h.users, Region: region, Anonymous: authz.Subject{Principal: policy.Principal{Type: policy.Anonymous}}})
 	edge := s3.New(s3.Config{Objects: objects, Authn: auth, Accounts: h.users, Region: region, Log: log, Control: func(s *s3.Service) s3.Control {
-		return New(Config{Objects: objects, Authn: auth, BucketSide: s.BucketSide, NeedTags: s.NeedTags, Log: log})
+		return New(Config{Objects: objects, Authn: auth, BucketSide: s.BucketSide, NeedTags: s.NeedTags, Exposes: h.judge, Log: log})
 	}})
 	h.server, err = api.NewServer(api.Config{
 		Services: []api.Service{edge}, Recorder: h.recorder, Log: log, Region: region,
@@ -210,6 +220,41 @@ func TestAccountBlock(t *testing.T) {
 		t.Errorf("deleted: %d %s", w.Code, w.Body)
 	}
 	h.want(admin, "GET", onBlock, "", 404, "NoSuchPublicAccessBlockConfiguration")
+}
+
+// TestWhatDidNotExposeHoldsForTheBucketsThatWereJudged: between the judgement of a change of the block and the change no
+// bucket becomes public behind the block, and nobody else changes the block.
+func TestWhatDidNotExposeHoldsForTheBucketsThatWereJudged(t *testing.T) {
+	h := newHarness(t)
+	admin, wary := "AKIAADMIN00000000001", "AKIAWARY000000000001"
+	h.users.add(t, wary, mine, `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"},
+		{"Effect":"Deny","Action":"*","Resource":"*","Condition":{"Bool":{"kura:ExposesData":"true"}}}]}`)
+	for _, request := range []struct{ method, body string }{{"DELETE", ""}, {"PUT", strings.ReplaceAll(blockAll, "true", "false")}} {
+		h.want(admin, "PUT", onBlock, blockAll, 200, "")
+		asked := 0
+		h.exposes = func() []string {
+			if asked++; asked == 1 {
+				return nil
+			}
+			return []string{"*"} // a bucket's policy came between
+		}
+		h.want(wary, request.method, onBlock, request.body, 409, "OperationAborted")
+		if asked != 2 || h.objects.Account(mine).Settings[object.SettingPublicAccessBlock] == nil {
+			t.Errorf("asked %d times; the account has %v", asked, h.objects.Account(mine).Settings)
+		}
+		h.want(wary, request.method, onBlock, request.body, 403, "would expose data to *")
+		asked = 0
+		h.exposes = func() []string {
+			if asked++; asked == 1 {
+				h.want(admin, "PUT", onBlock, blockAll, 200, "")
+			}
+			return nil
+		}
+		h.want(wary, request.method, onBlock, request.body, 409, "OperationAborted")
+		if w := h.do(wary, request.method, onBlock, request.body); w.Code/100 != 2 {
+			t.Errorf("again: %d %s", w.Code, w.Body)
+		}
+	}
 }
 
 func TestTags(t *testing.T) {
