@@ -10,10 +10,10 @@ import (
 // encoder makes the lines of events one after the other in the same memory: an event that is recorded
 // should cost no garbage. Not safe for concurrent use.
 type encoder struct {
-	w      writer
-	note   Note
-	made   []Line
-	tokens []uint64
+	w        writer
+	note     Note
+	made     []Line
+	tokens   []uint64
 	packings packings
 	// alike is what records are made of where the events are read from lines, else nil.
 	alike *alike

@@ -40,7 +40,9 @@ func (f *bloom) has(token uint64) bool {
 }
 
 // tokenOf is FNV-1a over a field and its value, mixed.
-func tokenOf[T string | []byte](field byte, value T) uint64 { return mixed(hashOn(hashOf(field), value)) }
+func tokenOf[T string | []byte](field byte, value T) uint64 {
+	return mixed(hashOn(hashOf(field), value))
+}
 
 func hashOf(field byte) uint64 { return (14695981039346656037 ^ uint64(field)) * fnvPrime }
 
