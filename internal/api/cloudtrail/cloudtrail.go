@@ -113,7 +113,8 @@ type on[In any] func(in *In) *string
 // tagsIn are the condition keys of the tags that a request brings or takes.
 type tagsIn[In any] func(in *In) authz.Keys
 
-// answer declares an operation: it demands the action of its name on the trail that the request names.
+// answer declares an operation: it demands the action of its name on the trail that the request names. One that is
+// about more than tags demands cloudtrail:AddTags for those that it brings (Service Authorization Reference, CreateTrail).
 func answer[In, Out any](e edge, w *wire.Operation, access api.Access, of on[In], tags tagsIn[In], do func(context.Context, authz.Grant, *In) (*Out, error)) *api.Op {
 	action := "cloudtrail:" + w.Name
 	return api.Declare(api.Decl[In, Out]{
@@ -127,11 +128,15 @@ func answer[In, Out any](e edge, w *wire.Operation, access api.Access, of on[In]
 			if err != nil {
 				return nil, err
 			}
-			keys := authz.Either{e.trails.ResourceTags(arn)}
+			keys, resource := authz.Either{e.trails.ResourceTags(arn)}, authz.Resource{ARN: arn, Account: strings.Split(arn, ":")[4]}
 			if tags != nil {
 				keys = append(keys, tags(in))
 			}
-			return c.Need(action, authz.Resource{ARN: arn, Account: strings.Split(arn, ":")[4]}, keys), nil
+			demands := c.Need(action, resource, keys)
+			if _, some := keys.Lookup("aws:tagkeys"); some && access != api.Tagging {
+				demands = c.Need("cloudtrail:AddTags", resource, keys)
+			}
+			return demands, nil
 		},
 		Do: func(ctx context.Context, g authz.Grant, _ *api.Call, in *In) (*Out, error) { return do(ctx, g, in) },
 	})

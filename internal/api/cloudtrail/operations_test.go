@@ -128,3 +128,18 @@ func TestTagsBind(t *testing.T) {
 	h.TagsBind(apitest.Sample{Operation: "AddTags", In: in}, apitest.Sample{Operation: "RemoveTags", In: in},
 		apitest.Sample{Operation: "StartLogging", In: m{"Name": "main"}})
 }
+
+// TestTagsOfANewTrailAreAddedTags: who may not tag trails makes none with tags.
+func TestTagsOfANewTrailAreAddedTags(t *testing.T) {
+	h := newHarness(t)
+	h.People.Add(t, owner, "tagging nothing", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"},`+
+		`{"Effect":"Deny","Action":"cloudtrail:AddTags","Resource":"*"}]}`)
+	in := m{"Name": "main", "S3BucketName": "logs", "TagsList": []m{{"Key": "a", "Value": "b"}}}
+	if a := h.Call("tagging nothing", "CreateTrail", in); a.Status != 400 || !strings.Contains(string(a.Body), "cloudtrail:AddTags") {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
+	delete(in, "TagsList")
+	if a := h.Call("tagging nothing", "CreateTrail", in); a.Status != 200 {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
+}

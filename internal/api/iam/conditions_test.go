@@ -27,7 +27,13 @@ func TestConditionKeys(t *testing.T) {
 		{"boundary that is not there", allow("iam:PutUserPolicy", "*", `{"StringEquals":{"iam:PermissionsBoundary":"`+written+`"}}`), []string{"PutUserPolicy", "UserName", "alice", "PolicyName", "p", "PolicyDocument", anyDocument}, false},
 		{"boundary may not go", allow("iam:DeleteUserPermissionsBoundary", "*", `{"StringNotEquals":{"iam:PermissionsBoundary":"`+written+`"}}`), []string{"DeleteUserPermissionsBoundary", "UserName", "bounded"}, false},
 
-		{"request tag", allow("iam:CreateUser", "*", `{"StringEquals":{"aws:RequestTag/Team":"red"}}`), append([]string{"CreateUser", "UserName", "new"}, tags...), true},
+		{"request tag", allow(`iam:CreateUser","iam:TagUser`, "*", `{"StringEquals":{"aws:RequestTag/Team":"red"}}`), append([]string{"CreateUser", "UserName", "new"}, tags...), true},
+		{"tags of a new user", allow("iam:CreateUser", "*", ""), append([]string{"CreateUser", "UserName", "new"}, tags...), false},
+		{"tags of a new role", allow("iam:CreateRole", "*", ""), append([]string{"CreateRole", "RoleName", "new", "AssumeRolePolicyDocument", trust(testAccount, "")}, tags...), false},
+		{"tags of a new policy", allow("iam:CreatePolicy", "*", ""), append([]string{"CreatePolicy", "PolicyName", "new", "PolicyDocument", anyDocument}, tags...), false},
+		{"tags of a new policy, allowed", allow(`iam:CreatePolicy","iam:TagPolicy`, "*", ""), append([]string{"CreatePolicy", "PolicyName", "new", "PolicyDocument", anyDocument}, tags...), true},
+		{"tags of a new instance profile", allow("iam:CreateInstanceProfile", "*", ""), append([]string{"CreateInstanceProfile", "InstanceProfileName", "new"}, tags...), false},
+		{"tags of a new device", allow("iam:CreateVirtualMFADevice", "*", ""), append([]string{"CreateVirtualMFADevice", "VirtualMFADeviceName", "new"}, tags...), false},
 		{"request tag missing", allow("iam:CreateUser", "*", `{"StringEquals":{"aws:RequestTag/team":"red"}}`), []string{"CreateUser", "UserName", "new"}, false},
 		{"request tag of another value", allow("iam:TagUser", "*", `{"StringEquals":{"aws:RequestTag/team":"blue"}}`), append([]string{"TagUser", "UserName", "alice"}, tags...), false},
 		{"tag keys", allow("iam:TagUser", "*", `{"ForAllValues:StringEquals":{"aws:TagKeys":["team"]}}`), append([]string{"TagUser", "UserName", "alice"}, tags...), true},
@@ -60,7 +66,7 @@ func TestConditionKeys(t *testing.T) {
 			h.must(h.admin, "iam", "CreateUser", "UserName", "dave", "Path", "/dev/")
 			h.must(h.admin, "iam", "CreateUser", "UserName", "bounded", "PermissionsBoundary", written)
 			h.must(h.admin, "iam", "CreateUser", append([]string{"UserName", "tagged"}, tags...)...)
-			operator := h.newUser("operator", strings.Replace(c.document, `"iam:AddRoleToInstanceProfile","iam:PassRole"`, `["iam:AddRoleToInstanceProfile","iam:PassRole"]`, 1))
+			operator := h.newUser("operator", c.document)
 			a := h.call(operator, "iam", c.call[0], c.call[1:]...)
 			if allowed := a.status == 200; allowed != c.allowed || (!allowed && a.code() != "AccessDenied") {
 				t.Errorf("%d %s", a.status, a.body)
@@ -129,5 +135,10 @@ func TestTagsOfTheOrganizationBind(t *testing.T) {
 	h.refused("AccessDeniedException", kept, "organizations", "CloseAccount", "AccountId", account)
 	h.refused("AccessDeniedException", kept, "organizations", "DeleteOrganizationalUnit", "OrganizationalUnitId", unit)
 	h.must(kept, "organizations", "DescribeOrganization")
+	untagged := h.newUser("untagged", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"},`+
+		`{"Effect":"Deny","Action":"organizations:TagResource","Resource":"*"}]}`)
+	h.refused("AccessDeniedException", untagged, "organizations", "CreateAccount", append(tag, "Email", "c@example.com", "AccountName", "c")...)
+	h.refused("AccessDeniedException", untagged, "organizations", "CreateOrganizationalUnit", append(tag, "ParentId", root, "Name", "v")...)
+	h.must(untagged, "organizations", "CreateOrganizationalUnit", "ParentId", root, "Name", "v")
 	h.must(h.admin, "organizations", "DeleteOrganizationalUnit", "OrganizationalUnitId", unit)
 }

@@ -22,7 +22,8 @@ type further[In any] func(e edge, on target, in *In) []authz.Demand
 // answer declares an operation: it demands the action of its name on what find finds.
 func answer[In, Out any](e edge, w *wire.Operation, access api.Access, find finder, do method[In, Out], more ...further[In]) *api.Op {
 	action := "iam:" + w.Name
-	sources := sourcesOf(action)
+	sources, tagging := sourcesOf(action), taggings[action]
+	tagSources := sourcesOf(tagging)
 	return api.Declare(api.Decl[In, Out]{
 		Wire: w, Class: audit.Management, Access: access,
 		Demands: func(c *api.Call, in *In) ([]authz.Demand, error) {
@@ -36,6 +37,9 @@ func answer[In, Out any](e edge, w *wire.Operation, access api.Access, find find
 				all = e.exposes.Keys(k, func() exposure.Change { return e.trustChange(on, k.in.text(document)) })
 			}
 			demands := c.Need(action, on.resource(), all)
+			if tagging != "" && len(k.requestedTags()) > 0 {
+				demands = append(demands, authz.Demand{Action: tagging, Resource: on.resource(), Keys: &keys{edge: e, on: on, in: k.in, sources: tagSources}})
+			}
 			for _, m := range more {
 				for _, d := range m(e, on, in) {
 					if d.Keys == nil {
@@ -58,6 +62,12 @@ func answer[In, Out any](e edge, w *wire.Operation, access api.Access, find find
 			return do(ctx, g, on.Ref, in)
 		},
 	})
+}
+
+// taggings are the actions that AWS demands for the tags of what an action makes.
+var taggings = map[string]string{
+	"iam:CreateUser": "iam:TagUser", "iam:CreateRole": "iam:TagRole", "iam:CreatePolicy": "iam:TagPolicy", "iam:CreateInstanceProfile": "iam:TagInstanceProfile",
+	"iam:CreateOpenIDConnectProvider": "iam:TagOpenIDConnectProvider", "iam:CreateVirtualMFADevice": "iam:TagMFADevice",
 }
 
 // trustPolicies are the members that have a role's new trust policy.

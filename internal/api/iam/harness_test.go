@@ -268,7 +268,7 @@ func allow(action, resource, condition string) string {
 }
 
 func statement(effect, action, resource, condition string) string {
-	s := `{"Version":"2012-10-17","Statement":[{"Effect":"` + effect + `","Action":"` + action + `","Resource":"` + resource + `"`
+	s := `{"Version":"2012-10-17","Statement":[{"Effect":"` + effect + `","Action":["` + action + `"],"Resource":"` + resource + `"`
 	if condition != "" {
 		s += `,"Condition":` + condition
 	}

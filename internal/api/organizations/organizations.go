@@ -91,28 +91,31 @@ const control = organizationswire.PolicyType("SERVICE_CONTROL_POLICY")
 // parts are the ids of what a request is about; none for operations without a resource.
 type parts[In any] func(in *In) []string
 
-// answer declares an operation: it demands the action of its name on every part that the request names.
+// answer declares an operation: it demands the action of its name on every part that the request names, and
+// organizations:TagResource on what does not exist yet if the request brings tags for it (API Reference, CreateAccount).
 func answer[In, Out any](e edge, w *wire.Operation, access api.Access, of parts[In], tags func(*In) authz.Keys, do func(context.Context, authz.Grant, *In) (*Out, error)) *api.Op {
 	action := "organizations:" + w.Name
 	typed := slices.Contains(policy.ActionKeys(action), "organizations:policytype")
 	return api.Declare(api.Decl[In, Out]{
 		Wire: w, Class: audit.Management, Access: access,
 		Demands: func(c *api.Call, in *In) ([]authz.Demand, error) {
+			everything := authz.Resource{ARN: "*", Account: c.Caller.Subject.Principal.Account}
 			var ofRequest authz.Keys
 			if tags != nil {
 				ofRequest = tags(in)
 			}
-			var ids []string
-			if of != nil {
-				ids = of(in)
-			}
-			if len(ids) == 0 {
-				return c.Need(action, authz.Resource{ARN: "*", Account: c.Caller.Subject.Principal.Account}, keys{typed, authz.Either{ofRequest}}), nil
-			}
 			var demands []authz.Demand
-			for _, id := range ids {
-				k := keys{typed, authz.Either{e.identities.OrganizationTags(id), ofRequest}}
-				demands = c.Need(action, authz.Resource{ARN: e.identities.OrganizationARN(id), Account: c.Caller.Subject.Principal.Account}, k)
+			if of != nil {
+				for _, id := range of(in) {
+					k := keys{typed, authz.Either{e.identities.OrganizationTags(id), ofRequest}}
+					demands = c.Need(action, authz.Resource{ARN: e.identities.OrganizationARN(id), Account: everything.Account}, k)
+				}
+			}
+			if demands == nil {
+				demands = c.Need(action, everything, keys{typed, authz.Either{ofRequest}})
+			}
+			if _, some := (authz.Either{ofRequest}).Lookup("aws:tagkeys"); some {
+				demands = c.Need("organizations:TagResource", everything, ofRequest)
 			}
 			return demands, nil
 		},
