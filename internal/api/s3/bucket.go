@@ -87,7 +87,7 @@ func (s *Service) createBucketDemands(c *api.Call, in *s3wire.CreateBucketInput)
 		demands = c.Need("s3:PutBucketOwnershipControls", resource, nil)
 	}
 	if asksACL(c.R.Header) {
-		demands = c.Need("s3:PutBucketAcl", resource, nil)
+		demands = c.Need("s3:PutBucketAcl", resource, s.exposingNew(c, in))
 	}
 	if isTrue(in.ObjectLockEnabledForBucket) {
 		c.Need("s3:PutBucketObjectLockConfiguration", resource, nil)

@@ -59,6 +59,22 @@ func with(b object.Bucket, setting string, raw []byte) *object.Bucket {
 	return &b
 }
 
+// exposingNew are the keys of a request that makes a bucket with a list.
+func (s *Service) exposingNew(c *api.Call, in *s3wire.CreateBucketInput) authz.Keys {
+	if s.config.Exposes == nil {
+		return nil
+	}
+	return exposure.Of(nil, func() (exposure.Exposed, error) {
+		who := caller(c)
+		b := object.Bucket{Name: at(c).bucket, Owner: object.Owner{Account: who.Account, Canonical: who.CanonicalID}}
+		var err error
+		if b.Settings, err = s.newBucketSettings(c.R.Header, in, who.CanonicalID); err != nil {
+			return exposure.Exposed{}, nil // refused for what it says
+		}
+		return s.config.Exposes(with(b, settingACL, nil), &b)
+	})
+}
+
 // exposingObject are the keys of a request that gives an object a list. A list that cannot be read counts as
 // exposing.
 func (s *Service) exposingObject(c *api.Call, inner authz.Keys, wanted func() (acl, error)) authz.Keys {
