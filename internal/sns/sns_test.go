@@ -451,6 +451,59 @@ func TestWhoWasEndedByTheLink(t *testing.T) {
 	}
 }
 
+// hooked calls meanwhile during a commit.
+type hooked struct {
+	engine.Meta
+	meanwhile func()
+}
+
+func (h *hooked) Commit(ctx context.Context, b *engine.Batch) error {
+	if f := h.meanwhile; f != nil {
+		h.meanwhile = nil
+		f()
+	}
+	return h.Meta.Commit(ctx, b)
+}
+
+// TestAnOldTokenDoesNotUndoAnEnd that is being written when it comes.
+func TestAnOldTokenDoesNotUndoAnEnd(t *testing.T) {
+	w := newWorld(t)
+	meta := &hooked{Meta: w.meta}
+	w.meta = meta
+	w.reopen()
+	topic := w.topic()
+	sub, err := w.topics.Subscribe(t.Context(), w.grant, topic, sns.Subscribing{Account: account, Protocol: "https", Endpoint: "https://example.com"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	waiting, err := w.topics.Waiting(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	confirm := func(keep bool) error {
+		_, err := w.topics.Confirm(t.Context(), w.grant, topic, waiting[0].Message.Token, true, keep)
+		return err
+	}
+	if err := confirm(false); err != nil {
+		t.Fatal(err)
+	}
+	kept := make(chan error, 1)
+	meta.meanwhile = func() {
+		go func() { kept <- confirm(true) }()
+		time.Sleep(20 * time.Millisecond) // it finds the subscription as it was
+	}
+	stranger := grantOf(t, "444455556666", authz.Demand{Action: "sns:Unsubscribe", Resource: authz.Resource{ARN: "*", Account: "444455556666"}})
+	if err := w.topics.Unsubscribe(t.Context(), stranger, sub.ARN()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-kept; !fault.Is(err, sns.InvalidParameter) {
+		t.Errorf("%v", err)
+	}
+	if now, _, err := w.topics.Subscription(sub.ARN()); err != nil || !now.Ended || now.Confirmed {
+		t.Errorf("%+v %v", now, err)
+	}
+}
+
 // TestADeletedTopicTakesAll: a topic of the same name is another one.
 func TestADeletedTopicTakesAll(t *testing.T) {
 	w := newWorld(t)

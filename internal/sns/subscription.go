@@ -460,10 +460,13 @@ func (s *Store) Confirm(ctx context.Context, g authz.Grant, t *Topic, token stri
 	if sub.Confirmed && (!signed || !keep) {
 		return sub, nil
 	}
-	return s.editSubscription(ctx, sub.ARN(), func(sub *Subscription) error {
-		sub.Confirmed, sub.Ended = true, false
-		sub.Authenticated = sub.Authenticated || signed
-		sub.KeepSigned = sub.KeepSigned || signed && keep
+	return s.editSubscription(ctx, sub.ARN(), func(now *Subscription) error {
+		if now.Token != sub.Token { // it was ended, or subscribed anew, since
+			return invalid("Token")
+		}
+		now.Confirmed, now.Ended = true, false
+		now.Authenticated = now.Authenticated || signed
+		now.KeepSigned = now.KeepSigned || signed && keep
 		return nil
 	})
 }
