@@ -272,6 +272,7 @@ func (f *Feed) Next(ctx context.Context, consumer string, most int) ([]Entry, er
 		if err != nil || len(entries) > 0 {
 			return entries, err
 		}
+		f.passed(c, limit)
 		select {
 		case <-ctx.Done():
 			f.save()
@@ -279,6 +280,13 @@ func (f *Feed) Next(ctx context.Context, consumer string, most int) ([]Entry, er
 		case <-changed:
 		}
 	}
+}
+
+// passed notes that there is nothing for c up to limit: what was to come there failed.
+func (f *Feed) passed(c *consumer, limit uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c.at = max(c.at, limit)
 }
 
 func notAConsumer(name string) error { return fmt.Errorf("feed: %q is not a consumer", name) }
@@ -416,7 +424,8 @@ func (w *Weight) Full(b *engine.Batch) bool {
 	return w.bytes > maxBatch
 }
 
-// Behind is how far the consumer is behind the newest entry, for metrics.
+// Behind is how long the oldest entry has been waiting for the consumer. For one that is further behind than memory
+// reaches it is how far its place lies before the newest entry's.
 func (f *Feed) Behind(consumer string) time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -424,5 +433,12 @@ func (f *Feed) Behind(consumer string) time.Duration {
 	if c == nil || c.at >= f.newest {
 		return 0
 	}
-	return time.Duration(f.newest - c.at)
+	oldest, known := f.recent.between(c.at, f.horizon(), 1)
+	switch {
+	case !known:
+		return time.Duration(f.newest - c.at)
+	case len(oldest) == 0:
+		return 0
+	}
+	return max(0, time.Duration(f.now().UnixNano()-int64(oldest[0].Seq)))
 }
