@@ -21,6 +21,7 @@ import (
 	"github.com/kura-s3/kura/internal/feed"
 	"github.com/kura-s3/kura/internal/keys"
 	"github.com/kura-s3/kura/internal/object"
+	"github.com/kura-s3/kura/internal/pace"
 )
 
 var owner = object.Owner{Account: "111122223333", Canonical: "aa11"}
@@ -273,6 +274,41 @@ func TestARefusedVersionShowsAndComesLater(t *testing.T) {
 	}
 	if at(first) > at(second) {
 		t.Errorf("the second overtook the first: %q", b.copied)
+	}
+}
+
+// TestARefusalIsNoReasonToHurry: a destination that refuses for hours gives background work no more turns; a queue
+// that gets none does.
+func TestARefusalIsNoReasonToHurry(t *testing.T) {
+	b := newBench(t)
+	b.rules(rule("all", "", "one", ""))
+	b.fail = func(Copy) error { return &Refusal{Reason: "AccessDenied"} }
+	b.start()
+	b.wantStatus("k", b.put("k", "x"), object.ReplicationFailed)
+	b.stop()
+	later := time.Now().Add(6 * time.Hour)
+	b.r.config.Now = func() time.Time { return later }
+	b.r.config.Pace = pace.New(pace.Config{Widest: 8, Congestion: func() func() time.Duration { return func() time.Duration { return time.Hour } }})
+	d := newDispatcher(b.r)
+	if err := d.begin(t.Context()); err != nil || len(d.parked) != 1 {
+		t.Fatalf("%v, %v", d.parked, err)
+	}
+	for until, want := range map[time.Time]float64{later.Add(time.Minute): .1, later: .1, later.Add(-5 * time.Hour): 8} {
+		for l := range d.parked {
+			d.parked[l] = until
+		}
+		if err := d.age(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.r.turn(t.Context(), func(context.Context) error { time.Sleep(300 * time.Millisecond); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.r.config.Pace.Stats().Width; got > 1.5*want || got < want {
+			t.Errorf("parked until %v: width %v, want %v", until.Sub(later), got, want)
+		}
+	}
+	if s := b.r.Stats(); s.Oldest < 5*time.Hour {
+		t.Errorf("%+v", s)
 	}
 }
 

@@ -253,21 +253,41 @@ func (d *dispatcher) parkBehind(ctx context.Context, tasks []*task) error {
 	return d.r.config.Meta.Commit(ctx, &b)
 }
 
-// age finds out how long the oldest of the first tasks has been waiting.
+// age finds out how long the oldest of the first tasks has been waiting, and how long one has been waiting for
+// nothing but its turn: what keeps a parked lane is its destination, which more turns would not open.
 func (d *dispatcher) age(ctx context.Context) error {
-	oldest := int64(0)
-	note := func(_ []byte, t *task) {
-		if oldest == 0 || t.Added < oldest {
-			oldest = t.Added
-		}
-	}
-	err := d.each(ctx, taskPrefix, 1, note)
+	now := d.r.config.Now()
+	oldest, free := now, now
+	err := d.each(ctx, taskPrefix, 1, func(_ []byte, t *task) {
+		oldest = earlier(oldest, time.UnixMilli(t.Added))
+		free = oldest
+	})
 	if err == nil {
-		err = d.each(ctx, parkedPrefix, agedRows, note)
+		err = d.each(ctx, parkedPrefix, agedRows, func(row []byte, t *task) {
+			added := time.UnixMilli(t.Added)
+			oldest = earlier(oldest, added)
+			if l, ok := parkedLane(row); ok {
+				if until := d.parked[l]; added.Before(until) {
+					added = until
+				}
+			}
+			free = earlier(free, added)
+		})
 	}
-	d.r.oldest.Store(oldest)
-	d.r.config.Pace.Behind(object.ReplicationJob, d.r.Stats().Oldest)
+	at := int64(0)
+	if oldest.Before(now) {
+		at = oldest.UnixMilli()
+	}
+	d.r.oldest.Store(at)
+	d.r.config.Pace.Behind(object.ReplicationJob, max(now.Sub(free), d.r.config.Feed.Behind(Consumer)))
 	return err
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 func (d *dispatcher) each(ctx context.Context, prefix string, most int, fn func(row []byte, t *task)) error {
