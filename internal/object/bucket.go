@@ -313,14 +313,15 @@ func (s *Store) updateOnce(ctx context.Context, g authz.Grant, old *Bucket, chan
 	if err != nil {
 		return nil, err
 	}
+	// Writers of objects commit under the gate and expect this bucket record: none runs meanwhile. The feed is told when they
+	// are through: from then on it waits for the commit.
+	old.gate.Lock()
+	defer old.gate.Unlock()
 	told, err := s.tell(&batch, g, feed.Entry{Kind: feed.Bucket, Account: old.Owner.Account, Resource: old.Name, Before: before, After: raw})
 	if err != nil {
 		return nil, err
 	}
 	defer told()
-	// Writers of objects commit under the gate and expect this bucket record: none runs meanwhile.
-	old.gate.Lock()
-	defer old.gate.Unlock()
 	if err := s.meta.Commit(ctx, &batch); err != nil {
 		return nil, err
 	}

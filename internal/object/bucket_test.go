@@ -179,3 +179,28 @@ func TestBucketsAndTheirAccountDoNotChangeTogether(t *testing.T) {
 		t.Errorf("opened together %d times, alone %d times", both.Load(), either.Load())
 	}
 }
+
+// TestAChangeThatWaitsHoldsUpNoOther: who changes a bucket waits for those who write its objects; the feed does not.
+func TestAChangeThatWaitsHoldsUpNoOther(t *testing.T) {
+	f := newFixture(t)
+	changes := f.listen()
+	f.bucket("busy", Unversioned)
+	f.bucket("other", Unversioned)
+	gate := f.store.buckets.get("busy").gate
+	gate.RLock()
+	var waiting sync.WaitGroup
+	waiting.Go(func() { f.setting("busy", "s", "x") })
+	time.Sleep(20 * time.Millisecond)
+	f.setting("other", "s", "x")
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	entries, err := changes.Next(ctx, "test", 10)
+	if err != nil || len(entries) != 3 || entries[2].Resource != "other" || entries[2].Before == nil {
+		t.Errorf("%d entries, %v; want both buckets, and the change of the other", len(entries), err)
+	}
+	gate.RUnlock()
+	waiting.Wait()
+	if entries, err = changes.Next(ctx, "test", 10); err != nil || len(entries) != 4 {
+		t.Errorf("%d entries in the end, %v", len(entries), err)
+	}
+}
