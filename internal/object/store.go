@@ -63,7 +63,7 @@ type Store struct {
 
 	buckets  bucketTable
 	accounts accountTable
-	keyLocks [lockStripes]sync.Mutex
+	keyLocks [keyStripes]sync.Mutex
 	uploads  [lockStripes]sync.RWMutex
 	seed     maphash.Seed
 	ids      idSource
@@ -77,7 +77,9 @@ type Store struct {
 	background   sync.WaitGroup
 }
 
-const lockStripes = 1024
+// Names of buckets and uploads, and keys, share locks. A deletion of many keys holds many: there are so many more that
+// it seldom meets another one.
+const lockStripes, keyStripes = 1024, 1 << 16
 
 // Open loads the buckets, undoes what a crash interrupted and starts the background work. Its cost
 // grows with the number of buckets and of interrupted writes, not of objects.
@@ -186,7 +188,7 @@ func (s *Store) Usage(context.Context) Usage {
 }
 
 func (s *Store) stripe(bucket uint64, key string) int {
-	return int((maphash.String(s.seed, key) ^ bucket) % lockStripes)
+	return int((maphash.String(s.seed, key) ^ bucket) % keyStripes)
 }
 
 func (s *Store) millis() int64 { return s.now().UnixMilli() }

@@ -35,8 +35,8 @@ type Config struct {
 	Calm time.Duration
 	// Widest is how many turns there are at most, and Beside while there are requests, what is credited
 	// not counted: what slows a disk does not show in the congestion. Floor is how many there are at
-	// least: the share of the time in which there is one. Defaults 32, half the processors but at least
-	// 1, and 0.1.
+	// least: the share of the time in which there is one. Defaults 32, a quarter of the processors, and
+	// 0.1.
 	Widest, Beside, Floor float64
 	// Patience is how far a job may be behind until the floor is twice as high; it rises in proportion.
 	// Default one minute.
@@ -106,7 +106,7 @@ func New(c Config) *Pacer {
 		c.Widest = 32
 	}
 	if c.Beside <= 0 {
-		c.Beside = max(float64(runtime.GOMAXPROCS(0))/2, 1)
+		c.Beside = float64(runtime.GOMAXPROCS(0)) / 4
 	}
 	if c.Floor <= 0 {
 		c.Floor = .1
