@@ -274,13 +274,13 @@ func makeSpaces(o *order) error {
 	return nil
 }
 
-// hideAll covers paths that a shown directory contains, by every name under which they are shown.
+// hideAll covers paths that are shown or that a shown directory contains, by every name under which they are shown.
 func hideAll(paths []string, all []shown) error {
 	for _, p := range paths {
 		p = filepath.Clean(p)
 		names := []string{p}
 		for _, s := range all {
-			if below, ok := strings.CutPrefix(p, s.real+"/"); ok && s.dir && s.real != s.path {
+			if below, ok := strings.CutPrefix(p+"/", s.real+"/"); ok && s.real != "" && s.real != s.path {
 				names = append(names, filepath.Join(s.path, below))
 			}
 		}
