@@ -117,7 +117,6 @@ type Feed struct {
 
 // consumer is how far one has come.
 type consumer struct {
-	name string
 	// saving is held while the cursor is written, so that an older one is never written over a newer.
 	saving sync.Mutex
 	// at is the cursor, saved the one that is stored. Under the feed's mu.
@@ -144,7 +143,7 @@ func Open(ctx context.Context, meta engine.Meta, consumers ...string) (*Feed, er
 			at = f.last
 			b.Set(cursorKey(name), cursorValue(at))
 		}
-		f.consumers[name] = &consumer{name: name, at: at, saved: at}
+		f.consumers[name] = &consumer{at: at, saved: at}
 		delete(stored, name)
 	}
 	for name := range stored {
@@ -381,13 +380,13 @@ func (f *Feed) save() {
 	var then []func()
 	f.mu.Lock()
 	f.dueToSave = false
-	for _, c := range f.consumers {
+	for name, c := range f.consumers {
 		if c.at == c.saved || !c.saving.TryLock() { // whoever holds it is writing a newer one
 			continue
 		}
 		defer c.saving.Unlock()
 		at := c.at
-		b.Set(cursorKey(c.name), cursorValue(at))
+		b.Set(cursorKey(name), cursorValue(at))
 		then = append(then, func() { c.saved = at })
 	}
 	if done := f.slowest(); done > f.forgotten && len(f.consumers) > 0 {

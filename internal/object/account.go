@@ -55,7 +55,7 @@ func decodeAccount(raw []byte, v engine.Version) (*Account, error) {
 // accountTable is every configured account, in memory.
 type accountTable struct {
 	byID atomic.Pointer[map[string]*Account]
-	// changes is held by whoever changes accounts, from reading to publishing, and shared by those who change buckets: what
+	// changes is held by whoever changes accounts, from reading to publishing, and shared by those who change buckets (a new one is closed by a block of its own): what
 	// is allowed because of a bucket and its account together is so until the change is made.
 	changes sync.RWMutex
 }

@@ -131,7 +131,10 @@ func (s *Store) CreateBucket(ctx context.Context, g authz.Grant, in CreateBucket
 	if err := errors.Join(encodeErr, err); err != nil {
 		return nil, bucketCommitError(in.Name, err)
 	}
-	return s.republish(ctx, in.Name, b.gate)
+	if err := s.republish(ctx, in.Name); err != nil {
+		return nil, err
+	}
+	return t.get(in.Name), nil
 }
 
 func bucketCommitError(name string, err error) error {
@@ -153,27 +156,6 @@ func (t *bucketTable) mayCreate(in *CreateBucketInput, limit int) error {
 		return fault.New(TooManyBuckets, "")
 	}
 	return nil
-}
-
-// republish reads a bucket as it is stored and makes it visible.
-func (s *Store) republish(ctx context.Context, name string, gate *sync.RWMutex) (*Bucket, error) {
-	raw, version, err := s.meta.Get(ctx, bucketKey(name), nil)
-	if err != nil {
-		return nil, stored(err)
-	}
-	if version == 0 {
-		s.buckets.publish(name, nil)
-		return nil, noSuchBucket(name)
-	}
-	b, err := decodeBucket(raw, version)
-	if err != nil {
-		return nil, stored(err)
-	}
-	if gate != nil {
-		b.gate = gate
-	}
-	s.buckets.publish(name, b)
-	return b, nil
 }
 
 // DeleteBucket needs s3:DeleteBucket. A bucket with an object, an older version or a delete marker
@@ -217,7 +199,7 @@ func (s *Store) DeleteBucket(ctx context.Context, g authz.Grant, name string) er
 	defer told()
 	if err := tx.commit(ctx); err != nil {
 		if errors.Is(err, engine.ErrConflict) {
-			_, _ = s.republish(ctx, name, b.gate)
+			err = errors.Join(err, s.republish(ctx, name))
 		}
 		return bucketCommitError(name, err)
 	}
@@ -278,7 +260,7 @@ func (s *Store) UpdateBucket(ctx context.Context, g authz.Grant, action, name st
 		if !errors.Is(err, engine.ErrConflict) {
 			return nil, stored(err)
 		}
-		if _, err := s.republish(ctx, name, old.gate); err != nil {
+		if err := s.republish(ctx, name); err != nil {
 			return nil, err
 		}
 	}

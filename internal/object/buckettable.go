@@ -67,7 +67,7 @@ func (t *bucketTable) publish(name string, b *Bucket) {
 	shard.Store(&next)
 }
 
-// all calls fn for each bucket, in no order, until it returns false.
+// all calls fn for each bucket, in no order.
 func (t *bucketTable) all(fn func(*Bucket)) {
 	for i := range t.shards {
 		if m := t.shards[i].Load(); m != nil {
@@ -146,6 +146,11 @@ func (s *Store) follow(ctx context.Context, name string) error {
 	lock := s.buckets.lock(name)
 	lock.Lock()
 	defer lock.Unlock()
+	return s.republish(ctx, name)
+}
+
+// republish is follow under the bucket's lock.
+func (s *Store) republish(ctx context.Context, name string) error {
 	raw, version, err := s.meta.Get(ctx, bucketKey(name), nil)
 	if err != nil {
 		return stored(err)

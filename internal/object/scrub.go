@@ -30,7 +30,7 @@ type ScrubConfig struct {
 // what does not authenticate. An object that was replaced or deleted meanwhile is no problem.
 func (s *Store) Scrub(ctx context.Context, c ScrubConfig) (Summary, error) {
 	var sum Summary
-	rate := &pacer{rate: c.BytesPerSecond, begun: time.Now()}
+	rate := &byteRate{rate: c.BytesPerSecond, begun: time.Now()}
 	buckets := map[uint64]*Bucket{}
 	s.buckets.all(func(b *Bucket) { buckets[b.ID] = b })
 	sum.Buckets = int64(len(buckets))
@@ -50,7 +50,7 @@ func (s *Store) Scrub(ctx context.Context, c ScrubConfig) (Summary, error) {
 }
 
 // scrubSome reads some rows and what they are of, and tells where to go on: nowhere when that was all.
-func (s *Store) scrubSome(ctx context.Context, cursor, end []byte, buckets map[uint64]*Bucket, rate *pacer, sum *Summary, report func(Problem)) (next []byte, err error) {
+func (s *Store) scrubSome(ctx context.Context, cursor, end []byte, buckets map[uint64]*Bucket, rate *byteRate, sum *Summary, report func(Problem)) (next []byte, err error) {
 	rows, err := s.scrubSlice(ctx, cursor, end)
 	if err != nil {
 		return nil, stored(err)
@@ -81,7 +81,7 @@ func (s *Store) scrubSlice(ctx context.Context, lo, hi []byte) ([]found, error) 
 	return rows, it.Err()
 }
 
-func (s *Store) scrubRow(ctx context.Context, buckets map[uint64]*Bucket, f *found, rate *pacer, sum *Summary, report func(Problem)) error {
+func (s *Store) scrubRow(ctx context.Context, buckets map[uint64]*Bucket, f *found, rate *byteRate, sum *Summary, report func(Problem)) error {
 	id, _ := idAfter(f.place)
 	b := buckets[id]
 	if b == nil {
@@ -111,14 +111,14 @@ func (s *Store) scrubRow(ctx context.Context, buckets map[uint64]*Bucket, f *fou
 	return nil
 }
 
-// pacer keeps a long read from taking all of a disk.
-type pacer struct {
+// byteRate keeps a long read from taking all of a disk.
+type byteRate struct {
 	rate  int64
 	begun time.Time
 	done  int64
 }
 
-func (p *pacer) took(ctx context.Context, n int) error {
+func (p *byteRate) took(ctx context.Context, n int) error {
 	if p == nil || p.rate <= 0 {
 		return pace.Breathe(ctx)
 	}
@@ -138,10 +138,10 @@ func (p *pacer) took(ctx context.Context, n int) error {
 	})
 }
 
-// pacedDiscard forgets what it is given, no faster than its pace.
+// pacedDiscard forgets what it is given, no faster than its rate.
 type pacedDiscard struct {
 	ctx  context.Context
-	rate *pacer
+	rate *byteRate
 }
 
 var _ io.Writer = (*pacedDiscard)(nil)
@@ -150,10 +150,10 @@ func (d *pacedDiscard) Write(p []byte) (int, error) {
 	return len(p), d.rate.took(d.ctx, len(p))
 }
 
-// readThrough reads and authenticates a body, at most pace allows. One that is locked, because its key
+// readThrough reads and authenticates a body, at most rate allows. One that is locked, because its key
 // belongs to a KMS key or to a customer, is read and measured, and what the store's own key seals of
 // it is authenticated.
-func (s *Store) readThrough(ctx context.Context, bucket uint64, b *body, size int64, rate *pacer) (locked bool, err error) {
+func (s *Store) readThrough(ctx context.Context, bucket uint64, b *body, size int64, rate *byteRate) (locked bool, err error) {
 	r, err := s.openBody(ctx, bucket, b, nil, size, 0, size)
 	if fault.Is(err, KeyRequired) {
 		return true, s.readLocked(ctx, bucket, b, size, rate)
@@ -169,7 +169,7 @@ func (s *Store) readThrough(ctx context.Context, bucket uint64, b *body, size in
 	return false, err
 }
 
-func (s *Store) readLocked(ctx context.Context, bucket uint64, b *body, size int64, rate *pacer) error {
+func (s *Store) readLocked(ctx context.Context, bucket uint64, b *body, size int64, rate *byteRate) error {
 	if b.kind == bodyInline {
 		return s.readLockedInline(ctx, bucket, b, size)
 	}
@@ -200,7 +200,7 @@ func (s *Store) readLocked(ctx context.Context, bucket uint64, b *body, size int
 	return nil
 }
 
-func (s *Store) readLockedPart(ctx context.Context, bucket uint64, p *partRecord, rate *pacer) error {
+func (s *Store) readLockedPart(ctx context.Context, bucket uint64, p *partRecord, rate *byteRate) error {
 	switch p.body.kind {
 	case bodyInline:
 		return s.readLockedInline(ctx, bucket, &p.body, p.size)
@@ -225,7 +225,7 @@ func (s *Store) readLockedInline(ctx context.Context, bucket uint64, b *body, si
 	return err
 }
 
-func (s *Store) readLockedBlob(ctx context.Context, bucket uint64, b *body, size int64, rate *pacer) error {
+func (s *Store) readLockedBlob(ctx context.Context, bucket uint64, b *body, size int64, rate *byteRate) error {
 	src, err := s.blob.Open(ctx, engine.Ref(b.ref))
 	if errors.Is(err, engine.ErrNoBlob) {
 		return errGone
