@@ -136,7 +136,7 @@ func (a *alert) set(ctx context.Context, out io.Writer) error {
 	fmt.Fprintf(out, "Alerts of exposed buckets go to %s (rule %s).\n", host(a.o.url), a.o.name)
 	fmt.Fprintf(out, "Findings of severity %d and more, and leaked access keys, go there too (rules %s-findings, %s-leaks).\n", severe, a.o.name, a.o.name)
 	if len(a.o.configRules) > 0 {
-		fmt.Fprintf(out, "Results of %s go there too (rule %s-config).\n", strings.Join(a.o.configRules, ", "), a.o.name)
+		fmt.Fprintf(out, "What %s find non-compliant, and its end, go there too (rule %s-config).\n", strings.Join(a.o.configRules, ", "), a.o.name)
 	}
 	return nil
 }

@@ -22,7 +22,7 @@ type Set []Span
 func Of(networks []netip.Prefix) Set {
 	spans := make([]Span, 0, len(networks))
 	for _, n := range networks {
-		spans = append(spans, Span{n.Addr(), last(n)})
+		spans = append(spans, Span{n.Masked().Addr(), last(n)})
 	}
 	return Join(spans)
 }

@@ -52,7 +52,7 @@ type Service interface {
 	Fail(c *Call, err error) (status int, code string)
 }
 
-// Finisher is a service that is told of its finished requests.
+// Finisher is a service that is told of the end of each request, of a panic too: then the event has no status.
 type Finisher interface {
 	Finished(*Call)
 }

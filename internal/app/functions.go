@@ -125,12 +125,6 @@ func (s *server) asFunction(ctx context.Context, role, functionARN string) (*aut
 	return s.as(ctx, lambdaPrincipal, role, functionSession(functionARN), functionCause(functionARN))
 }
 
-// Check implements function.Roles.
-func (x executionRoles) Check(ctx context.Context, role, functionARN string) error {
-	_, err := x.Assume(ctx, role, functionARN)
-	return err
-}
-
 // Assume implements function.Roles. STS's usual hour is longer than any function runs.
 func (x executionRoles) Assume(ctx context.Context, role, functionARN string) (runner.Credentials, error) {
 	c, err := x.s.assume(ctx, servicePrincipal(lambdaPrincipal, functionCause(functionARN)), role, functionSession(functionARN), 0)

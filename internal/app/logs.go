@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/kura-s3/kura/internal/api"
 	apilogs "github.com/kura-s3/kura/internal/api/logs"
 	"github.com/kura-s3/kura/internal/audit"
@@ -63,10 +62,8 @@ func logContext(group string) map[string]string { return map[string]string{"aws:
 func (l logKeys) use(ctx context.Context, action string, key *kms.Key, account, group string, do func(authz.Grant) error) error {
 	because := cause{group, account}
 	as := servicePrincipal("logs."+l.s.config.Region+".amazonaws.com", because)
-	ev := &audit.Event{
-		ID: uuid.NewString(), RequestID: uuid.NewString(), Time: time.Now(), Service: "logs", Operation: "SealLogEvents", Class: audit.Data,
-		Principal: as.Principal, AuthType: "system", Region: l.s.config.Region, SourceIP: as.Principal.ARN, UserAgent: as.Principal.ARN,
-	}
+	ev := l.s.recordOf(as.Principal.ARN, "logs:SealLogEvents", as.Principal)
+	ev.Class = audit.Data
 	grant, err := l.s.guard.Decide(ctx, &authz.Inquiry{Subject: as, Keys: withoutRequest{because}, Event: ev},
 		l.s.kms.Demand(key, action, logContext(group), "", &as.Principal))
 	if err == nil {

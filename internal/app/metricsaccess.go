@@ -34,7 +34,7 @@ func (s *server) mayReadMetrics(r *http.Request) error {
 		Region: s.config.Region, Method: r.Method, URI: r.URL.Path, Host: r.Host,
 	}
 	_, err = s.guard.Decide(r.Context(), &authz.Inquiry{Subject: &caller.Subject, Keys: metricsKeys{p}, Endpoint: s.network.Policy(p.Listener), Event: event},
-		authz.Demand{Action: readMetrics, Resource: authz.Resource{ARN: "*", Account: s.identities.ManagingAccount()}})
+		authz.Demand{Action: readMetrics, Resource: authz.Resource{ARN: "*", Account: s.operator()}})
 	return err
 }
 

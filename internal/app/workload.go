@@ -99,7 +99,7 @@ func userNumber(name string) (*uint32, error) {
 
 // workloadSession begins a session of a role as EC2 or ECS does.
 func (s *server) workloadSession(ctx context.Context, service, role, session string, seconds int) (*workload.Credentials, error) {
-	account := strings.Split(role, ":")[4] // an ARN: workloadRules
+	account := accountIn(role)
 	arn := "arn:aws:ec2:" + s.config.Region + ":" + account + ":instance/" + session
 	if service == workload.ECS {
 		arn = "arn:aws:ecs:" + s.config.Region + ":" + account + ":task/" + session

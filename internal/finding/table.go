@@ -49,10 +49,13 @@ func ParseTable(text []byte) (*Table, error) {
 		if len(networks) == maxListAddresses {
 			return fmt.Errorf("there are more than %d lines with addresses", maxListAddresses)
 		}
-		networks = append(networks, p.Masked())
+		networks = append(networks, p)
 		return nil
 	})
-	return &Table{addresses.Of(networks)}, err
+	if err != nil {
+		return nil, err
+	}
+	return &Table{addresses.Of(networks)}, nil
 }
 
 // pack is the table as it is stored: a format byte, the number of ranges, their bounds.

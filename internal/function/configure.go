@@ -126,7 +126,8 @@ func (s *Store) checkRole(ctx context.Context, f *Function, c *Configuration) er
 	if !strings.HasPrefix(c.Role, "arn:aws:iam::"+f.Account+":") {
 		return invalid("Cross-account pass role is not allowed.")
 	}
-	return s.config.Roles.Check(ctx, c.Role, s.arnOf(f))
+	_, err := s.config.Roles.Assume(ctx, c.Role, s.arnOf(f))
+	return err
 }
 
 // ErrRole is what is said of a role that does not trust Lambda.

@@ -80,8 +80,6 @@ type Keys interface {
 
 // Roles are the execution roles.
 type Roles interface {
-	// Check says whether Lambda may assume a role for a function.
-	Check(ctx context.Context, role, functionARN string) error
 	// Assume gives a session of the role that lasts longer than any function runs.
 	Assume(ctx context.Context, role, functionARN string) (runner.Credentials, error)
 }

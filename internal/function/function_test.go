@@ -72,8 +72,7 @@ type fixture struct {
 func (f *fixture) Invoke(_ context.Context, s *runner.Spec, in *runner.Invocation) (*runner.Result, error) {
 	return f.run(s, in)
 }
-func (*fixture) Retire(string)                               {}
-func (*fixture) Check(context.Context, string, string) error { return nil }
+func (*fixture) Retire(string) {}
 func (*fixture) Assume(context.Context, string, string) (runner.Credentials, error) {
 	return runner.Credentials{}, nil
 }

@@ -233,9 +233,10 @@ const offPause = 5 * time.Minute
 
 // RunQueued tries a queued invocation. It needs lambda:InvokeFunction on everything: a background job has it.
 func (s *Store) RunQueued(ctx context.Context, g authz.Grant, requestID string, sealed []byte, tries int, waits int) Verdict {
+	pause := min(5*time.Minute, time.Second<<min(waits, 9)) // where it is not the function that failed
 	raw, err := s.config.Secrets.OpenSecret(ctx, queuedContext(requestID), sealed)
-	if err != nil { // the store of keys may not answer now, or the server stops: nobody was told to forget it
-		return Verdict{Again: min(5*time.Minute, time.Second<<min(waits, 9)), Tries: tries, Err: err}
+	if err != nil { // the store of keys may not answer now, or the server stops: nobody was told to forget it, and how old it is lies in it
+		return Verdict{Again: pause, Tries: tries, Err: err}
 	}
 	var q queued
 	if err = json.Unmarshal(raw, &q); err == nil && q.Format != format {
@@ -263,11 +264,10 @@ func (s *Store) RunQueued(ctx context.Context, g authz.Grant, requestID string, 
 		if ctx.Err() != nil {
 			return Verdict{Again: time.Second, Tries: tries, Err: err}
 		}
-		wait := min(5*time.Minute, time.Second<<min(waits, 9))
-		if s.now().Add(wait).Sub(q.Accepted) > a.age() {
+		if s.now().Add(pause).Sub(q.Accepted) > a.age() {
 			return s.over(f, c, &q, a, tries, "EventAgeExceeded", nil, err)
 		}
-		return Verdict{Again: wait, Tries: tries, Err: err}
+		return Verdict{Again: pause, Tries: tries, Err: err}
 	}
 	tries++
 	if out.FunctionError == "" {

@@ -37,8 +37,8 @@ type Subscription struct {
 	Confirmed     bool `json:",omitempty"`
 	Authenticated bool `json:",omitempty"`
 	KeepSigned    bool `json:",omitempty"`
-	// Ended subscriptions were ended by their link. They get nothing and are gone but for the endpoint, which can
-	// restore them by Token until Expires.
+	// Ended subscriptions were ended by their link. They get nothing and lists show them as deleted; the
+	// endpoint can restore them by Token until Expires.
 	Ended bool `json:",omitempty"`
 
 	Raw         bool   `json:",omitempty"`

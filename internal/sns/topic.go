@@ -393,15 +393,21 @@ func (s *Store) AddPermission(ctx context.Context, g authz.Grant, t *Topic, labe
 }
 
 func (s *Store) rewrite(t *Topic, w *written, statements []json.RawMessage) error {
-	if len(statements) == 0 {
-		return s.setPolicy(t, "")
-	}
-	w.Statement = statements
-	raw, err := json.Marshal(w)
+	text, err := w.text(statements)
 	if err != nil {
 		return err
 	}
-	return s.setPolicy(t, string(raw))
+	return s.setPolicy(t, text)
+}
+
+// text is the policy with other statements, "" without any.
+func (w *written) text(statements []json.RawMessage) (string, error) {
+	if len(statements) == 0 {
+		return "", nil
+	}
+	w.Statement = statements
+	raw, err := json.Marshal(w)
+	return string(raw), err
 }
 
 // RemovePermission takes a statement out of the policy and needs sns:RemovePermission.
@@ -430,11 +436,7 @@ func (s *Store) PolicyWithout(t *Topic, label string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if w.Statement = w.without(label); len(w.Statement) == 0 {
-		return "", nil
-	}
-	raw, err := json.Marshal(w)
-	return string(raw), err
+	return w.text(w.without(label))
 }
 
 // Delete takes a topic and its subscriptions away and needs sns:DeleteTopic.

@@ -175,11 +175,7 @@ func (e edge) trailOf(g authz.Grant, name *string) (*trail.Trail, error) {
 
 // bringing are the condition keys of tags that a request brings.
 func bringing(list []cloudtrailwire.Tag) authz.Keys {
-	tags := authz.RequestTags{}
-	for _, t := range list {
-		tags[member.Text(t.Key)] = member.Text(t.Value)
-	}
-	return tags
+	return authz.RequestTags(member.Tags(list, func(t cloudtrailwire.Tag) (key, value *string) { return t.Key, t.Value }))
 }
 
 // taking is the condition key of tags that a request takes, whose values do not matter.

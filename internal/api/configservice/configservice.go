@@ -109,11 +109,7 @@ func tagsOf(tags []configwire.Tag) map[string]string {
 	if len(tags) == 0 {
 		return nil
 	}
-	m := map[string]string{}
-	for _, t := range tags {
-		m[member.Text(t.Key)] = member.Text(t.Value)
-	}
-	return m
+	return member.Tags(tags, func(t configwire.Tag) (key, value *string) { return t.Key, t.Value })
 }
 
 // page cuts the part out of a list that a request asks for: from the token's place on, at most limit.

@@ -64,7 +64,7 @@ func showDeadLetter(arn string) *eventswire.DeadLetterConfig {
 }
 
 func (e edge) createEventBusDemands(account string, in *eventswire.CreateEventBusInput) ([]authz.Demand, error) {
-	return on("CreateEventBus", account, e.events.BusARN(account, member.Text(in.Name)), keys{}.tagged(in.Tags)), nil
+	return on("CreateEventBus", account, e.events.BusARN(account, member.Text(in.Name)), brought(in.Tags)), nil
 }
 
 func (e edge) createEventBus(ctx context.Context, g authz.Grant, account string, in *eventswire.CreateEventBusInput) (*eventswire.CreateEventBusOutput, error) {

@@ -121,26 +121,22 @@ func (k keys) many(name string, values []string) keys {
 	return k
 }
 
-// tagged adds the keys of tags that a request brings.
-func (k keys) tagged(tags []eventswire.Tag) keys {
-	var names []string
-	for _, t := range tags {
-		names = append(names, member.Text(t.Key))
-		k["aws:requesttag/"+strings.ToLower(member.Text(t.Key))] = policy.Values{One: member.Text(t.Value)}
-	}
-	return k.many("aws:tagkeys", names)
+// brought are the condition keys of the tags in a request.
+func brought(tags []eventswire.Tag) authz.RequestTags {
+	return member.Tags(tags, func(t eventswire.Tag) (key, value *string) { return t.Key, t.Value })
 }
 
 // bearing adds the keys of the tags that a bus or rule has.
-func (e edge) bearing(k keys, arn string) keys {
-	tags, err := e.events.Tags(arn)
+func (e edge) bearing(k authz.Keys, arn string) authz.Keys {
+	list, err := e.events.Tags(arn)
 	if err != nil {
 		return k
 	}
-	for _, t := range tags {
-		k["aws:resourcetag/"+strings.ToLower(t.Key)] = policy.Values{One: t.Value}
+	tags := make(authz.ResourceTags, len(list))
+	for _, t := range list {
+		tags[t.Key] = t.Value
 	}
-	return k
+	return authz.Either{k, tags}
 }
 
 // page is the page that a list operation asks for.

@@ -36,10 +36,10 @@ func (e edge) rules() []*api.Op {
 			return on("ListTagsForResource", account, member.Text(in.ResourceARN), e.bearing(keys{}, member.Text(in.ResourceARN))), e.mine(account, in.ResourceARN)
 		}, e.listTagsForResource),
 		answer(&eventswire.TagResource, api.Tagging, func(account string, in *eventswire.TagResourceInput) ([]authz.Demand, error) {
-			return on("TagResource", account, member.Text(in.ResourceARN), e.bearing(keys{}.tagged(in.Tags), member.Text(in.ResourceARN))), e.mine(account, in.ResourceARN)
+			return on("TagResource", account, member.Text(in.ResourceARN), e.bearing(brought(in.Tags), member.Text(in.ResourceARN))), e.mine(account, in.ResourceARN)
 		}, e.tagResource),
 		answer(&eventswire.UntagResource, api.Tagging, func(account string, in *eventswire.UntagResourceInput) ([]authz.Demand, error) {
-			return on("UntagResource", account, member.Text(in.ResourceARN), e.bearing(keys{}.many("aws:tagkeys", in.TagKeys), member.Text(in.ResourceARN))), e.mine(account, in.ResourceARN)
+			return on("UntagResource", account, member.Text(in.ResourceARN), e.bearing(authz.TagKeys(in.TagKeys), member.Text(in.ResourceARN))), e.mine(account, in.ResourceARN)
 		}, e.untagResource),
 	}
 }
@@ -72,7 +72,7 @@ func (e edge) onRule(action, account string, busName, name *string, k keys) ([]a
 }
 
 func (e edge) putRuleDemands(account string, in *eventswire.PutRuleInput) ([]authz.Demand, error) {
-	k := keys{}.tagged(in.Tags)
+	k := keys{}
 	var p struct {
 		Source     []any `json:"source"`
 		DetailType []any `json:"detail-type"`
@@ -85,7 +85,8 @@ func (e edge) putRuleDemands(account string, in *eventswire.PutRuleInput) ([]aut
 		return nil, err
 	}
 	if len(in.Tags) > 0 {
-		demands = append(demands, authz.Demand{Action: "events:TagResource", Resource: demands[0].Resource, Keys: k})
+		demands[0].Keys = authz.Either{demands[0].Keys, brought(in.Tags)}
+		demands = append(demands, authz.Demand{Action: "events:TagResource", Resource: demands[0].Resource, Keys: demands[0].Keys})
 	}
 	return passing(demands, account, in.RoleArn)
 }

@@ -83,7 +83,7 @@ func (k *Keys) Explain() string {
 func (k *Keys) Judged() (was any, asked bool) { return k.was, k.asked && k.was != nil }
 
 // Change is a change of the policy that decides about a resource: a role's trust, a key's, queue's, topic's or
-// function's policy.
+// function's policy, or those of an account's log groups.
 type Change struct {
 	ARN, Account string
 	Kind         policy.Kind
@@ -98,7 +98,10 @@ type Change struct {
 	Added []Statement
 }
 
-// Statement is one that a change adds: it allows principals actions on the resource.
+// Unreadable is an After that could not be worked out: it counts as exposing.
+const Unreadable = "{"
+
+// Statement allows principals actions on the resource: one that a change adds, or that stands beside the policy.
 type Statement struct {
 	Principal any // as a policy has it
 	Actions   []string

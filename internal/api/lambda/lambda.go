@@ -58,7 +58,7 @@ type edge struct {
 	fetched   chan struct{} // has room for the zips from buckets that are in memory
 }
 
-// maxFetched is how many zips from buckets are in memory at a time. Those of requests are bounded with them.
+// maxFetched is how many zips from buckets are in memory at a time. Those in requests are bounded by restjson's room.
 const maxFetched = 3
 
 // New makes the service.

@@ -49,15 +49,11 @@ func (h *host) Invoke(_ context.Context, s *runner.Spec, in *runner.Invocation) 
 
 func (h *host) Retire(arn string) { h.retired = append(h.retired, arn) }
 
-func (*host) Check(_ context.Context, role, _ string) error {
+func (*host) Assume(_ context.Context, role, _ string) (c runner.Credentials, err error) {
 	if strings.HasSuffix(role, "/stranger") {
-		return function.ErrRole(nil)
+		err = function.ErrRole(nil)
 	}
-	return nil
-}
-
-func (*host) Assume(context.Context, string, string) (runner.Credentials, error) {
-	return runner.Credentials{}, nil
+	return c, err
 }
 
 func (h *host) Enqueue(_ context.Context, _, _, _, requestID string, _ []byte) error {

@@ -56,7 +56,7 @@ func changing[In, Out any](e edge, w *wire.Operation, of func(*In) (name, text *
 			keys := e.exposes.Keys(nil, func() exposure.Change {
 				before, after, err := e.logs.Changed(account(c), member.Text(name), member.Text(text))
 				if err != nil {
-					after = "{" // cannot be read: counts as exposing
+					after = exposure.Unreadable
 				}
 				return exposure.Change{Account: account(c), Kind: policy.Resource, Before: before, After: after}
 			})

@@ -38,6 +38,16 @@ func At(t time.Time) *time.Time {
 	return &t
 }
 
+// Tags of a list by their keys.
+func Tags[T any](list []T, of func(T) (key, value *string)) map[string]string {
+	tags := make(map[string]string, len(list))
+	for _, item := range list {
+		key, value := of(item)
+		tags[Text(key)] = Text(value)
+	}
+	return tags
+}
+
 // Every shows all items. Never nil, so that an empty list is answered as one.
 func Every[F, T any](items []F, show func(F) T) []T {
 	shown := make([]T, 0, len(items))

@@ -154,9 +154,5 @@ func tagsOf(tags []organizationswire.Tag) []identity.Tag {
 
 // brought are the condition keys of the tags in a request.
 func brought(tags []organizationswire.Tag) authz.RequestTags {
-	keys := make(authz.RequestTags, len(tags))
-	for _, t := range tags {
-		keys[member.Text(t.Key)] = member.Text(t.Value)
-	}
-	return keys
+	return member.Tags(tags, func(t organizationswire.Tag) (key, value *string) { return t.Key, t.Value })
 }

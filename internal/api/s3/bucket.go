@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/s3wire"
 	"github.com/kura-s3/kura/internal/audit"
 	"github.com/kura-s3/kura/internal/authz"
@@ -89,7 +90,7 @@ func (s *Service) createBucketDemands(c *api.Call, in *s3wire.CreateBucketInput)
 	if asksACL(c.R.Header) {
 		demands = c.Need("s3:PutBucketAcl", resource, s.exposingNew(c, in))
 	}
-	if isTrue(in.ObjectLockEnabledForBucket) {
+	if member.True(in.ObjectLockEnabledForBucket) {
 		c.Need("s3:PutBucketObjectLockConfiguration", resource, nil)
 		demands = c.Need("s3:PutBucketVersioning", resource, nil)
 	}
@@ -155,7 +156,7 @@ func (s *Service) createBucket(ctx context.Context, g authz.Grant, c *api.Call, 
 		settings = raised.Settings
 		made.Settings = settings
 	}
-	if isTrue(in.ObjectLockEnabledForBucket) {
+	if member.True(in.ObjectLockEnabledForBucket) {
 		made.Versioning, settings[object.SettingObjectLock] = object.VersioningEnabled, []byte("{}")
 	}
 	_, err = s.config.Objects.CreateBucket(ctx, g, made)

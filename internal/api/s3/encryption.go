@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/s3/sse"
 	"github.com/kura-s3/kura/internal/api/wire/s3wire"
 	"github.com/kura-s3/kura/internal/audit"
@@ -74,7 +75,7 @@ func encryptionOf(in *s3wire.ServerSideEncryptionConfiguration) (*sse.Config, er
 		return nil, fault.New(malformedXML, "")
 	}
 	rule := &in.Rules[0]
-	conf := &sse.Config{SSEAlgorithm: object.SSES3.String(), BucketKeyEnabled: isTrue(rule.BucketKeyEnabled)}
+	conf := &sse.Config{SSEAlgorithm: object.SSES3.String(), BucketKeyEnabled: member.True(rule.BucketKeyEnabled)}
 	if d := rule.ApplyServerSideEncryptionByDefault; d != nil {
 		conf.SSEAlgorithm = string(d.SSEAlgorithm)
 		if d.KMSMasterKeyID != nil {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/kura-s3/kura/internal/api"
 	"github.com/kura-s3/kura/internal/api/exposure"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/s3wire"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/fault"
@@ -135,7 +136,7 @@ func wantedBlock(conf *s3wire.PublicAccessBlockConfiguration) publicBlock {
 		return allBlocked
 	}
 	return publicBlock{PublicAccessBlock: policy.PublicAccessBlock{
-		BlockPublicACLs: isTrue(conf.BlockPublicAcls), IgnorePublicACLs: isTrue(conf.IgnorePublicAcls),
-		BlockPublicPolicy: isTrue(conf.BlockPublicPolicy), RestrictPublicBuckets: isTrue(conf.RestrictPublicBuckets),
+		BlockPublicACLs: member.True(conf.BlockPublicAcls), IgnorePublicACLs: member.True(conf.IgnorePublicAcls),
+		BlockPublicPolicy: member.True(conf.BlockPublicPolicy), RestrictPublicBuckets: member.True(conf.RestrictPublicBuckets),
 	}}
 }

@@ -123,7 +123,7 @@ func (m *metricsFilter) selects(tags []object.Tag) bool {
 // Finished implements api.Finisher.
 func (s *Service) Finished(c *api.Call) {
 	t, ok := c.Target.(*target)
-	if !ok || t.found == nil || c.Op == nil || s.config.Counter == nil {
+	if !ok || t.found == nil || c.Op == nil || s.config.Counter == nil || c.Event.Status == 0 { // 0: it panicked
 		return
 	}
 	filters := accessOf(t.found).web.metrics

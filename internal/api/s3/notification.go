@@ -67,7 +67,7 @@ func (s *Service) putNotification(ctx context.Context, g authz.Grant, c *api.Cal
 	if err != nil {
 		return nil, err
 	}
-	if !isTrue(in.SkipDestinationValidation) {
+	if !member.True(in.SkipDestinationValidation) {
 		if err := s.checkDestinations(ctx, b, n.Rules); err != nil {
 			return nil, err
 		}

@@ -84,8 +84,6 @@ func (s *Service) publicAccessOps() []*api.Op {
 	}
 }
 
-func isTrue(b *bool) bool { return b != nil && *b }
-
 func (s *Service) setBlock(ctx context.Context, g authz.Grant, c *api.Call, block publicBlock) (*empty, error) {
 	raw, err := json.Marshal(block)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/s3"
 	"github.com/kura-s3/kura/internal/api/wire/s3controlwire"
 	"github.com/kura-s3/kura/internal/audit"
@@ -94,11 +95,7 @@ func removing(in *s3controlwire.UntagResourceInput) func([]object.Tag) []object.
 
 // brought are the condition keys of tags in the request.
 func brought(tags []s3controlwire.Tag) authz.RequestTags {
-	keys := make(authz.RequestTags, len(tags))
-	for _, t := range plain(tags) {
-		keys[t.Key] = t.Value
-	}
-	return keys
+	return member.Tags(tags, func(t s3controlwire.Tag) (key, value *string) { return t.Key, t.Value })
 }
 
 func plain(tags []s3controlwire.Tag) []object.Tag {

@@ -61,16 +61,24 @@ func (e edge) guard(d *authz.Demand, in any) {
 		}
 		e.exposes.GuardAdded(d, policy.Resource, added)
 	case *snswire.RemovePermissionInput: // the statement may be a Deny
-		t, err := e.topics.Topic(d.Resource.ARN)
-		if err != nil {
-			return // refused for what it says
-		}
-		after, err := e.topics.PolicyWithout(t, member.Text(in.Label))
-		if err != nil {
-			after = "{" // cannot be read: counts as exposing
-		}
-		e.exposes.Guard(d, policy.Resource, after)
+		r := d.Resource
+		d.Keys = e.exposes.Keys(d.Keys, func() exposure.Change {
+			return exposure.Change{ARN: r.ARN, Account: r.Account, Kind: policy.Resource, Before: r.Policy, After: e.policyWithout(r.ARN, member.Text(in.Label))}
+		})
 	}
+}
+
+// policyWithout is a topic's policy without a statement.
+func (e edge) policyWithout(arn, label string) string {
+	t, err := e.topics.Topic(arn)
+	if err != nil {
+		return exposure.Unreadable
+	}
+	text, err := e.topics.PolicyWithout(t, label)
+	if err != nil {
+		return exposure.Unreadable
+	}
+	return text
 }
 
 func (e edge) createTopic() *api.Op {

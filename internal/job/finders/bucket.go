@@ -45,7 +45,7 @@ func (f *Finder) bucketChange(ctx context.Context, e *feed.Entry) ([]finding.Sig
 	if e.Gone || e.After == nil {
 		return nil, nil
 	}
-	after, err := posture.BucketFrom(e.After)
+	after, err := posture.From(e)
 	if err != nil {
 		return nil, err
 	}
