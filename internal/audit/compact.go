@@ -71,13 +71,6 @@ func (p *packer) escaped(s string) {
 	p.b = append(p.b, s[start:]...)
 }
 
-// pack writes the fields of an event.
-func (p *packer) pack(ev *Event, account, shared string) {
-	p.before(ev)
-	p.common(ev, account, shared)
-	p.after(ev)
-}
-
 // before writes what comes before common.
 func (p *packer) before(ev *Event) {
 	p.b = strconv.AppendInt(p.b, ev.Time.UnixMilli(), 10)

@@ -3,6 +3,8 @@ package audit
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -52,6 +54,24 @@ func TestAnEncoderIsUsedAgain(t *testing.T) {
 			}
 			if used[n].millis != fresh[n].millis || len(used[n].tokens) != len(fresh[n].tokens) {
 				t.Fatalf("%+v %+v", used[n], fresh[n])
+			}
+		}
+	}
+}
+
+// A line is looked up by what its event says, whatever was remembered of the events before.
+func TestALineHasTheTokensOfItsEvent(t *testing.T) {
+	e := &encoder{}
+	for i := range 300 {
+		ev := made(i % 7 * 100) // some callers again and again, some of whom are refused
+		ev.Key = []string{"", "dir/a", strings.Repeat("k", 2*maxText)}[i%3]
+		ev.ID = strconv.Itoa(i)
+		for _, line := range e.lines(ev, CategoryData) {
+			var note Note
+			note.describe(ev, CategoryData, "111122223333")
+			got, want := slices.Sorted(slices.Values(line.tokens)), slices.Sorted(slices.Values(new(encoder).appendTokens(nil, &note)))
+			if !slices.Equal(got, want) {
+				t.Fatalf("%q of %s: got %d tokens, want %d", ev.Key, ev.Bucket, len(got), len(want))
 			}
 		}
 	}

@@ -71,10 +71,11 @@ func (k *packing) make(ev *Event, note *Note) {
 	own := packer{k.text}
 	own.common(ev, note.Account, "")
 	k.text = own.b
-	for _, f := range [...]noteField{
-		{fieldAccount, note.Account}, {fieldCategory, note.Category}, {fieldSource, note.Source}, {fieldName, note.Name}, {fieldUser, note.User}, {fieldUserName, note.UserName},
-		{fieldKeyID, note.KeyID}, {fieldIP, note.IP}, {fieldBucket, note.Bucket}, {fieldType, note.Type}, {fieldRead, readText(note.ReadOnly)},
-	} {
+	for _, f := range note.fields() {
+		switch f.field {
+		case fieldKey, fieldARN, fieldResource, fieldError, fieldID, fieldEvent: // of one event: pack adds them
+			continue
+		}
 		if f.value != "" {
 			k.tokens = append(k.tokens, tokenOf(f.field, f.value))
 		}
