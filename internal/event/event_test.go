@@ -98,8 +98,8 @@ func (b *bench) rule(name, bus, pattern string, targets ...RuleTarget) *Rule {
 	return r
 }
 
-// payloads takes everything that is due out of the queue.
-func (b *bench) payloads() (out []*queue.Delivery) {
+// due is what lies in the queue.
+func (b *bench) due() (out []*queue.Delivery) {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, 50*time.Millisecond)
 	defer cancel()
@@ -113,16 +113,23 @@ func (b *bench) payloads() (out []*queue.Delivery) {
 		if err != nil {
 			b.t.Fatal(err)
 		}
-		var results []queue.Result
-		for _, d := range due {
-			results = append(results, queue.Result{Delivery: d})
-		}
-		if err := b.queue.Done(b.ctx, results...); err != nil {
-			b.t.Fatal(err)
-		}
 		out = append(out, due...)
 	}
 	return out
+}
+
+// payloads takes everything that is due out of the queue.
+func (b *bench) payloads() []*queue.Delivery {
+	b.t.Helper()
+	due := b.due()
+	var results []queue.Result
+	for _, d := range due {
+		results = append(results, queue.Result{Delivery: d})
+	}
+	if err := b.queue.Done(b.ctx, results...); err != nil {
+		b.t.Fatal(err)
+	}
+	return due
 }
 
 func (b *bench) publish(events ...Event) {
@@ -211,6 +218,43 @@ func TestAnEventIsWrittenWithTheChangeThatItTells(t *testing.T) {
 	}
 	if _, err := b.Publisher(authztest.Grant(t, "events:PutEvents", "arn:aws:events:us-east-1:"+account+":event-bus/default")); !fault.Is(err, authz.NotGranted) {
 		t.Errorf("somebody without a grant for everything publishes: %v", err)
+	}
+}
+
+// A server that is killed when another bus has the event, and before it says so, does not send it again.
+func TestAnEventReachesAnotherBusOnce(t *testing.T) {
+	b := newBench(t)
+	bus, err := b.CreateEventBus(b.ctx, b.all, account, "other", BusSpec{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.rule("on", DefaultBus, `{"source":["aws.config"]}`, RuleTarget{ID: "bus", ARN: bus.ARN, Role: "arn:aws:iam::" + account + ":role/r"})
+	b.rule("out", "other", `{"source":["aws.config"]}`, RuleTarget{ID: "slack", ARN: b.destinationTo("slack", "https://hooks.example.com/x")})
+	b.publish(compliance("b1", "NON_COMPLIANT"))
+	hop := b.due()
+	if len(hop) != 1 || hop[0].Kind != KindBus {
+		t.Fatalf("%d deliveries", len(hop))
+	}
+	if err := b.Forward(b.ctx, b.all, hop[0], 1); err != nil {
+		t.Fatal(err)
+	}
+	b.reopen()
+	if got := b.due(); len(got) != 1 || got[0].Kind == KindBus {
+		t.Errorf("after the kill there are %d deliveries", len(got))
+	}
+
+	b.reopen()
+	got := b.payloads()
+	b.publish(compliance("b2", "NON_COMPLIANT"))
+	hop = b.due()
+	if err := b.Forward(b.ctx, b.all, hop[0], 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.queue.Done(b.ctx, queue.Result{Delivery: hop[0]}); err != nil {
+		t.Fatal(err)
+	}
+	if n := b.queue.Waiting(); len(got) != 1 || n != 1 {
+		t.Errorf("%d are waiting", n)
 	}
 }
 

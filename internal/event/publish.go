@@ -243,18 +243,18 @@ func (s *Store) PutEntry(ctx context.Context, g authz.Grant, in Entry) (id strin
 		ID: uuid.NewString(), Source: in.Source, DetailType: in.DetailType, Account: g.Principal().Account, Time: in.Time,
 		Resources: in.Resources, Detail: json.RawMessage(in.Detail), hops: in.Hops,
 	}
-	return e.ID, s.publishOn(ctx, in.Account, in.Bus, e)
+	var b engine.Batch
+	return e.ID, s.publishOn(ctx, &b, in.Account, in.Bus, e)
 }
 
-// publishOn routes an event on a bus and commits.
-func (s *Store) publishOn(ctx context.Context, account, bus string, e Event) error {
-	var b engine.Batch
-	added, err := s.route(&b, account, bus, e, nil)
+// publishOn routes an event on a bus and commits b with it.
+func (s *Store) publishOn(ctx context.Context, b *engine.Batch, account, bus string, e Event) error {
+	added, err := s.route(b, account, bus, e, nil)
 	if err != nil {
 		return err
 	}
 	if len(b.Writes) > 0 {
-		if err := s.meta.Commit(context.WithoutCancel(ctx), &b); err != nil {
+		if err := s.meta.Commit(context.WithoutCancel(ctx), b); err != nil {
 			return err
 		}
 	}
@@ -262,22 +262,25 @@ func (s *Store) publishOn(ctx context.Context, account, bus string, e Event) err
 	return nil
 }
 
-// Forward puts an event, as another bus sent it, on a bus; it needs events:PutEvents there.
-func (s *Store) Forward(ctx context.Context, g authz.Grant, busARN string, raw []byte, hops int) error {
-	if err := g.Require("events:PutEvents", busARN); err != nil {
+// Forward puts the event that a delivery carries from another bus, for the hops-th time, on the bus that is its
+// target, once whatever crashes; it needs events:PutEvents there.
+func (s *Store) Forward(ctx context.Context, g authz.Grant, d *queue.Delivery, hops int) error {
+	if err := g.Require("events:PutEvents", d.Target); err != nil {
 		return err
 	}
-	account, _, name, ok := s.splitARN(busARN)
+	account, _, name, ok := s.splitARN(d.Target)
 	if !ok {
-		return refuse(NotFound, "Event bus %s does not exist.", busARN)
+		return refuse(NotFound, "Event bus %s does not exist.", d.Target)
 	}
 	if _, err := s.bus(account, name); err != nil {
 		return err
 	}
-	e, err := parseEvent(raw)
+	e, err := parseEvent(d.Payload)
 	if err != nil {
 		return err
 	}
 	e.hops = hops
-	return s.publishOn(ctx, account, name, e)
+	var b engine.Batch
+	d.ArriveIn(&b)
+	return s.publishOn(ctx, &b, account, name, e)
 }

@@ -2,7 +2,7 @@
 // that decided it, and taken away by the commit that follows its arrival.
 //
 // Promises: a delivery is given to its carrier until the carrier has said that it arrived or is given
-// up (at least once), across restarts; deliveries to different targets lie in different lanes, so that
+// up (at least once; exactly once where the carrier writes to the same store), across restarts; deliveries to different targets lie in different lanes, so that
 // none waits for another's target; those of an ordered lane are given one by one, in the order in which
 // they were added. What is given up stays readable as a dead letter.
 package queue
@@ -49,6 +49,15 @@ type Delivery struct {
 	Tries    int       `json:",omitempty"`
 
 	key []byte
+	// arrived says that a commit of its carrier took it away.
+	arrived bool
+}
+
+// ArriveIn takes d away in the commit of b, which writes what arrives: it arrives once, whatever crashes. For
+// carriers to what is in the same store; a carrier whose commit fails returns the error.
+func (d *Delivery) ArriveIn(b *engine.Batch) {
+	b.Delete(d.key)
+	d.arrived = true
 }
 
 // Attempt is one try that failed.
@@ -342,7 +351,9 @@ func (q *Queue) Done(ctx context.Context, results ...Result) error {
 	for _, r := range results {
 		d := r.Delivery
 		if r.Err == nil {
-			b.Delete(d.key)
+			if !d.arrived {
+				b.Delete(d.key)
+			}
 			gone++
 			continue
 		}
@@ -372,8 +383,10 @@ func (q *Queue) Done(ctx context.Context, results ...Result) error {
 	if err != nil {
 		return err
 	}
-	if err := q.meta.Commit(ctx, &b); err != nil {
-		return err
+	if len(b.Writes) > 0 {
+		if err := q.meta.Commit(ctx, &b); err != nil {
+			return err
+		}
 	}
 	added()
 	q.waiting.Add(-int64(gone))

@@ -33,7 +33,7 @@ type Authority interface {
 type Events interface {
 	Invocation(ctx context.Context, g authz.Grant, arn string) (*event.Invocation, error)
 	BusARNResource(arn string) authz.Resource
-	Forward(ctx context.Context, g authz.Grant, busARN string, raw []byte, hops int) error
+	Forward(ctx context.Context, g authz.Grant, d *queue.Delivery, hops int) error
 }
 
 // Dial makes outbound connections.
@@ -373,7 +373,7 @@ func (s *Buses) Carry(ctx context.Context, d *queue.Delivery) error {
 	if err != nil {
 		return Denied(err)
 	}
-	err = s.Events.Forward(ctx, g, d.Target, d.Payload, hop.Hops)
+	err = s.Events.Forward(ctx, g, d, hop.Hops)
 	if fault.Is(err, event.NotFound) {
 		return &Refused{err.Error()}
 	}
