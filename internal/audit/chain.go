@@ -131,6 +131,9 @@ type header struct {
 	// Missing is the number of lines that a checkpoint had covered and that were not there any more
 	// when the journal was opened.
 	Missing uint64 `json:"missing,omitempty"`
+	// Rewritten is the number of the line that the newest checkpoint signed, where another one stood there when
+	// the journal was opened.
+	Rewritten uint64 `json:"rewritten,omitempty"`
 }
 
 // journalFormat is what is written. Format 2 has no data lines.

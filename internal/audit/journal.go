@@ -181,8 +181,16 @@ func (j *Journal) recover() error {
 		return err
 	}
 	h := header{Format: journalFormat, Stream: j.config.Stream, Node: j.config.Node, Opened: j.config.Now().UTC()}
+	if h.Torn, err = j.dropUnbegun(); err != nil {
+		return err
+	}
 	if n := len(j.segments); n > 0 {
-		if h.Torn, err = j.findEnd(j.segments[n-1]); err != nil {
+		torn, err := j.findEnd(j.segments[n-1])
+		if err != nil {
+			return err
+		}
+		h.Torn += torn
+		if h.Rewritten, err = j.rewritten(); err != nil {
 			return err
 		}
 		for _, s := range j.segments {
@@ -204,6 +212,66 @@ func (j *Journal) recover() error {
 	}
 	// A new journal is signed from its first line on: one without any checkpoint is one that was cut.
 	return j.checkpoint(j.config.Now())
+}
+
+// dropUnbegun takes segments away that a crash, or a full disk, left without a whole header: nothing was
+// written behind it.
+func (j *Journal) dropUnbegun() (torn int64, err error) {
+	for len(j.segments) > 0 {
+		last := j.segments[len(j.segments)-1]
+		if last.sealed {
+			break
+		}
+		raw, err := os.Open(last.path())
+		if err != nil {
+			return torn, fmt.Errorf("audit: %w", err)
+		}
+		lines := newLines(raw)
+		begun := lines.next() || lines.err != nil
+		raw.Close()
+		if begun {
+			break
+		}
+		if err := errors.Join(os.Remove(last.path()), syncDir(j.config.Dir)); err != nil {
+			return torn, fmt.Errorf("audit: %w", err)
+		}
+		torn += lines.rest
+		j.segments = j.segments[:len(j.segments)-1]
+	}
+	return torn, nil
+}
+
+// rewritten is the line that the newest checkpoint signs, if there is another one in its place: who rewrites the
+// journal while the server stands still must not have the new past signed.
+func (j *Journal) rewritten() (line uint64, err error) {
+	head := &j.config.Head
+	if head.Seq == 0 || head.Seq > j.seq {
+		return 0, nil
+	}
+	i := len(j.segments) - 1
+	for i > 0 && j.segments[i].first > head.Seq {
+		i--
+	}
+	s := *j.segments[i]
+	r, err := s.open()
+	if err != nil {
+		return 0, fmt.Errorf("audit: %w", err)
+	}
+	defer r.Close()
+	lines := newLines(r)
+	for seq := s.first; lines.next(); seq++ {
+		if seq != head.Seq {
+			continue
+		}
+		p, err := parseLine(lines.line)
+		if err == nil && p.hash.text() == head.Hash {
+			return 0, nil
+		}
+		j.config.Log.Error("audit: the journal is another one than its last checkpoint signs: it was rewritten", "stream", j.config.Stream, "line", seq)
+		return seq, nil
+	}
+	// Numbers are left out where lines went missing, and that is on record.
+	return 0, nil
 }
 
 // findEnd reads the last segment up to its last whole line.
@@ -563,22 +631,24 @@ func (j *Journal) expire(now time.Time) error {
 		total += s.size
 	}
 	for len(j.segments) > 1 && j.segments[0].sealed {
-		reason := ""
-		info, err := os.Stat(j.segments[0].path())
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			reason = "it was gone"
-		case err != nil:
+		if _, err := os.Stat(j.segments[0].path()); errors.Is(err, fs.ErrNotExist) {
+			return nil // somebody took it away
+		}
+		next, err := j.segments[1].header()
+		if err != nil {
 			return err
+		}
+		reason := ""
+		switch {
 		case j.config.MaxBytes > 0 && total > j.config.MaxBytes:
 			reason = "space"
-		case j.config.MaxAge > 0 && now.Sub(info.ModTime()) > j.config.MaxAge:
+		case j.config.MaxAge > 0 && now.Sub(next.Opened) > j.config.MaxAge: // as the chain has it: whoever touches a file makes it no older
 			reason = "age"
 		}
-		if reason == "" || reason == "it was gone" {
+		if reason == "" {
 			return nil
 		}
-		if err := j.remove(now, reason); err != nil {
+		if err := j.remove(now, next, reason); err != nil {
 			return err
 		}
 		total -= j.segments[0].size
@@ -588,11 +658,7 @@ func (j *Journal) expire(now time.Time) error {
 }
 
 // remove puts the removal on record, durably, before it happens.
-func (j *Journal) remove(now time.Time, reason string) error {
-	next, err := j.segments[1].header()
-	if err != nil {
-		return err
-	}
+func (j *Journal) remove(now time.Time, next *header, reason string) error {
 	if err := j.put(kindExpired, mustJSON(expiry{UpTo: next.First - 1, Hash: next.Previous, Reason: reason})); err != nil {
 		return err
 	}

@@ -76,6 +76,7 @@ func Verify(ctx context.Context, c VerifyConfig, stream string) (*Report, error)
 		go func() {
 			defer func() { <-slots; wg.Done() }()
 			checked[i] = checkSegment(ctx, s, c.Key, wanted, i == len(all)-1)
+			checked[i].index(s)
 		}()
 	}
 	wg.Wait()
@@ -92,6 +93,7 @@ func Verify(ctx context.Context, c VerifyConfig, stream string) (*Report, error)
 // segmentCheck is what one segment says.
 type segmentCheck struct {
 	file        string
+	stream      string
 	first, last uint64
 	head        hash
 	header      *header
@@ -110,7 +112,7 @@ func (k *segmentCheck) add(line uint64, what string) {
 }
 
 func checkSegment(ctx context.Context, s *segment, key ed25519.PublicKey, wanted map[uint64]bool, last bool) *segmentCheck {
-	k := &segmentCheck{file: s.path(), first: s.first, last: s.first - 1, hashes: map[uint64]string{}}
+	k := &segmentCheck{file: s.path(), stream: s.stream, first: s.first, last: s.first - 1, hashes: map[uint64]string{}}
 	r, err := s.open()
 	if err != nil {
 		k.add(0, err.Error())
@@ -161,6 +163,9 @@ func (k *segmentCheck) begin(line []byte, seq uint64) {
 		return
 	}
 	k.header = h
+	if h.Stream != k.stream {
+		k.add(seq, "the header is of the journal "+h.Stream)
+	}
 	if k.head, _ = parseHash([]byte(h.Previous)); h.First != seq {
 		k.add(seq, fmt.Sprintf("the header is of line %d", h.First))
 	}
@@ -177,7 +182,7 @@ func (k *segmentCheck) line(seq uint64, p *parsedLine, key ed25519.PublicKey) {
 			k.add(seq, "is not a checkpoint")
 		case !c.Verify(key):
 			k.add(seq, "a checkpoint is not signed with the key")
-		case c.Seq != seq-1 || c.Hash != k.head.text():
+		case c.Stream != k.stream || c.Seq != seq-1 || c.Hash != k.head.text():
 			k.add(seq, "a checkpoint says something else than the chain before it")
 		default:
 			k.checkpoints = append(k.checkpoints, c)
@@ -225,6 +230,9 @@ func (r *Report) join(checked []*segmentCheck) {
 		if k.header.Missing > 0 {
 			r.add(k.file, k.first, fmt.Sprintf("%d lines before this one were missing when the server started: the end of the journal had been cut off", k.header.Missing))
 		}
+		if k.header.Rewritten > 0 {
+			r.add(k.file, k.first, fmt.Sprintf("line %d was another one than the last checkpoint signed when the server started: the journal had been rewritten", k.header.Rewritten))
+		}
 		if i == 0 {
 			r.First = k.first
 			if h, ok := expired[k.first-1]; k.first > 1 && (!ok || h != k.header.Previous) {
@@ -253,9 +261,12 @@ func (r *Report) kept(c VerifyConfig) []Checkpoint {
 	switch {
 	case err == nil:
 		var head Checkpoint
-		if json.Unmarshal(raw, &head) != nil || !head.Verify(c.Key) {
+		switch {
+		case json.Unmarshal(raw, &head) != nil || !head.Verify(c.Key):
 			r.add(name, 0, "the newest checkpoint's file is not signed with the key")
-		} else {
+		case head.Stream != r.Stream:
+			r.add(name, 0, "the newest checkpoint's file is of the journal "+head.Stream)
+		default:
 			kept = append(kept, head)
 		}
 	case errors.Is(err, os.ErrNotExist):
