@@ -74,7 +74,7 @@ var slackMessage = &transformer{
 	},
 	InputTemplate: `{"text":"<title>","blocks":[` +
 		`{"type":"header","text":{"type":"plain_text","text":"<title>"}},` +
-		`{"type":"section","text":{"type":"mrkdwn","text":"*Access*\n<access>"}},` +
+		"{\"type\":\"section\",\"text\":{\"type\":\"mrkdwn\",\"text\":\"*Access*\\n```<access>```\"}}," +
 		`{"type":"section","fields":[{"type":"mrkdwn","text":"*Changed*\n<change>"},{"type":"mrkdwn","text":"*Account*\n<where>"}]},` +
 		"{\"type\":\"section\",\"text\":{\"type\":\"mrkdwn\",\"text\":\"*To undo*\\n```<undo>```\"}}]}",
 }

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/kura-s3/kura/internal/engine"
 	"github.com/kura-s3/kura/internal/event"
@@ -92,6 +93,7 @@ type round struct {
 	w         *Watch
 	batch     engine.Batch
 	known     map[string]*told // by bucket; nil: nothing was told
+	later     []feed.Entry     // than the one that is looked at
 	committed []func()
 }
 
@@ -132,7 +134,7 @@ func (w *Watch) step(ctx context.Context) error {
 			break
 		}
 		e := &entries[i]
-		last = e.Seq
+		last, r.later = e.Seq, entries[i+1:]
 		switch e.Kind {
 		case feed.Bucket:
 			err = r.bucket(ctx, e)
@@ -161,14 +163,21 @@ func (w *Watch) step(ctx context.Context) error {
 }
 
 func (r *round) bucket(ctx context.Context, e *feed.Entry) error {
+	block := r.blockAt(e.Account)
 	if e.Gone {
-		return r.judge(ctx, e, e.Resource, e.Account, nil)
+		return r.judge(ctx, e, side{e.Resource, nil, block}, side{})
 	}
 	b, err := posture.From(e)
 	if err != nil {
 		return err
 	}
-	return r.judge(ctx, e, e.Resource, e.Account, b)
+	was := side{block: block}
+	if e.Before != nil {
+		if was.bucket, err = posture.BucketFrom(e.Before); err != nil {
+			return err
+		}
+	}
+	return r.judge(ctx, e, side{e.Resource, b, block}, was)
 }
 
 // account looks at all buckets of an account whose setting changed.
@@ -177,31 +186,82 @@ func (r *round) account(ctx context.Context, e *feed.Entry) error {
 	if err != nil {
 		return err
 	}
+	is, was := r.w.config.Source.Block(e.Account), posture.Block{}
+	if e.After != nil {
+		is = blockOf(e.Account, e.After)
+	}
+	if e.Before != nil {
+		was = blockOf(e.Account, e.Before)
+	}
 	slices.Sort(names)
 	for _, name := range names {
-		b, err := r.w.config.Source.Resource(ctx, e.Account, posture.TypeBucket, name)
+		b, err := r.bucketAt(ctx, e.Account, name)
 		if err != nil {
 			return err
 		}
 		if b == nil {
 			continue // gone since; its own entry follows
 		}
-		if err := r.judge(ctx, e, name, e.Account, b); err != nil {
+		before := side{}
+		if e.Before != nil {
+			before = side{name, b, was}
+		}
+		if err := r.judge(ctx, e, side{name, b, is}, before); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// blockAt is an account's block at the time of the entry that is looked at: who opens it, and closes it before anybody
+// looks, has opened it.
+func (r *round) blockAt(account string) posture.Block {
+	for i := range r.later {
+		if e := &r.later[i]; e.Kind == feed.Account && e.Account == account && e.Before != nil {
+			return blockOf(account, e.Before)
+		}
+	}
+	return r.w.config.Source.Block(account)
+}
+
+// bucketAt is a bucket at that time.
+func (r *round) bucketAt(ctx context.Context, account, name string) (*posture.Resource, error) {
+	for i := range r.later {
+		if e := &r.later[i]; e.Kind == feed.Bucket && e.Resource == name {
+			if e.Before == nil {
+				return nil, nil // it was not there
+			}
+			return posture.BucketFrom(e.Before)
+		}
+	}
+	return r.w.config.Source.Resource(ctx, account, posture.TypeBucket, name)
+}
+
+// blockOf is an account's block as it is stored. What does not decode blocks everything, as for S3.
+func blockOf(account string, raw []byte) posture.Block {
+	r, err := posture.BlockFrom(account, raw)
+	if err != nil || r.Broken != nil {
+		return posture.Block{Set: true, PublicAccessBlock: policy.PublicAccessBlock{BlockPublicACLs: true, IgnorePublicACLs: true, BlockPublicPolicy: true, RestrictPublicBuckets: true}}
+	}
+	return *r.Block
+}
+
+// side is a bucket before or after a change, with its account's block.
+type side struct {
+	name   string
+	bucket *posture.Resource // nil: there is none, or it is not known
+	block  posture.Block
+}
+
 // judge compares what strangers can do now with what was told, and tells the difference.
-func (r *round) judge(ctx context.Context, e *feed.Entry, bucket, account string, b *posture.Resource) error {
-	before, err := r.before(ctx, bucket)
+func (r *round) judge(ctx context.Context, e *feed.Entry, is, was side) error {
+	before, err := r.before(ctx, is.name)
 	if err != nil {
 		return err
 	}
-	openings, err := r.openings(account, b)
+	openings, err := r.openings(e.Account, is)
 	if err != nil {
-		r.w.config.Log.Warn("exposure: a bucket cannot be judged", "bucket", bucket, "err", err)
+		r.w.config.Log.Warn("exposure: a bucket cannot be judged", "bucket", is.name, "err", err)
 		return nil // then S3 lets no stranger in either
 	}
 	now := describe(openings)
@@ -209,12 +269,22 @@ func (r *round) judge(ctx context.Context, e *feed.Entry, bucket, account string
 	case before == nil && len(now) == 0:
 		return nil
 	case len(now) == 0:
-		return r.tell(ctx, e, bucket, account, "RESOLVED", opened{}, before.Access, nil)
-	case before != nil && !slices.ContainsFunc(now, func(s string) bool { return !slices.Contains(before.Access, s) }):
+		return r.tell(ctx, e, is.name, "RESOLVED", opened{}, before.Access, nil)
+	case before != nil && !slices.ContainsFunc(now, func(s string) bool { return !slices.Contains(before.Access, s) }) && !r.gains(e.Account, was, is):
 		return nil // nothing that was not told
 	}
-	next := &told{Account: account, Since: e.Time, Access: now}
-	return r.tell(ctx, e, bucket, account, "EXPOSED", opened{b, openings}, now, next)
+	next := &told{Account: e.Account, Since: e.Time, Access: now}
+	return r.tell(ctx, e, is.name, "EXPOSED", opened{is.bucket, openings}, now, next)
+}
+
+// gains tells whether a change lets in more, which the lines need not show: they are cut short, and say nothing of what
+// is denied.
+func (r *round) gains(account string, was, is side) bool {
+	if was.bucket == nil {
+		return false
+	}
+	gained, err := posture.Gains(was.bucket, is.bucket, was.block, is.block, r.trust(account))
+	return err != nil || len(gained) > 0
 }
 
 func (r *round) before(ctx context.Context, bucket string) (*told, error) {
@@ -235,14 +305,17 @@ func (r *round) before(ctx context.Context, bucket string) (*told, error) {
 	return t, nil
 }
 
-func (r *round) openings(account string, b *posture.Resource) ([]posture.Opening, error) {
-	if b == nil {
+func (r *round) openings(account string, s side) ([]posture.Opening, error) {
+	if s.bucket == nil {
 		return nil, nil
 	}
-	source := r.w.config.Source
-	return posture.Openings(b, source.Block(account), func(unique, canonical []string) policy.Zone {
-		return source.Zone(account, true, unique, canonical)
-	})
+	return posture.Openings(s.bucket, s.block, r.trust(account))
+}
+
+func (r *round) trust(account string) posture.Trust {
+	return func(unique, canonical []string) policy.Zone {
+		return r.w.config.Source.Zone(account, true, unique, canonical)
+	}
 }
 
 const (
@@ -269,7 +342,7 @@ func describe(openings []posture.Opening) []string {
 		if len(o.Conditions) > 0 {
 			line += " if " + strings.Join(o.Conditions[:min(3, len(o.Conditions))], " and ")
 		}
-		if !slices.Contains(lines, line) {
+		if line = printable(line); !slices.Contains(lines, line) {
 			lines = append(lines, line)
 		}
 	}
@@ -278,6 +351,16 @@ func describe(openings []posture.Opening) []string {
 		lines = append(lines[:maxOpenings], fmt.Sprintf("and %d more", n))
 	}
 	return lines
+}
+
+// printable keeps what a policy says from being more than a part of a line.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s)
 }
 
 // opened is a bucket that strangers get into, and what they can do there.
@@ -347,7 +430,8 @@ type texts struct {
 	Undo   string `json:"undo"`
 }
 
-func (r *round) tell(ctx context.Context, e *feed.Entry, bucket, account, status string, x opened, access []string, next *told) error {
+func (r *round) tell(ctx context.Context, e *feed.Entry, bucket, status string, x opened, access []string, next *told) error {
+	account := e.Account
 	d := r.detail(e, bucket, account, status, x, access)
 	raw, err := json.Marshal(d)
 	if err != nil {
@@ -410,10 +494,14 @@ func undo(e *feed.Entry, d *detail, x opened) string {
 	return "aws s3api put-bucket-acl --bucket " + d.Bucket + " --acl private"
 }
 
-var escaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
+var escaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "`", "'")
 
-// maxText bounds each text: a block of Slack holds 3,000 characters.
-const maxText = 2500
+// Bounds of texts: a section of a message in Slack holds 3,000 characters, one of its fields 2,000. What is longer
+// Slack refuses, for good.
+const (
+	maxText  = 2500
+	maxField = 1900
+)
 
 func short(s string) string {
 	if len(s) > maxText {
@@ -422,10 +510,23 @@ func short(s string) string {
 	return s
 }
 
+// slackText is a text escaped for Slack, within a bound as it is sent.
+func slackText(s string, most int) string {
+	text := escaper.Replace(s)
+	if len(text) <= most {
+		return text
+	}
+	text = strings.ToValidUTF8(text[:most], "")
+	if at := strings.LastIndexByte(text, '&'); at >= 0 && !strings.Contains(text[at:], ";") {
+		text = text[:at] // half of an escape
+	}
+	return text + "…"
+}
+
 func (t *texts) escaped() texts {
 	return texts{
-		Title: escaper.Replace(t.Title), Access: escaper.Replace(t.Access), Change: escaper.Replace(t.Change), Where: escaper.Replace(t.Where),
-		Undo: escaper.Replace(t.Undo),
+		Title: slackText(t.Title, maxField), Access: slackText(t.Access, maxText), Change: slackText(t.Change, maxField), Where: slackText(t.Where, maxField),
+		Undo: slackText(t.Undo, maxText),
 	}
 }
 

@@ -83,11 +83,21 @@ func (w *world) set(name, policyText string, blocked bool) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	before := w.source.buckets[name]
 	w.source.buckets[name] = raw
-	w.tell(feed.Entry{Kind: feed.Bucket, Operation: "PutBucketPolicy", Account: account, Resource: name, After: raw})
+	w.tell(feed.Entry{Kind: feed.Bucket, Operation: "PutBucketPolicy", Account: account, Resource: name, Before: before, After: raw})
 }
 
 func (w *world) tell(e feed.Entry) {
+	w.t.Helper()
+	w.add(e)
+	if err := w.watch.step(w.t.Context()); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// add writes an entry that nobody looks at yet.
+func (w *world) add(e feed.Entry) {
 	w.t.Helper()
 	e.Actor, e.SourceIP = policy.Principal{Type: policy.IAMUser, ARN: "arn:aws:iam::" + account + ":user/mika"}, "198.51.100.7"
 	var b engine.Batch
@@ -99,9 +109,6 @@ func (w *world) tell(e feed.Entry) {
 		w.t.Fatal(err)
 	}
 	done()
-	if err := w.watch.step(w.t.Context()); err != nil {
-		w.t.Fatal(err)
-	}
 }
 
 // told takes the events since the last call.
@@ -209,5 +216,90 @@ func TestTheAccountsBlock(t *testing.T) {
 	w.tell(feed.Entry{Kind: feed.Account, Operation: "PutPublicAccessBlock", Account: account, Resource: account})
 	if got := w.told(); len(got) != 1 || got[0].Status != "RESOLVED" {
 		t.Errorf("%+v", got)
+	}
+}
+
+// grants is a policy that lets a stranger read what the resources name, and whatever statements are added.
+func grants(resources, conditions string, more ...string) string {
+	return `{"Version":"2012-10-17","Statement":[` + strings.Join(append([]string{`{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::999999999999:root"},"Action":"s3:GetObject",` +
+		`"Resource":[` + resources + `],"Condition":{` + conditions + `}}`}, more...), ",") + `]}`
+}
+
+// TestWhatTheLinesDoNotShowIsToldToo: who shares a bucket already cannot share more of it in silence.
+func TestWhatTheLinesDoNotShowIsToldToo(t *testing.T) {
+	const some = `"arn:aws:s3:::b/a/*","arn:aws:s3:::b/b/*","arn:aws:s3:::b/c/*"`
+	const deny = `{"Effect":"Deny","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::b/a/secret/*"}`
+	const narrow = `"StringEquals":{"aws:UserAgent":"a","aws:Referer":"b","aws:RequestedRegion":"c"},"IpAddress":{"aws:SourceIp":"203.0.113.7/32"}`
+	const wide = `"StringEquals":{"aws:UserAgent":"a","aws:Referer":"b","aws:RequestedRegion":"c"},"IpAddress":{"aws:SourceIp":"0.0.0.0/1"}`
+	for name, change := range map[string][2]string{
+		"a fourth resource":   {grants(some, ""), grants(some+`,"arn:aws:s3:::b/salaries/*"`, "")},
+		"a Deny that is gone": {grants(some, "", deny), grants(some, "")},
+		"a fourth condition":  {grants(some, narrow), grants(some, wide)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.set("b", change[0], true)
+			if got := w.told(); len(got) != 1 || got[0].Status != "EXPOSED" {
+				t.Fatalf("%+v", got)
+			}
+			w.set("b", change[0], true)
+			if got := w.told(); len(got) != 0 {
+				t.Fatalf("told twice: %+v", got)
+			}
+			w.set("b", change[1], true)
+			if got := w.told(); len(got) != 1 || got[0].Status != "EXPOSED" {
+				t.Errorf("more is open, and nobody hears of it: %+v", got)
+			}
+			w.set("b", change[0], true)
+			w.told()
+			w.set("b", own, true)
+			if got := w.told(); len(got) != 1 || got[0].Status != "RESOLVED" {
+				t.Errorf("%+v", got)
+			}
+		})
+	}
+}
+
+// TestABlockThatIsOffForAMomentIsTold: by the time that anybody looks, it is on again.
+func TestABlockThatIsOffForAMomentIsTold(t *testing.T) {
+	block := func(on bool) []byte {
+		setting, _ := json.Marshal(policy.PublicAccessBlock{RestrictPublicBuckets: on})
+		raw, _ := json.Marshal(map[string]any{"Settings": map[string][]byte{"publicAccessBlock": setting}})
+		return raw
+	}
+	w := newWorld(t)
+	w.source.block = posture.Block{Set: true, PublicAccessBlock: policy.PublicAccessBlock{RestrictPublicBuckets: true}}
+	w.set("b", open, false)
+	if got := w.told(); len(got) != 0 {
+		t.Fatalf("it is blocked: %+v", got)
+	}
+	w.add(feed.Entry{Kind: feed.Account, Operation: "DeletePublicAccessBlock", Account: account, Resource: account, Before: block(true), After: block(false)})
+	w.tell(feed.Entry{Kind: feed.Account, Operation: "PutPublicAccessBlock", Account: account, Resource: account, Before: block(false), After: block(true)})
+	if got := w.told(); len(got) != 2 || got[0].Status != "EXPOSED" || got[1].Status != "RESOLVED" {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestSlackTakesWhateverAPolicySays: what Slack refuses is not tried again, and the alarm would be lost.
+func TestSlackTakesWhateverAPolicySays(t *testing.T) {
+	for name, with := range map[string]string{
+		"escapes": strings.Repeat("&", 2400), "more": strings.Repeat("<", 9000), "other": "a" + strings.Repeat("ä&", 2000),
+		"lines": `x\n• Nobody`, "code": "```<!channel> *x*",
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.set("b", grants(`"arn:aws:s3:::b/*"`, `"StringLike":{"aws:Referer":"`+with+`*"}`), true)
+			got := w.told()
+			if len(got) != 1 {
+				t.Fatalf("%+v", got)
+			}
+			access := got[0].Slack.Access
+			if len(access) > 2600 || strings.ContainsAny(access, "<>`\n") {
+				t.Errorf("%d: %s", len(access), access)
+			}
+			if rest := strings.NewReplacer("&amp;", "", "&lt;", "", "&gt;", "").Replace(access); strings.Contains(rest, "&") {
+				t.Errorf("half of an escape: %s", rest)
+			}
+		})
 	}
 }
