@@ -39,6 +39,9 @@ type Change struct {
 	Replica bool `json:",omitempty"`
 	// ReplicationStatus of the version: "PENDING" when it is to be replicated.
 	ReplicationStatus string `json:",omitempty"`
+	// Unsent says of a pending version whose metadata changed that its replication had failed: it is to be
+	// replicated as a whole.
+	Unsent bool `json:",omitempty"`
 }
 
 // happening is what happens to a version.
@@ -107,7 +110,7 @@ func (t *txn) tell(g authz.Grant, to target, what happening, r *record) {
 		Event: eventOf(operation, what), Bucket: to.bucket.Name, BucketID: to.bucket.ID, Key: to.key,
 		VersionID: r.versionID(), Versioned: to.bucket.Versioning != Unversioned, Size: r.size, DeleteMarker: r.marker,
 		Sequencer: fmt.Sprintf("%016X", t.s.ids.next()), Replica: r.replication.status == Replica,
-		ReplicationStatus: r.replication.status.String(),
+		ReplicationStatus: r.replication.status.String(), Unsent: t.unsent,
 	}
 	if !r.marker {
 		c.ETag = r.etag()

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"time"
 
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/engine"
@@ -29,7 +30,7 @@ type ReplicaInput struct {
 	// Seal gives what the replica is sealed with, nil for SSE-S3. It is asked where the source is not
 	// sealed by the store alone; Source.Unsealer is then asked for the source's key.
 	Seal func(ctx context.Context, source *Info) (*Sealing, error)
-	// WithoutTags leaves the tags behind.
+	// WithoutTags leaves the tags behind: a replica that is there keeps its own.
 	WithoutTags bool
 }
 
@@ -266,7 +267,7 @@ func (s *Store) placeCopy(ctx context.Context, g authz.Grant, in *ReplicaInput, 
 		case there != nil && there.marker:
 			next = there
 		case there != nil:
-			there.takeOver(next)
+			there.takeOver(next, in.WithoutTags, s.lockTime())
 			t.set(place, there.append(make([]byte, 0, 512)))
 			t.tell(g, to, wasTagged, there)
 			next = there
@@ -324,13 +325,16 @@ func (s *Store) replicaOf(in *ReplicaInput, src *found, to target) *record {
 }
 
 // takeOver gives r the metadata of a newer state of its source. A lock is never weakened: who has the
-// source must not be able to free the copies.
-func (r *record) takeOver(next *record) {
-	r.tags = next.tags
+// source must not be able to free the copies. One that ended makes way for one that holds.
+func (r *record) takeOver(next *record, withoutTags bool, now time.Time) {
+	if !withoutTags {
+		r.tags = next.tags
+	}
 	if r.replication.status == Replica {
 		r.owner, r.acl = next.owner, next.acl
 	}
-	if next.lock.Mode >= r.lock.Mode && next.lock.Until.After(r.lock.Until) {
+	stronger := next.lock.Mode >= r.lock.Mode && next.lock.Until.After(r.lock.Until)
+	if stronger || next.lock.retained(now) && !r.lock.retained(now) {
 		r.lock.Mode, r.lock.Until = next.lock.Mode, next.lock.Until
 	}
 	if next.lock.Hold == HoldOn {
@@ -458,6 +462,7 @@ func (t *txn) wantReplicas(g authz.Grant, to target, r *record) {
 // replicated again.
 func (t *txn) changedReplicas(g authz.Grant, to target, r *record) {
 	if r.replication.status == ReplicationCompleted || r.replication.status == ReplicationFailed {
+		t.unsent = r.replication.status == ReplicationFailed
 		t.wantReplicas(g, to, r)
 	}
 }

@@ -263,6 +263,39 @@ func TestMetadataReplicatesAgain(t *testing.T) {
 	status(ReplicationFailed)
 }
 
+// TestReplicasKeepWhatTheirSourceMayNotTake: tags stay where the role may not write them, and a lock that ended makes
+// way for one that holds.
+func TestReplicasKeepWhatTheirSourceMayNotTake(t *testing.T) {
+	f := newFixture(t)
+	f.pair()
+	now := f.clocked()
+	f.setting("copies", SettingObjectLock, `{}`)
+	f.setting("source", SettingObjectLock, `{}`)
+	put := &PutInput{Bucket: "source", Key: "k", Body: bytes.NewReader(nil), Lock: &Lock{Mode: Compliance, Until: now.now().Add(time.Hour)}}
+	made, err := f.tryPut(put)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.mustReplicate("k", made.VersionID)
+	mine := []Tag{{"held", "yes"}}
+	if _, err := f.store.SetTags(t.Context(), f.grant, "s3:PutObjectTagging", &GetInput{Bucket: "copies", Key: "k"}, mine); err != nil {
+		t.Fatal(err)
+	}
+	now.pass(2 * time.Hour)
+	until := now.now().AddDate(1, 0, 0)
+	if _, err := f.store.SetRetention(t.Context(), f.grant, &RetentionInput{GetInput: GetInput{Bucket: "source", Key: "k"}, Mode: Governance, Until: until}); err != nil {
+		t.Fatal(err)
+	}
+	b, _ := f.store.Bucket("source")
+	info, err := f.store.Replicate(t.Context(), f.grant, &ReplicaInput{
+		Source: GetInput{Bucket: "source", Key: "k", VersionID: made.VersionID}, SourceID: b.ID, Bucket: "copies", WithoutTags: true,
+		Own: func(*Info) (Owner, []byte) { return bob, nil },
+	})
+	if err != nil || !slices.Equal(info.Tags, mine) || info.Lock.Mode != Governance || !info.Lock.Until.Equal(until) {
+		t.Errorf("%+v, %v", info, err)
+	}
+}
+
 func TestReplicationNeedsItsGrants(t *testing.T) {
 	f := newFixture(t)
 	f.pair()

@@ -19,6 +19,8 @@ type txn struct {
 	touched map[string]cell
 	// told are the changes that the feed learns of with the commit.
 	told []told
+	// unsent says that the version that is changed was not replicated before (Change.Unsent).
+	unsent bool
 }
 
 // cell is the state of a record inside a txn.

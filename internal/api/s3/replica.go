@@ -248,16 +248,17 @@ func (s *Service) replicaRights(ctx context.Context, g authz.Grant, c *api.Call,
 			}
 		}
 	}
-	if len(info.Tags) == 0 {
-		return g, nil
+	// Without tags there is nothing to read; taking a replica's own away is writing all the same.
+	write := authz.Demand{Action: "s3:ReplicateTags", Resource: s.newKeyResource(caller(c), to, in.Source.Key), Keys: tagKeys{info.Tags}}
+	write.Resource.Granted = false // ACLs say nothing about tags
+	if r.WithoutTags = !g.May(write); r.WithoutTags || len(info.Tags) == 0 {
+		return g, at(c).undecided()
 	}
 	read, err := s.keyDemand(c, in.source, &in.Source, "s3:GetObjectVersionTagging", nil)
 	if err != nil {
 		return g, err
 	}
-	write := authz.Demand{Action: "s3:ReplicateTags", Resource: s.newKeyResource(caller(c), to, in.Source.Key), Keys: tagKeys{info.Tags}}
-	write.Resource.Granted = false // ACLs say nothing about tags
-	if r.WithoutTags = !g.May(read) || !g.May(write); r.WithoutTags {
+	if r.WithoutTags = !g.May(read); r.WithoutTags {
 		return g, at(c).undecided()
 	}
 	if g, err = g.Ask(ctx, read, write); err != nil {

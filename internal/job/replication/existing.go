@@ -138,7 +138,8 @@ func (r *Replicator) walkOn(ctx context.Context, w *walk) (more bool, err error)
 	return page.Truncated, nil
 }
 
-// selectExisting makes the tasks of a version that was there before the rule.
+// selectExisting makes the tasks of a version that was there before the rule. Another endpoint takes for
+// current what comes last: it gets no version that is not.
 func (r *Replicator) selectExisting(ctx context.Context, b *object.Bucket, v *object.Info) (bool, error) {
 	in := object.GetInput{Bucket: b.Name, Key: v.Key, VersionID: v.VersionID}
 	info, err := r.config.Objects.Source(ctx, r.grant, &in)
@@ -150,14 +151,14 @@ func (r *Replicator) selectExisting(ctx context.Context, b *object.Bucket, v *ob
 	}
 	var rules []*object.ReplicationRule
 	for _, rule := range b.Replication().For(info) {
-		if rule.Existing() {
+		if rule.Existing() && (info.Latest || r.config.Elsewhere(rule.Destination.BucketName(), b.Owner.Account) == nil) {
 			rules = append(rules, rule)
 		}
 	}
 	if len(rules) == 0 {
 		return false, nil
 	}
-	t := task{Bucket: b.Name, BucketID: b.ID, Key: v.Key, Version: v.VersionID, Marker: v.DeleteMarker, Size: v.Size}
+	t := task{Bucket: b.Name, BucketID: b.ID, Key: v.Key, Version: v.VersionID, Marker: v.DeleteMarker, Existing: true, Size: v.Size}
 	tasks := t.to(rules)
 	r.ledger.Lock()
 	defer r.ledger.Unlock()

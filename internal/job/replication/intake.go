@@ -152,7 +152,7 @@ func (r *Replicator) tasksOf(ctx context.Context, e *feed.Entry) ([]*task, error
 	if err != nil || b.ID != c.BucketID {
 		return nil, nil // the bucket is gone, and the version with it
 	}
-	t := task{Bucket: c.Bucket, BucketID: c.BucketID, Key: c.Key, Version: c.VersionID, Marker: c.DeleteMarker, Tagged: changed, Size: c.Size}
+	t := task{Bucket: c.Bucket, BucketID: c.BucketID, Key: c.Key, Version: c.VersionID, Marker: c.DeleteMarker, Tagged: changed && !c.Unsent, Existing: c.Unsent, Size: c.Size}
 	rules, err := r.rulesFor(ctx, b, &t, pending)
 	if err != nil {
 		return nil, err

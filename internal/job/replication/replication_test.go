@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -496,6 +497,92 @@ func TestADestinationElsewhere(t *testing.T) {
 	if want := []string{"put k one", "tag k [{a b}]", "delete k"}; !slices.Equal(far.told, want) {
 		t.Errorf("told %q, want %q", far.told, want)
 	}
+}
+
+// TestExistingVersionsGoElsewhereOnlyWhereCurrent: what comes last is current there, so older versions and markers
+// stay away.
+func TestExistingVersionsGoElsewhereOnlyWhereCurrent(t *testing.T) {
+	b := newBench(t)
+	far := &there{}
+	b.config.Elsewhere = func(string, string) Elsewhere { return far }
+	b.start()
+	hide := func(key string) {
+		t.Helper()
+		if _, err := b.objects.Delete(t.Context(), b.grant, &object.DeleteInput{Bucket: "source", Key: key}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	old := b.put("back", "1")
+	hide("back")
+	current := b.put("back", "2")
+	b.put("gone", "x")
+	hide("gone")
+	b.rules(rule("away", "", "far-away", `,"ExistingObjects":"Enabled"`))
+	b.wantStatus("back", current, object.ReplicationCompleted)
+	b.wantDone()
+	if want := []string{"delete gone", "put back 2"}; !slices.Equal(slices.Sorted(slices.Values(far.told)), want) {
+		t.Errorf("told %q, want %q", far.told, want)
+	}
+	if got := b.status("back", old); got != object.NotReplicated {
+		t.Errorf("the older version is %s", got)
+	}
+}
+
+// TestWhatCameTooLateForElsewhere: a version that was overwritten while its task waited hides nothing.
+func TestWhatCameTooLateForElsewhere(t *testing.T) {
+	b := newBench(t)
+	b.rules(rule("away", "", "far-away", ""))
+	far := &there{}
+	b.config.Elsewhere = func(string, string) Elsewhere { return far }
+	b.config.GiveUp = time.Nanosecond
+	open := b.config.Open
+	var refuse atomic.Bool
+	b.config.Open = func(ctx context.Context, as *authz.Subject, c Copy) (*object.Info, io.ReadCloser, error) {
+		if refuse.Load() {
+			return nil, nil, &Refusal{Reason: "AccessDenied"}
+		}
+		return open(ctx, as, c)
+	}
+	refuse.Store(true)
+	b.start()
+	ids := map[string]string{"a": b.put("a", "1"), "b": b.put("b", "1")}
+	for key, id := range ids {
+		b.wantStatus(key, id, object.ReplicationFailed)
+	}
+	b.wantDone()
+	refuse.Store(false)
+	b.wantStatus("a", b.put("a", "2"), object.ReplicationCompleted)
+	for key, id := range ids { // a change of what failed sends it whole, if it is still current
+		in := &object.GetInput{Bucket: "source", Key: key, VersionID: id}
+		if _, err := b.objects.SetTags(t.Context(), b.grant, "s3:PutObjectVersionTagging", in, []object.Tag{{Key: "t", Value: "v"}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.wantStatus("b", ids["b"], object.ReplicationCompleted)
+	b.wantStatus("a", ids["a"], object.ReplicationFailed)
+	b.wantDone()
+	if want := []string{"put a 2", "put b 1"}; !slices.Equal(far.told, want) {
+		t.Errorf("told %q, want %q", far.told, want)
+	}
+}
+
+// TestARuleUnderAnotherNameTakesOver: who puts the configuration anew, its rules named otherwise, loses nothing that was
+// under way.
+func TestARuleUnderAnotherNameTakesOver(t *testing.T) {
+	b := newBench(t)
+	b.rules(rule("first", "", "one", ""))
+	b.fail = func(c Copy) error {
+		if c.Rule.ID == "first" {
+			return errors.New("unreachable")
+		}
+		return nil
+	}
+	b.start()
+	id := b.put("k", "x")
+	b.eventually("a try", func() bool { return b.r.Stats().Failed > 0 })
+	b.rules(rule("second", "", "one", ""))
+	b.wantStatus("k", id, object.ReplicationCompleted)
+	b.wantDone()
 }
 
 func TestATaskWithoutARuleSettles(t *testing.T) {

@@ -30,6 +30,7 @@ type task struct {
 	Rule, To     string // the rule's id and its destination's ARN; "" when no rule is left
 	Shared       bool   `json:",omitempty"` // other destinations get the version too: see ledger
 	Tagged       bool   `json:",omitempty"` // nothing but its metadata changed
+	Existing     bool   `json:",omitempty"` // it was there before the rule, or failed before
 	Size         int64  `json:",omitempty"`
 	Added        int64  // Unix milliseconds
 	Tries        int    `json:",omitempty"`

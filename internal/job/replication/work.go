@@ -321,7 +321,11 @@ func (r *Replicator) carry(ctx context.Context, t *task) {
 	}
 }
 
-var errNoRule = &Refusal{Reason: "no rule of the bucket is about the version any more"}
+// What no further try changes.
+var (
+	errNoRule = &Refusal{Reason: "no rule of the bucket is about the version any more"}
+	errOlder  = &Refusal{Reason: "the version is no longer current, and another endpoint would take it for that"}
+)
 
 func (r *Replicator) replicate(ctx context.Context, t *task) error {
 	b, err := r.config.Objects.Bucket(t.Bucket)
@@ -332,9 +336,9 @@ func (r *Replicator) replicate(ctx context.Context, t *task) error {
 	if conf == nil || t.To == "" {
 		return errNoRule
 	}
-	rule := conf.Rule(t.Rule)
-	if rule == nil || rule.Destination.Bucket != t.To {
-		return errNoRule
+	rule, err := r.ruleOf(ctx, conf, t)
+	if err != nil {
+		return err
 	}
 	as, err := r.config.Assume(ctx, conf.Role, b)
 	if err != nil {
@@ -350,6 +354,28 @@ func (r *Replicator) replicate(ctx context.Context, t *task) error {
 	return r.turn(ctx, func(ctx context.Context) error { return r.config.Replicate(ctx, as, c) })
 }
 
+// ruleOf is the rule of a task. Whoever puts a configuration anew may give its rules other names: then it is
+// the rule that takes the version to the same place.
+func (r *Replicator) ruleOf(ctx context.Context, conf *object.Replication, t *task) (*object.ReplicationRule, error) {
+	if rule := conf.Rule(t.Rule); rule != nil && rule.Destination.Bucket == t.To {
+		return rule, nil
+	}
+	in := t.source()
+	info, err := r.config.Objects.Source(ctx, r.grant, &in)
+	if absent(err) {
+		return nil, errNoRule
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, rule := range conf.For(info) {
+		if rule.Destination.Bucket == t.To && (info.Replication != object.Replica || rule.SyncsReplicas()) {
+			return rule, nil
+		}
+	}
+	return nil, errNoRule
+}
+
 func (r *Replicator) sendElsewhere(ctx context.Context, as *authz.Subject, t *task, c Copy, to Elsewhere) error {
 	var info *object.Info
 	var body io.ReadCloser
@@ -362,6 +388,8 @@ func (r *Replicator) sendElsewhere(ctx context.Context, as *authz.Subject, t *ta
 	}
 	defer body.Close()
 	switch {
+	case t.Existing && !info.Latest:
+		return errOlder
 	case t.Marker:
 		return to.Delete(ctx, t.Key)
 	case !t.Tagged:
@@ -387,7 +415,7 @@ func (r *Replicator) settle(ctx context.Context, t *task, failed error) error {
 		return nil
 	case isRefused && refused.Gone:
 		return r.finish(ctx, t, object.NotReplicated)
-	case failed == errNoRule, now.Sub(time.UnixMilli(t.Added)) > r.config.GiveUp:
+	case failed == errNoRule, failed == errOlder, now.Sub(time.UnixMilli(t.Added)) > r.config.GiveUp:
 		r.failed.Add(1)
 		r.config.Log.Error("replication: given up", "bucket", t.Bucket, "key", t.Key, "version", t.Version, "to", t.To, "tries", t.Tries+1, "err", failed)
 		return r.finish(ctx, t, object.ReplicationFailed)
