@@ -14,8 +14,9 @@ import (
 const headerMFA = "X-Amz-Mfa"
 
 // showMFA uses up the code that a request shows in x-amz-mfa, "SERIAL CODE", and tells whether there
-// was one. The device must be the caller's, and the caller of the account that owns the bucket. A
-// code that is shown without need is looked at all the same: it must not seem to have been.
+// was one. The caller must be the root user of the account that owns the bucket, and the device root's: a
+// user who may give itself a device would need no more than a stolen key. A code that is shown without need
+// is looked at all the same: it must not seem to have been.
 func (s *Service) showMFA(ctx context.Context, c *api.Call) (bool, error) {
 	shown := first(c.R.Header, headerMFA)
 	if shown == "" {
@@ -26,7 +27,7 @@ func (s *Service) showMFA(ctx context.Context, c *api.Call) (bool, error) {
 	}
 	p := caller(c)
 	serial, code, ok := strings.Cut(strings.TrimSpace(shown), " ")
-	if !ok || p.Account != at(c).found.Owner.Account {
+	if !ok || p.Type != policy.RootUser || p.Account != at(c).found.Owner.Account {
 		return false, denied()
 	}
 	if err := s.config.UseMFA(ctx, p, serial, strings.TrimSpace(code)); err != nil {
