@@ -56,7 +56,7 @@ func (s *Store) deleteIn(ctx context.Context, g authz.Grant, t *txn, to target, 
 	if err := in.If.check(in.Key, &c); err != nil {
 		return nil, err
 	}
-	if err := in.Still.still(&c.record); err != nil {
+	if err := in.Still.still(&c.record, true); err != nil {
 		return nil, err
 	}
 	if to.bucket.Versioning == Unversioned {
@@ -88,7 +88,7 @@ func (t *txn) deleteVersion(ctx context.Context, g authz.Grant, to target, c *cu
 		if err := in.If.checkVersion(in.Key, &c.record); err != nil {
 			return nil, err
 		}
-		if err := in.Still.still(&c.record); err != nil {
+		if err := t.stillAlone(ctx, to, &c.record, in.Still); err != nil {
 			return nil, err
 		}
 		if err := t.s.mayRemove(&c.record, in.BypassGovernance); err != nil {
@@ -107,7 +107,7 @@ func (t *txn) deleteVersion(ctx context.Context, g authz.Grant, to target, c *cu
 	if old == nil {
 		return result, nil
 	}
-	if err := in.Still.still(old); err != nil {
+	if err := in.Still.still(old, false); err != nil {
 		return nil, err
 	}
 	if err := t.s.mayRemove(old, in.BypassGovernance); err != nil {
@@ -117,6 +117,22 @@ func (t *txn) deleteVersion(ctx context.Context, g authz.Grant, to target, c *cu
 	t.tell(g, to, wasRemoved, old)
 	t.dropOlder(to, old, old.seq)
 	return result, nil
+}
+
+// stillAlone is Info.still for the current version. A delete marker that hides something again is not what
+// was seen: without it, that would be current.
+func (t *txn) stillAlone(ctx context.Context, to target, r *record, seen *Info) error {
+	if seen == nil {
+		return nil
+	}
+	if err := seen.still(r, true); err != nil || !r.marker {
+		return err
+	}
+	_, under, err := t.first(ctx, escapedKey(spaceVersion, to.bucket.ID, to.key))
+	if err == nil && under != nil {
+		err = fault.New(MovedOn, "")
+	}
+	return err
 }
 
 // checkVersion decides about deleting one version; r is nil when it is not there.

@@ -199,6 +199,22 @@ func TestClockTurnedForward(t *testing.T) {
 	}
 }
 
+// TestAgeGoesByTheSlowerClock: nor does it make anything old.
+func TestAgeGoesByTheSlowerClock(t *testing.T) {
+	f := newFixture(t)
+	start := time.Now()
+	f.store.clock.start(start, time.Time{})
+	f.store.now = func() time.Time { return start.Add(-time.Hour) }
+	if got := f.store.Time(); !got.Equal(start.Add(-time.Hour)) {
+		t.Errorf("turned back: %v before the start", start.Sub(got))
+	}
+	f.store.clock.at = start.Round(0).AddDate(-70, 0, 0) // the machine says 70 years later
+	f.store.now = func() time.Time { return start.Add(time.Minute) }
+	if got := f.store.Time(); got.After(start.AddDate(-69, 0, 0)) {
+		t.Errorf("turned forward: %v", got)
+	}
+}
+
 func TestLockedBucketKeepsItsVersions(t *testing.T) {
 	f := newLockFixture(t, ObjectLock{})
 	change := func(fn func(*Bucket)) error {

@@ -57,6 +57,16 @@ func (s *Store) retentionStart() time.Time {
 	return now.Round(0)
 }
 
+// Time is now for whoever removes by age: a machine's clock that is turned forward while Kura runs is caught up
+// with slowly, as for retention, so that a minute in the wrong year removes nothing.
+func (s *Store) Time() time.Time {
+	now := s.now()
+	if at := s.lockTime(); at.Before(now) {
+		return at
+	}
+	return now
+}
+
 // lockMarkInterval is how much of the time that passed a crash may take back, while a bucket has
 // Object Lock.
 const lockMarkInterval = time.Minute

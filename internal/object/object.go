@@ -245,8 +245,8 @@ type DeleteInput struct {
 	If          Precondition
 	// BypassGovernance overrules a governance retention and needs s3:BypassGovernanceRetention.
 	BypassGovernance bool
-	// Still, when not nil, is the version that is to go, or to be current: where it is not any more,
-	// nothing is deleted (MovedOn).
+	// Still, when not nil, is the version that is to go, or to be current, with its tags: where it is not any
+	// more, nothing is deleted (MovedOn). Nor is a current delete marker that hides anything.
 	Still *Info
 	// MFA: the caller has shown a valid code, for buckets with MFA delete.
 	MFA bool

@@ -1,8 +1,10 @@
 package object
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"github.com/kura-s3/kura/internal/authz"
@@ -30,9 +32,13 @@ func (r *record) readable(now time.Time) error {
 	return fault.New(InvalidObjectState, "", "StorageClass", r.class)
 }
 
-// still tells whether r is the version that i told of.
-func (i *Info) still(r *record) error {
-	if i == nil || r != nil && i.seq == r.seq && i.Modified.Equal(r.time()) && i.DeleteMarker == r.marker {
+// still tells whether r, current or not, is the version that i told of, and as i told of it: what came back
+// from under a delete marker, or got other tags, is to be judged anew.
+func (i *Info) still(r *record, current bool) error {
+	if i == nil {
+		return nil
+	}
+	if i.seq == r.seq && i.Modified.Equal(r.time()) && i.DeleteMarker == r.marker && i.Latest == current && slices.Equal(i.Tags, r.tags) {
 		return nil
 	}
 	return fault.New(MovedOn, "")
@@ -49,7 +55,7 @@ func (s *Store) SetStorageClass(ctx context.Context, g authz.Grant, still *Info,
 		if err != nil {
 			return err
 		}
-		if err := still.still(r); err != nil {
+		if err := still.still(r, bytes.Equal(place, headKey(to.bucket.ID, to.key))); err != nil {
 			return err
 		}
 		r.class, r.restored = class, time.Time{}

@@ -9,10 +9,12 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -75,6 +77,9 @@ func (j *Job) report(ctx context.Context, b *object.Bucket, id string, c *config
 		if err != nil {
 			return 0, err
 		}
+		if !j.there(b) {
+			return 0, errGone
+		}
 		if err := r.add(ctx, page.Versions); err != nil {
 			return 0, err
 		}
@@ -87,6 +92,13 @@ func (j *Job) report(ctx context.Context, b *object.Bucket, id string, c *config
 		return 0, err
 	}
 	return r.versions, r.finish(ctx)
+}
+
+var errGone = errors.New("inventory: the bucket is gone")
+
+// there tells whether a bucket is still the one of its name: another one's keys are not its owner's to see.
+func (j *Job) there(b *object.Bucket) bool {
+	return slices.ContainsFunc(j.config.Objects.Buckets(), func(now *object.Bucket) bool { return now.ID == b.ID })
 }
 
 // add writes rows, and sends a file that has grown large.

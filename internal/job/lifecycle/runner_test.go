@@ -14,6 +14,7 @@ import (
 	"github.com/kura-s3/kura/internal/authz/authztest"
 	"github.com/kura-s3/kura/internal/engine"
 	"github.com/kura-s3/kura/internal/engine/memory"
+	"github.com/kura-s3/kura/internal/fault"
 	"github.com/kura-s3/kura/internal/keys"
 	"github.com/kura-s3/kura/internal/object"
 )
@@ -203,6 +204,55 @@ func TestWhatMovedOnStays(t *testing.T) {
 	_, err := f.objects.Delete(t.Context(), f.grant, &object.DeleteInput{Bucket: "bucket", Key: "a", Still: seen})
 	if err == nil {
 		t.Error("a new object went in place of the old one")
+	}
+	f.want("bucket", "a")
+}
+
+// TestWhatCameBackStays: what is decided about an older version is not done to the current one, nor what is decided
+// about tags to a version that has others.
+func TestWhatCameBackStays(t *testing.T) {
+	f := newFixture(t)
+	f.bucket("bucket", object.VersioningEnabled)
+	tag := func(value string) {
+		t.Helper()
+		_, err := f.objects.SetTags(t.Context(), f.grant, "s3:PutObjectTagging", &object.GetInput{Bucket: "bucket", Key: "a"}, []object.Tag{{Key: "keep", Value: value}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	see := func() []object.Info {
+		t.Helper()
+		page, err := f.objects.ListVersions(t.Context(), f.grant, &object.ListVersionsInput{Bucket: "bucket", Max: 10, Whole: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return page.Versions
+	}
+	remove := func(in object.DeleteInput) fault.Kind {
+		in.Bucket, in.Key = "bucket", "a"
+		_, err := f.objects.Delete(t.Context(), f.grant, &in)
+		return fault.Of(err)
+	}
+	f.put("bucket", "a")
+	tag("no")
+	seen := see()[0]
+	tag("yes")
+	if got := remove(object.DeleteInput{Still: &seen}); got != object.MovedOn {
+		t.Errorf("hiding what has other tags now: %q", got)
+	}
+	f.delete("bucket", "a")
+	marker, older := see()[0], see()[1]
+	if got := remove(object.DeleteInput{VersionID: marker.VersionID, Still: &marker}); got != object.MovedOn {
+		t.Errorf("removing a marker that hides something: %q", got)
+	}
+	if got := remove(object.DeleteInput{VersionID: marker.VersionID}); got != "" {
+		t.Fatal(got)
+	}
+	if got := remove(object.DeleteInput{VersionID: older.VersionID, Still: &older}); got != object.MovedOn {
+		t.Errorf("removing what came back: %q", got)
+	}
+	if err := f.objects.SetStorageClass(t.Context(), f.grant, &older, "GLACIER"); fault.Of(err) != object.MovedOn {
+		t.Errorf("archiving what came back: %v", err)
 	}
 	f.want("bucket", "a")
 }
