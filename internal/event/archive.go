@@ -73,18 +73,12 @@ const slotLength = 32
 
 func (s *Store) countKept(ctx context.Context, meta engine.Meta) error {
 	s.kept = keptEvents{count: map[string]int64{}, bytes: map[string]int64{}}
-	lo := []byte(keptPrefix)
-	it, err := meta.Scan(ctx, lo, engine.PrefixEnd(lo))
-	if err != nil {
-		return err
-	}
-	defer it.Close()
-	for it.Next() {
-		if key := it.Key(); len(key) > len(lo)+slotLength {
-			s.kept.add(string(key[len(lo):len(lo)+slotLength]), 1, int64(len(it.Value())))
+	return engine.Each(ctx, meta, keptPrefix, func(key, value []byte, _ engine.Version) error {
+		if of := key[len(keptPrefix):]; len(of) > slotLength {
+			s.kept.add(string(of[:slotLength]), 1, int64(len(value)))
 		}
-	}
-	return it.Err()
+		return nil
+	})
 }
 
 // keep adds a routed event to the archives that want it. A replayed event is not archived again.

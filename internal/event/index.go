@@ -5,8 +5,7 @@ import "sync"
 // index finds what receives the events of a bus, by the bus's ARN. It is made when it is first asked
 // after a change.
 type index struct {
-	rules    map[string][]*Rule
-	archives map[string][]*Archive
+	all map[string]receivers
 
 	// kinds are the receivers of each kind of event, as far as they were asked for: most rules want few kinds, and are
 	// not looked at for others.
@@ -21,6 +20,23 @@ type receivers struct {
 	rules    []*Rule
 	archives []*Archive
 }
+
+// hearing are the receivers that what is known of an event does not exclude.
+func (some receivers) hearing(known map[string]string) (hear receivers) {
+	for _, r := range some.rules {
+		if !r.pattern.Excludes(known) {
+			hear.rules = append(hear.rules, r)
+		}
+	}
+	for _, a := range some.archives {
+		if a.pattern == nil || !a.pattern.Excludes(known) {
+			hear.archives = append(hear.archives, a)
+		}
+	}
+	return hear
+}
+
+func (some receivers) nobody() bool { return len(some.rules)+len(some.archives) == 0 }
 
 // maxKinds are remembered, of at most maxKind bytes; clients put events of kinds of their own.
 const (
@@ -44,17 +60,7 @@ func (x *index) of(k kind) receivers {
 	if ok {
 		return found
 	}
-	known := map[string]string{"source": k.source, "detail-type": k.detailType}
-	for _, r := range x.rules[k.bus] {
-		if r.pattern != nil && r.State != Disabled && !r.pattern.Excludes(known) {
-			found.rules = append(found.rules, r)
-		}
-	}
-	for _, a := range x.archives[k.bus] {
-		if a.pattern == nil || !a.pattern.Excludes(known) {
-			found.archives = append(found.archives, a)
-		}
-	}
+	found = x.all[k.bus].hearing(map[string]string{"source": k.source, "detail-type": k.detailType})
 	if len(k.source)+len(k.detailType) > maxKind {
 		return found
 	}
@@ -66,16 +72,27 @@ func (x *index) of(k kind) receivers {
 	return found
 }
 
+// add takes a rule in, unless events do not set it off.
+func (x *index) add(bus string, r *Rule) {
+	if r.pattern == nil || r.State == Disabled {
+		return
+	}
+	of := x.all[bus]
+	of.rules = append(of.rules, r)
+	x.all[bus] = of
+}
+
 func (s *Store) reindex() *index {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	x := &index{rules: map[string][]*Rule{}, archives: map[string][]*Archive{}, kinds: map[kind]receivers{}}
+	x := &index{all: map[string]receivers{}, kinds: map[kind]receivers{}}
 	for _, r := range s.rules.items {
-		arn := s.BusARN(r.Account, r.Bus)
-		x.rules[arn] = append(x.rules[arn], r)
+		x.add(s.BusARN(r.Account, r.Bus), r)
 	}
 	for _, a := range s.archives.items {
-		x.archives[a.Source] = append(x.archives[a.Source], a)
+		of := x.all[a.Source]
+		of.archives = append(of.archives, a)
+		x.all[a.Source] = of
 	}
 	s.index.Store(x)
 	return x

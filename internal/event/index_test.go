@@ -20,7 +20,10 @@ func TestRulesAreFoundByKind(t *testing.T) {
 		rules = append(rules, &Rule{Name: fmt.Sprint(i), pattern: p})
 	}
 	rules = append(rules, &Rule{Name: "off", State: Disabled, pattern: rules[0].pattern}, &Rule{Name: "schedule"})
-	x := &index{rules: map[string][]*Rule{"bus": rules}, kinds: map[kind]receivers{}}
+	x := &index{all: map[string]receivers{}, kinds: map[kind]receivers{}}
+	for _, r := range rules {
+		x.add("bus", r)
+	}
 	for k, want := range map[kind]string{
 		{"bus", "one", "a"}: "0134", {"bus", "one", "b"}: "0234", {"bus", "two", "b"}: "234", {"bus", "two", "c"}: "34", {"other", "one", "a"}: "",
 	} {

@@ -69,27 +69,7 @@ func (s *Store) Heard(account string, known map[string]string) bool {
 	if source == "" || detailType == "" {
 		return true // it is not known enough
 	}
-	some := s.receivers(account, DefaultBus, source, detailType)
-	if len(some.rules)+len(some.archives) == 0 {
-		return false
-	}
-	rules, archives := some.hearing(known)
-	return len(rules)+len(archives) > 0
-}
-
-// hearing are the receivers that what is known of an event does not exclude.
-func (some receivers) hearing(known map[string]string) (rules []*Rule, archives []*Archive) {
-	for _, r := range some.rules {
-		if !r.pattern.Excludes(known) {
-			rules = append(rules, r)
-		}
-	}
-	for _, a := range some.archives {
-		if a.pattern == nil || !a.pattern.Excludes(known) {
-			archives = append(archives, a)
-		}
-	}
-	return rules, archives
+	return !s.receivers(account, DefaultBus, source, detailType).hearing(known).nobody()
 }
 
 // routed is an event on its way through the rules of a bus.
@@ -108,11 +88,10 @@ type routed struct {
 // committed.
 func (s *Store) route(b *engine.Batch, account, bus string, e Event, only []string) (added func(), err error) {
 	some := s.receivers(account, bus, e.Source, e.DetailType)
-	if len(some.rules)+len(some.archives) == 0 {
+	if some.nobody() {
 		return func() {}, nil
 	}
-	rules, archives := some.hearing(map[string]string{"account": e.Account})
-	if len(rules)+len(archives) == 0 {
+	if some = some.hearing(map[string]string{"account": e.Account}); some.nobody() {
 		return func() {}, nil
 	}
 	if e.ID == "" {
@@ -133,12 +112,12 @@ func (s *Store) route(b *engine.Batch, account, bus string, e Event, only []stri
 		return nil, fmt.Errorf("event: %s %s: %w", e.Source, e.DetailType, err)
 	}
 	r := &routed{event: &e, occasion: occasion{ingested: s.now(), raw: raw}, document: document.(map[string]any), batch: b, only: only}
-	for _, rule := range rules {
+	for _, rule := range some.rules {
 		if rule.wants(r) {
 			s.deliver(rule, r)
 		}
 	}
-	kept := s.keep(archives, r)
+	kept := s.keep(some.archives, r)
 	queued, err := s.queue.Add(b, r.out...)
 	if err != nil {
 		return nil, err
@@ -148,8 +127,6 @@ func (s *Store) route(b *engine.Batch, account, bus string, e Event, only []stri
 
 func (r *Rule) wants(e *routed) bool {
 	switch {
-	case r.pattern == nil || r.State == Disabled:
-		return false
 	case e.event.ReadOnly && r.State != EnabledWithEvents:
 		return false
 	case e.only != nil && !slices.Contains(e.only, r.ARN):

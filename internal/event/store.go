@@ -144,23 +144,18 @@ var errRecord = errors.New("a record does not decode")
 func (f *shelf[T]) prefix() string { return recordPrefix + f.kind + "/" }
 
 func (f *shelf[T]) load(ctx context.Context, meta engine.Meta) error {
-	lo := []byte(f.prefix())
-	it, err := meta.Scan(ctx, lo, engine.PrefixEnd(lo))
-	if err != nil {
-		return err
-	}
-	defer it.Close()
-	for it.Next() {
-		raw, item := it.Value(), new(T)
+	prefix := f.prefix()
+	return engine.Each(ctx, meta, prefix, func(key, raw []byte, _ engine.Version) error {
 		if len(raw) < 1 || raw[0] != recordFormat {
-			return fmt.Errorf("%w: %q", errRecord, it.Key())
+			return errRecord
 		}
+		item := new(T)
 		if err := json.Unmarshal(raw[1:], item); err != nil {
-			return fmt.Errorf("%w: %q: %w", errRecord, it.Key(), err)
+			return fmt.Errorf("%w: %w", errRecord, err)
 		}
-		f.items[string(it.Key()[len(lo):])] = item
-	}
-	return it.Err()
+		f.items[string(key[len(prefix):])] = item
+		return nil
+	})
 }
 
 // edit is a change of records that are written together and shown together.

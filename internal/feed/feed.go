@@ -160,19 +160,14 @@ func cursorKey(name string) []byte { return []byte(cursorPrefix + name) }
 func cursorValue(at uint64) []byte { return binary.BigEndian.AppendUint64(nil, at) }
 
 func loadCursors(ctx context.Context, meta engine.Meta) (map[string]uint64, error) {
-	it, err := meta.Scan(ctx, []byte(cursorPrefix), engine.PrefixEnd([]byte(cursorPrefix)))
-	if err != nil {
-		return nil, err
-	}
-	defer it.Close()
 	cursors := map[string]uint64{}
-	for it.Next() {
-		if len(it.Value()) != 8 {
-			return nil, fmt.Errorf("%w: cursor %q", errEntry, it.Key())
+	return cursors, engine.Each(ctx, meta, cursorPrefix, func(key, value []byte, _ engine.Version) error {
+		if len(value) != 8 {
+			return errEntry
 		}
-		cursors[string(it.Key()[len(cursorPrefix):])] = binary.BigEndian.Uint64(it.Value())
-	}
-	return cursors, it.Err()
+		cursors[string(key[len(cursorPrefix):])] = binary.BigEndian.Uint64(value)
+		return nil
+	})
 }
 
 // findLast sets the place after which new entries go. Places are times in nanoseconds, so that a feed
@@ -182,16 +177,11 @@ func (f *Feed) findLast(ctx context.Context, cursors map[string]uint64) error {
 	for _, at := range cursors {
 		f.last = max(f.last, at)
 	}
-	it, err := f.meta.Scan(ctx, []byte(entryPrefix), engine.PrefixEnd([]byte(entryPrefix)))
-	if err != nil {
-		return err
-	}
-	defer it.Close()
-	for it.Next() {
-		f.newest = placeOf(it.Key())
+	return engine.Each(ctx, f.meta, entryPrefix, func(key, _ []byte, _ engine.Version) error {
+		f.newest = placeOf(key)
 		f.last = max(f.last, f.newest)
-	}
-	return it.Err()
+		return nil
+	})
 }
 
 func placeKey(seq uint64) []byte { return binary.BigEndian.AppendUint64([]byte(entryPrefix), seq) }

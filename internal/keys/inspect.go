@@ -31,24 +31,17 @@ func Inspect(ctx context.Context, meta engine.Meta) ([]Sealed, error) {
 		return nil, fmt.Errorf("%w: record %s", ErrDamaged, currentRecord)
 	}
 	current := binary.BigEndian.Uint32(value[1:])
-	it, err := meta.Scan(ctx, []byte(storePrefix), engine.PrefixEnd([]byte(storePrefix)))
-	if err != nil {
-		return nil, err
-	}
-	defer it.Close()
 	var all []Sealed
-	for it.Next() {
-		if len(it.Key()) != len(storePrefix)+idSize || len(it.Value()) < 2 || it.Value()[0] != storeFormat {
-			return nil, fmt.Errorf("%w: record %q", ErrDamaged, it.Key())
+	err = engine.Each(ctx, meta, storePrefix, func(key, value []byte, _ engine.Version) error {
+		if len(key) != len(storePrefix)+idSize || len(value) < 2 || value[0] != storeFormat {
+			return ErrDamaged
 		}
-		one := Sealed{StoreKey: binary.BigEndian.Uint32(it.Key()[len(storePrefix):])}
+		one := Sealed{StoreKey: binary.BigEndian.Uint32(key[len(storePrefix):])}
 		one.Current = one.StoreKey == current
-		if err := one.look(bytes.Clone(it.Value()[1:])); err != nil {
-			return nil, fmt.Errorf("record %q: %w", it.Key(), err)
-		}
 		all = append(all, one)
-	}
-	return all, it.Err()
+		return all[len(all)-1].look(bytes.Clone(value[1:]))
+	})
+	return all, err
 }
 
 func (s *Sealed) look(wrapped []byte) error {

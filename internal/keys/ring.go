@@ -111,22 +111,17 @@ func (r *Ring) Keys() int {
 // in one commit, after each has been read back. Data is not touched. A crash leaves the store sealed
 // by the old one or by the new one, whole.
 func (r *Ring) Reseal(ctx context.Context, to Sealer) error {
-	it, err := r.meta.Scan(ctx, []byte(storePrefix), engine.PrefixEnd([]byte(storePrefix)))
-	if err != nil {
-		return err
-	}
-	defer it.Close()
 	var b engine.Batch
-	for it.Next() {
-		key := bytes.Clone(it.Key())
-		wrapped, err := r.reseal(ctx, to, key, it.Value())
+	if err := engine.Each(ctx, r.meta, storePrefix, func(key, value []byte, version engine.Version) error {
+		wrapped, err := r.reseal(ctx, to, key, value)
 		if err != nil {
-			return fmt.Errorf("record %q: %w", key, err)
+			return err
 		}
-		b.Require(key, it.Version())
+		key = bytes.Clone(key)
+		b.Require(key, version)
 		b.Set(key, wrapped)
-	}
-	if err := it.Err(); err != nil {
+		return nil
+	}); err != nil {
 		return err
 	}
 	if err := r.meta.Commit(ctx, &b); err != nil {

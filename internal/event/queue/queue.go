@@ -129,23 +129,17 @@ func Open(ctx context.Context, c Config) (*Queue, error) {
 		q.now = time.Now
 	}
 	q.last.Store(uint64(q.now().UnixNano()))
-	it, err := q.meta.Scan(ctx, []byte(itemPrefix), engine.PrefixEnd([]byte(itemPrefix)))
-	if err != nil {
-		return nil, fmt.Errorf("queue: %w", err)
-	}
-	defer it.Close()
-	for it.Next() {
-		lane, err := laneOf(it.Key())
+	err := engine.Each(ctx, q.meta, itemPrefix, func(key, _ []byte, _ engine.Version) error {
+		lane, err := laneOf(key)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		q.waiting.Add(1)
 		q.woken[lane] = struct{}{}
-		if seq := binary.BigEndian.Uint64(it.Key()[keyLength-8:]); seq > q.last.Load() {
-			q.last.Store(seq)
-		}
-	}
-	if err := it.Err(); err != nil {
+		q.last.Store(max(q.last.Load(), binary.BigEndian.Uint64(key[keyLength-8:])))
+		return nil
+	})
+	if err != nil {
 		return nil, fmt.Errorf("queue: %w", err)
 	}
 	if len(q.woken) > 0 {

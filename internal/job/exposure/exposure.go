@@ -102,16 +102,11 @@ func (w *Watch) load(ctx context.Context) error {
 	if w.told != nil {
 		return nil
 	}
-	it, err := w.config.Meta.Scan(ctx, []byte(prefix), engine.PrefixEnd([]byte(prefix)))
-	if err != nil {
-		return err
-	}
-	defer it.Close()
 	told := map[string]bool{}
-	for it.Next() {
-		told[string(it.Key()[len(prefix):])] = true
-	}
-	if err := it.Err(); err != nil {
+	if err := engine.Each(ctx, w.config.Meta, prefix, func(key, _ []byte, _ engine.Version) error {
+		told[string(key[len(prefix):])] = true
+		return nil
+	}); err != nil {
 		return err
 	}
 	w.told = told
