@@ -63,7 +63,7 @@ func BenchmarkDelivery(b *testing.B) {
 							last = next
 						}
 					}
-					h.deliver(b.Context(), tr, false)
+					h.deliver(b.Context(), tr)
 				}
 			}
 			b.ReportMetric(float64(processorTime(b)-started)/float64(b.N), "cpu-ns/op")

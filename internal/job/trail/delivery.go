@@ -89,7 +89,7 @@ func (s *Store) Run(ctx context.Context) {
 				continue
 			}
 			err := s.config.Pace.Do(ctx, Job, func(ctx context.Context) error {
-				s.deliver(ctx, t, false)
+				s.deliver(ctx, t)
 				return nil
 			})
 			if err != nil {
@@ -104,17 +104,24 @@ func (s *Store) Run(ctx context.Context) {
 // Job is the deliveries' name among those that a Pacer paces.
 const Job = "trail"
 
-// last delivers what there is, and a last digest.
-func (s *Store) last(ctx context.Context, t *Trail) {
-	s.deliver(context.WithoutCancel(ctx), t, true)
+// last delivers what there is, and a last digest. No other file follows before the call of unlock: no digest would have
+// it.
+func (s *Store) last(ctx context.Context, t *Trail) (unlock func()) {
+	unlock = s.lock(t.ARN())
+	s.bring(context.WithoutCancel(ctx), t.ARN(), true)
 	s.logs(context.WithoutCancel(ctx), t)
+	return unlock
 }
 
-// deliver brings a trail up to date. With final the digest is due whatever the time.
-func (s *Store) deliver(ctx context.Context, t *Trail, final bool) {
-	arn := t.ARN()
-	unlock := s.lock(arn)
+// deliver brings a trail up to date.
+func (s *Store) deliver(ctx context.Context, t *Trail) {
+	unlock := s.lock(t.ARN())
 	defer unlock()
+	s.bring(ctx, t.ARN(), false)
+}
+
+// bring does so under the trail's lock. With final the digest is due whatever the time.
+func (s *Store) bring(ctx context.Context, arn string, final bool) {
 	t, err := s.Find(arn)
 	if err != nil || !t.Logging {
 		return

@@ -1,10 +1,13 @@
 package trail
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,6 +21,7 @@ type group struct {
 	names  []string
 	puts   int
 	refuse error
+	during func() // a delivery. Optional
 }
 
 func (g *group) Try(context.Context, *Trail) error { return g.refuse }
@@ -25,6 +29,9 @@ func (g *group) Try(context.Context, *Trail) error { return g.refuse }
 func (g *group) Put(_ context.Context, _ *Trail, events []LogEvent) error {
 	if g.refuse != nil {
 		return g.refuse
+	}
+	if g.during != nil {
+		g.during()
 	}
 	g.puts++
 	for i, e := range events {
@@ -150,4 +157,54 @@ func TestAGroupAndARoleGoTogether(t *testing.T) {
 	if err := other("g", "r"); !fault.Is(err, Unsupported) {
 		t.Errorf("no service: %v", err)
 	}
+}
+
+// TestNoFileFollowsTheLastDigest: what happens while a trail is stopped is in a file that a digest has, or in none.
+func TestNoFileFollowsTheLastDigest(t *testing.T) {
+	h, g, tr := withGroup(t)
+	h.happen(t, "One")
+	ended := make(chan struct{})
+	g.during = func() {
+		g.during = nil
+		h.happen(t, "Two")
+		go func() {
+			h.deliver(t.Context(), tr) // as every interval
+			close(ended)
+		}()
+		select {
+		case <-ended:
+		case <-time.After(50 * time.Millisecond): // it waits for the end of the stop
+		}
+	}
+	if err := h.Stop(t.Context(), h.grant, tr.ARN()); err != nil {
+		t.Fatal(err)
+	}
+	<-ended
+	for path := range h.bucket.objects {
+		if strings.Contains(path, "/CloudTrail/") && !h.bucket.digested(t, path) {
+			t.Errorf("%s is in no digest", path)
+		}
+	}
+}
+
+// digested tells whether a digest has the file.
+func (b *bucket) digested(t *testing.T, file string) bool {
+	t.Helper()
+	for path, body := range b.objects {
+		if !strings.Contains(path, "/CloudTrail-Digest/") {
+			continue
+		}
+		z, err := gzip.NewReader(bytes.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var d digestDocument
+		if err := json.NewDecoder(z).Decode(&d); err != nil {
+			t.Fatal(err)
+		}
+		if slices.ContainsFunc(d.Files, func(f LogFile) bool { return "/"+f.Bucket+"/"+f.Object == file }) {
+			return true
+		}
+	}
+	return false
 }

@@ -435,7 +435,7 @@ func (s *Store) Stop(ctx context.Context, g authz.Grant, arn string) error {
 	if err != nil || !t.Logging {
 		return err
 	}
-	s.last(ctx, t)
+	defer s.last(ctx, t)()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old, err := s.Find(arn)
@@ -457,7 +457,7 @@ func (s *Store) Delete(ctx context.Context, g authz.Grant, arn string) error {
 		return err
 	}
 	if t.Logging {
-		s.last(ctx, t)
+		defer s.last(ctx, t)()
 	}
 	unlock := s.lock(arn + "#logs") // no delivery meanwhile
 	defer unlock()

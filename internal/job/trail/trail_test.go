@@ -148,7 +148,7 @@ func (h *harness) happen(t *testing.T, name string) {
 	}
 }
 
-func (h *harness) deliverNow(t *testing.T, tr *Trail) { t.Helper(); h.deliver(t.Context(), tr, false) }
+func (h *harness) deliverNow(t *testing.T, tr *Trail) { t.Helper(); h.deliver(t.Context(), tr) }
 
 func TestEveryEventIsDeliveredOnceWhateverCrashes(t *testing.T) {
 	h := newHarness(t)
