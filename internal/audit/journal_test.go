@@ -260,7 +260,7 @@ func TestRetentionIsOnRecord(t *testing.T) {
 		passed.Add(int64(30 * time.Second))
 		add(t, j, true, fmt.Sprint(i))
 	}
-	for range 50 { // sealing is beside the writer
+	for range 3000 { // sealing is beside the writer
 		if all, err := segments(dir, StreamManagement); err != nil || len(all) < 12 {
 			break
 		}

@@ -272,7 +272,7 @@ func TestASlowReaderEnds(t *testing.T) {
 }
 
 func TestHeadersAreBoundedInSizeAndTime(t *testing.T) {
-	f := start(t, Config{Handler: member, Limits: Limits{HeaderBytes: 4096, HeaderTimeout: 100 * time.Millisecond}})
+	f := start(t, Config{Handler: member, Limits: Limits{HeaderBytes: 4096, HeaderTimeout: time.Second}})
 	if resp, _ := ask(t, f.dial(t), "GET / HTTP/1.1\nHost: a\nX: "+strings.Repeat("x", 16<<10)+"\n\n"); resp.StatusCode != 431 {
 		t.Errorf("status %d", resp.StatusCode)
 	}

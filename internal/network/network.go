@@ -49,6 +49,7 @@ type Guardrails struct {
 	said    time.Time
 	silent  int64  // refusals since then that no log line tells of
 	seen    stamps // the files, for whoever watches them
+	changed stamps // the same when they were last found to be others; nil: they were not
 }
 
 // Refusal says why an address is not let in.
@@ -211,23 +212,30 @@ func (g *Guardrails) Watch(ctx context.Context, reload <-chan os.Signal) {
 	}
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	var changed stamps
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-reload:
 		case <-tick.C:
-			if g.seen.current() {
-				changed = nil
-				continue
-			}
-			if changed == nil || !changed.current() {
-				changed = g.seen.anew()
+			if !g.rested() {
 				continue
 			}
 		}
-		changed = nil
+		g.changed = nil
 		g.reload()
 	}
+}
+
+// rested tells whether files changed, and not any more since it was called last. For one goroutine.
+func (g *Guardrails) rested() bool {
+	switch {
+	case g.seen.current():
+		g.changed = nil
+	case g.changed == nil || !g.changed.current():
+		g.changed = g.seen.anew()
+	default:
+		return true
+	}
+	return false
 }
