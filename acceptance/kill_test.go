@@ -71,7 +71,8 @@ func TestKillUnderWrites(t *testing.T) {
 	}
 }
 
-// write overwrites eight keys from as many goroutines until the server is killed under them.
+// write overwrites eight keys from as many goroutines until the server is killed under them, when each has been
+// written.
 func (w *written) write(t *testing.T, s *server, c *s3.Client) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -88,9 +89,19 @@ func (w *written) write(t *testing.T, s *server, c *s3.Client) {
 		})
 	}
 	time.Sleep(700 * time.Millisecond)
+	for end := time.Now().Add(30 * time.Second); w.known() < 8 && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
+	}
 	s.kill()
 	cancel()
 	group.Wait()
+}
+
+// known is the number of keys that were acknowledged.
+func (w *written) known() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.acked)
 }
 
 func (w *written) overwrite(ctx context.Context, c *s3.Client, key string) bool {
