@@ -113,6 +113,7 @@ var limitations = map[string]struct {
 	"aws:vpceorgpaths":              {stringOrARN, fixedPath},
 	"s3:dataaccesspointarn":         {stringOrARN, fixedAccessPoint},
 	"s3:dataaccesspointaccount":     {stringOrARN, fixedValue},
+	"kms:calleraccount":             {stringOrARN, fixedCaller},
 }
 
 var (
@@ -145,6 +146,11 @@ func fixedValue(value string, _ Kind, _ bool) bool {
 // fixedSignedValue refuses what the keys say of callers without a signature.
 func fixedSignedValue(value string, kind Kind, across bool) bool {
 	return fixedValue(value, kind, across) && !strings.EqualFold(value, "anonymous")
+}
+
+// fixedCaller is for what only requests to KMS have.
+func fixedCaller(value string, kind Kind, across bool) bool {
+	return kind == KeyPolicy && fixedSignedValue(value, kind, across)
 }
 
 // fixedPath is a path in an organization; below it everything may be meant.

@@ -99,7 +99,8 @@ func newAnalysis(d, earlier *Document, zone Zone) *analysis {
 	return a
 }
 
-// wholeResource is what can be asked for: of a bucket, the bucket, what is in it, and access points.
+// wholeResource is what can be asked for: of a bucket, the bucket, what is in it, and access points; of an event bus,
+// the bus and its rules.
 func wholeResource(zone Zone, documents []*Document) []glob {
 	resource := zone.Resource
 	if resource == "" && documents[0].kind == Bucket {
@@ -109,7 +110,7 @@ func wholeResource(zone Zone, documents []*Document) []glob {
 		return nil
 	}
 	if documents[0].kind != Bucket {
-		return []glob{literalGlob(resource)}
+		return append(rulesOf(resource), literalGlob(resource))
 	}
 	points := literalGlob("arn:aws:s3:")
 	points.some(inSegment)
@@ -118,6 +119,20 @@ func wholeResource(zone Zone, documents []*Document) []glob {
 	points.literal(":accesspoint/", false)
 	points.least(anything)
 	return []glob{prefixGlob(resource + "/"), literalGlob(resource), points}
+}
+
+// rulesOf are the rules of an event bus, nothing for anything else.
+func rulesOf(bus string) []glob {
+	head, name, ok := strings.Cut(bus, ":event-bus/")
+	if !ok {
+		return nil
+	}
+	rules := literalGlob(head + ":rule/")
+	if name != "default" {
+		rules.literal(name+"/", false)
+	}
+	rules.least(inSegment)
+	return []glob{rules}
 }
 
 // onlyBucket is the bucket that all resources name; "" when there is none, or more.
@@ -240,12 +255,18 @@ func (a *analysis) groups(s *statement) []group {
 
 // feasible rules out, for all callers at once, actions that do not apply to the statement's resources.
 func (a *analysis) feasible(s *statement, g *group) bool {
+	if a.whole != nil && g.aboutNothing() {
+		return false
+	}
 	if !s.hasResource || s.variable() {
 		return true
 	}
 	m := model{q: a.query(nil, g), g: goal{resources: []resourceWish{{s.resources, !s.notResource, s}}}}
 	return m.resource() != impossible
 }
+
+// aboutNothing tells actions that apply to no resource: no resource's policy decides about them.
+func (k *actionKind) aboutNothing() bool { return len(k.resources) == 1 && k.resources[0].accepts("*") }
 
 // telling actions make the better examples.
 var telling = []string{"s3:GetObject", "s3:PutObject", "s3:ListBucket", "s3:DeleteObject", "kms:Decrypt", "sts:AssumeRole"}
@@ -291,6 +312,9 @@ func (a *analysis) services() []string {
 		return []string{"kms"}
 	case Trust:
 		return []string{"sts"}
+	}
+	if service := arnPart(a.census.zone.Resource, 2); KnownService(service) {
+		return []string{service}
 	}
 	var list []string
 	for _, d := range [...]*Document{a.document, a.earlier} {
@@ -492,7 +516,7 @@ func (a *analysis) query(c *caller, g *group) *query {
 	if g.resources != nil {
 		q.within = append(q.within, g.resources)
 	}
-	if a.whole != nil && (len(g.resources) != 1 || !g.resources[0].accepts("*")) {
+	if a.whole != nil {
 		q.within = append(q.within, a.whole)
 	}
 	return q

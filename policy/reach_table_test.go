@@ -20,6 +20,37 @@ func summary(openings []Opening) string {
 	return strings.Join(lines, "\n")
 }
 
+// TestReachOfAResource: where it is known what carries a policy, that is all that it is about.
+func TestReachOfAResource(t *testing.T) {
+	const here = ":us-east-1:111122223333:"
+	them := `"Principal":{"AWS":"444455556666"}`
+	for _, c := range []struct{ resource, statement, want string }{
+		{"arn:aws:sqs" + here + "q", `"Action":"*","Resource":"*"`, "sqs:AddPermission sqs:CancelMessageMoveTask sqs:ChangeMessageVisibility sqs:CreateQueue sqs:DeleteMessage sqs:DeleteQueue sqs:GetQueueAttributes sqs:GetQueueUrl sqs:ListDeadLetterSourceQueues sqs:ListMessageMoveTasks sqs:ListQueueTags sqs:PurgeQueue sqs:ReceiveMessage sqs:RemovePermission sqs:SendMessage sqs:SetQueueAttributes sqs:StartMessageMoveTask sqs:TagQueue sqs:UntagQueue"},
+		{"arn:aws:sqs" + here + "q", `"Action":"sqs:L*","Resource":"*"`, "sqs:ListDeadLetterSourceQueues sqs:ListMessageMoveTasks sqs:ListQueueTags"},
+		{"arn:aws:sqs" + here + "q", `"Action":"sqs:SendMessage","Resource":"arn:aws:sqs` + here + `r"`, ""},
+		{"arn:aws:sqs" + here + "q", `"Action":["s3:ListAllMyBuckets","s3:GetObject"],"Resource":"*"`, ""},
+		{"arn:aws:sqs" + here + "q", `"NotAction":["sqs:[!S]*","sqs:A*","sqs:C*","sqs:D*","sqs:G*","sqs:L*","sqs:P*","sqs:R*","sqs:St*","sqs:T*","sqs:U*"],"Resource":"*"`, "sqs:SendMessage sqs:SetQueueAttributes"},
+		{"arn:aws:lambda" + here + "function:f:live", `"Action":"lambda:InvokeF*","Resource":"arn:aws:lambda` + here + `function:f:live"`, "lambda:InvokeFunction lambda:InvokeFunctionUrl"},
+		{"arn:aws:events" + here + "event-bus/b", `"Action":["events:PutEvents","events:PutRule"],"Resource":"*"`, "events:PutEvents events:PutRule"},
+		{"arn:aws:events" + here + "event-bus/b", `"Action":"events:PutRule","Resource":"arn:aws:events` + here + `rule/b/*"`, "events:PutRule"},
+		{"arn:aws:events" + here + "event-bus/b", `"Action":"events:PutRule","Resource":"arn:aws:events` + here + `rule/c/*"`, ""},
+		{"arn:aws:events" + here + "event-bus/default", `"Action":"events:PutRule","Resource":"arn:aws:events` + here + `rule/r"`, "events:PutRule"},
+		{"arn:aws:events" + here + "event-bus/default", `"Action":"events:PutRule","Resource":"arn:aws:events` + here + `rule/c/r"`, ""},
+	} {
+		d := parsed(t, Resource, `{"Version":"2012-10-17","Statement":[{"Effect":"Allow",`+them+`,`+c.statement+`}]}`)
+		zone := Zone{Accounts: []string{account}, Resource: c.resource}
+		openings := Reach(d, zone)
+		var actions []string
+		for i := range openings {
+			actions = append(actions, openings[i].Actions...)
+			checkWitness(t, &openings[i], zone, d, nil)
+		}
+		if got := strings.Join(actions, " "); got != c.want {
+			t.Errorf("%s: %s:\n%s\nwant\n%s", c.resource, c.statement, got, c.want)
+		}
+	}
+}
+
 // Policies as people write them, and who outside account 111122223333 of organization o-home gains what.
 func TestReach(t *testing.T) {
 	objects := `"Resource":"arn:aws:s3:::tsuchi/*"`

@@ -28,7 +28,7 @@ func (s *server) openEvents(ctx context.Context, ring *keys.Ring) (err error) {
 		return err
 	}
 	s.events, err = event.Open(ctx, event.Config{
-		Meta: s.engines.Meta, Queue: s.queue, Secrets: ring, Region: s.config.Region, Endpoint: s.mayCall, Log: s.log,
+		Meta: s.engines.Meta, Queue: s.queue, Secrets: ring, Principals: s.identities, Region: s.config.Region, Endpoint: s.mayCall, Log: s.log,
 		Targets: ruleTargets(s.insideServices()),
 	})
 	return err

@@ -32,7 +32,7 @@ const lambdaPrincipal = lambda.Principal
 // with --functions.
 func (s *server) openFunctions(ctx context.Context, ring *keys.Ring) (err error) {
 	c := function.Config{
-		Meta: s.engines.Meta, Secrets: ring, Principals: s.identities, Region: s.config.Region, Roles: executionRoles{s}, Keys: functionKeys{s},
+		Meta: s.engines.Meta, Secrets: ring, Principals: s.identities, Feed: s.feed, Region: s.config.Region, Roles: executionRoles{s}, Keys: functionKeys{s},
 		Queue: invoke.Queue{Deliveries: s.queue}, Retry: s.config.FunctionsRetry, Log: s.log,
 	}
 	if s.config.Functions {

@@ -33,7 +33,10 @@ import (
 func (s *server) openPosture(ctx context.Context) error {
 	grant, err := s.guard.System(ctx, "posture",
 		authz.Demand{Action: "kms:ListKeys", Resource: authz.Resource{ARN: "*"}},
-		authz.Demand{Action: "kms:ListGrants", Resource: authz.Resource{ARN: "*"}})
+		authz.Demand{Action: "kms:ListGrants", Resource: authz.Resource{ARN: "*"}},
+		authz.Demand{Action: "sqs:ListQueues", Resource: authz.Resource{ARN: "*"}},
+		authz.Demand{Action: "sns:ListTopics", Resource: authz.Resource{ARN: "*"}},
+		authz.Demand{Action: "lambda:ListFunctions", Resource: authz.Resource{ARN: "*"}})
 	if err != nil {
 		return err
 	}
@@ -110,7 +113,7 @@ func (s *server) publishPosture(ctx context.Context, b *engine.Batch, e posture.
 // watched is where the resources are that are watched over.
 type watched struct {
 	s *server
-	// grant is for the keys, whose list and grants ask for one.
+	// grant is for what asks for one: the lists of keys and their grants, of queues, topics and functions.
 	grant authz.Grant
 }
 
@@ -146,6 +149,8 @@ func (w *watched) IDs(ctx context.Context, account, typ string) ([]string, error
 		for _, t := range w.s.trails.Of(account) {
 			ids = append(ids, t.ARN())
 		}
+	case policied[typ].arns != nil:
+		return policied[typ].arns(w, account)
 	case posture.EntityKinds[typ] != "":
 		for e := range w.s.identities.Entities(account, identity.Kind(posture.EntityKinds[typ])) {
 			ids = append(ids, e.ID)
@@ -182,6 +187,10 @@ func (w *watched) Resource(_ context.Context, account, typ, id string) (*posture
 		return w.key(account, id)
 	case typ == posture.TypeTrail:
 		return w.trail(account, id), nil
+	case policied[typ].find != nil:
+		if r := policied[typ].find(w, id); r != nil && r.Account == account {
+			return r, nil
+		}
 	case posture.EntityKinds[typ] != "":
 		e, ok := w.s.identities.Entity(identity.Kind(posture.EntityKinds[typ]), id)
 		if !ok || e.Account != account {

@@ -92,7 +92,7 @@ func (s *server) services(registry prometheus.Registerer) []api.Service {
 		sqs.New(sqs.Config{Queues: s.queues, Exposes: s.exposesPolicy, Authn: s.authn, Log: s.log}),
 		s.sns(),
 		organizations.New(organizations.Config{Identities: s.identities, Authn: s.authn, Log: s.log}),
-		events.New(events.Config{Events: s.events, Authn: s.authn, Log: s.log}),
+		events.New(events.Config{Events: s.events, Exposes: s.exposesPolicy, Authn: s.authn, Log: s.log}),
 		kms.New(kms.Config{Keys: s.kms, Exposes: s.exposesPolicy, Authn: s.authn, Log: s.log}),
 		s.cloudtrail(),
 		s.configService(),

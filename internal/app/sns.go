@@ -50,7 +50,7 @@ func (s *server) openTopics(ctx context.Context, ring *keys.Ring) (err error) {
 
 func (s *server) topicStore(ctx context.Context, ring *keys.Ring, people *identity.Store) (*sns.Store, error) {
 	return sns.Open(ctx, sns.Config{
-		Meta: s.engines.Meta, Secrets: ring, Principals: people, Region: s.config.Region, Log: s.log,
+		Meta: s.engines.Meta, Secrets: ring, Principals: people, Feed: s.feed, Region: s.config.Region, Log: s.log,
 		Filters: sns.Filters{
 			Compile: func(text []byte) (sns.Filter, error) { return pattern.Compile(text) },
 			Decode:  pattern.Decode,

@@ -11,7 +11,7 @@ import (
 // openQueues opens the queues of the Simple Queue Service, whose messages the ring seals.
 func (s *server) openQueues(ctx context.Context, ring *keys.Ring) (err error) {
 	s.queues, err = sqs.Open(ctx, sqs.Config{
-		Meta: s.engines.Meta, Secrets: ring, Principals: s.identities, Region: s.config.Region, Log: s.log,
+		Meta: s.engines.Meta, Secrets: ring, Principals: s.identities, Feed: s.feed, Region: s.config.Region, Log: s.log,
 	})
 	return err
 }

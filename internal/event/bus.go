@@ -1,6 +1,7 @@
 package event
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"strings"
@@ -16,11 +17,23 @@ const DefaultBus = "default"
 // BusInfo is an event bus.
 type BusInfo struct {
 	Account, Name, ARN, Description string
-	// Policy is the resource policy, "" for none.
+	// Policy is the resource policy as it was put, "" for none; Pinned the same with whom it names by their unique ids,
+	// "" in records of a time when it was as it was put.
 	Policy            string
+	Pinned            string `json:",omitempty"`
 	DeadLetter        string
 	Tags              map[string]string `json:",omitempty"`
 	Created, Modified time.Time
+
+	document *policy.Document
+}
+
+// compile reads the policy.
+func (b *BusInfo) compile() (err error) {
+	if b.document = nil; b.Policy != "" {
+		b.document, err = policy.ParseString(cmp.Or(b.Pinned, b.Policy), policy.Resource)
+	}
+	return err
 }
 
 // Limits of an account, as AWS has them by default.
@@ -89,12 +102,8 @@ func (s *Store) Owner(arn string) (string, error) {
 // BusResource is a bus as what a demand is about, with its policy.
 func (s *Store) BusResource(account, name string) authz.Resource {
 	r := authz.Resource{ARN: s.BusARN(account, name), Account: account}
-	b, err := s.bus(account, name)
-	if err != nil || b.Policy == "" {
-		return r
-	}
-	if doc, err := policy.ParseString(b.Policy, policy.Resource); err == nil {
-		r.Policy = doc
+	if b, err := s.bus(account, name); err == nil {
+		r.Policy = b.document
 	}
 	return r
 }
@@ -220,34 +229,79 @@ type Permission struct {
 
 // PutPermission needs events:PutPermission on "*".
 func (s *Store) PutPermission(ctx context.Context, g authz.Grant, account, name string, in Permission) error {
-	if err := g.Require("events:PutPermission", "*"); err != nil {
-		return err
-	}
 	_, err := s.editBus(ctx, account, name, func(b *BusInfo) error {
-		source := in.Policy
-		if source == "" {
-			statement, err := in.statement(b.ARN)
-			if err != nil {
-				return err
-			}
-			if source, err = withStatement(b.Policy, in.StatementID, statement); err != nil {
-				return err
-			}
+		if err := g.RequireStill("events:PutPermission", "*", b.document); err != nil {
+			return err
 		}
-		return b.setPolicy(source)
+		return s.permit(b, in)
 	})
 	return err
 }
 
-func (b *BusInfo) setPolicy(source string) error {
-	if len(source) > maxPolicy {
+// permit does to b what PutPermission says.
+func (s *Store) permit(b *BusInfo, in Permission) error {
+	written, pinned := in.Policy, ""
+	if written == "" {
+		statement, err := in.statement(b.ARN)
+		if err != nil {
+			return err
+		}
+		return b.replace(in.StatementID, statement)
+	}
+	if len(written) > maxPolicy {
 		return refuse(PolicyTooLong, "Event bus policy exceeds the maximum length allowed.")
 	}
-	if _, err := policy.ParseString(source, policy.Resource); err != nil {
+	doc, err := policy.ParseString(written, policy.Resource)
+	if err == nil {
+		if doc, err = doc.Resolve(s.config.Principals.UniqueID); err == nil {
+			pinned = doc.Normalized()
+		}
+	}
+	if err != nil {
 		return refuse(Invalid, "The policy is not valid: %s", err)
 	}
-	b.Policy = source
+	b.Policy, b.Pinned = written, pinned
+	return b.compile()
+}
+
+// replace puts a statement in place of the one with the same Sid; nil takes it away. Whom the others name stays pinned.
+func (b *BusInfo) replace(sid string, statement map[string]any) error {
+	written, err := withStatement(b.Policy, sid, statement)
+	if err != nil {
+		return err
+	}
+	pinned, err := withStatement(cmp.Or(b.Pinned, b.Policy), sid, statement)
+	if err != nil {
+		return err
+	}
+	if len(written) > maxPolicy {
+		return refuse(PolicyTooLong, "Event bus policy exceeds the maximum length allowed.")
+	}
+	b.Policy, b.Pinned = written, pinned
+	if err := b.compile(); err != nil {
+		return refuse(Invalid, "The policy is not valid: %s", err)
+	}
 	return nil
+}
+
+// Permitted is the policy of a bus as it is, and as PutPermission would leave it.
+func (s *Store) Permitted(account, name string, in Permission) (before, after *policy.Document, err error) {
+	return s.would(account, name, func(b *BusInfo) error { return s.permit(b, in) })
+}
+
+// Unpermitted is Permitted for RemovePermission.
+func (s *Store) Unpermitted(account, name, statementID string, all bool) (before, after *policy.Document, err error) {
+	return s.would(account, name, func(b *BusInfo) error { return b.unpermit(statementID, all) })
+}
+
+func (s *Store) would(account, name string, change func(*BusInfo) error) (before, after *policy.Document, err error) {
+	old, err := s.bus(account, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	next := *old
+	err = change(&next)
+	return old.document, next.document, err
 }
 
 // statement is the JSON of a permission.
@@ -318,22 +372,24 @@ func withStatement(source, sid string, statement map[string]any) (string, error)
 
 // RemovePermission needs events:RemovePermission on "*".
 func (s *Store) RemovePermission(ctx context.Context, g authz.Grant, account, name, statementID string, all bool) error {
-	if err := g.Require("events:RemovePermission", "*"); err != nil {
-		return err
-	}
 	_, err := s.editBus(ctx, account, name, func(b *BusInfo) error {
-		if all {
-			b.Policy = ""
-			return nil
+		if err := g.RequireStill("events:RemovePermission", "*", b.document); err != nil {
+			return err
 		}
-		if b.Policy == "" {
-			return refuse(NotFound, "EventBus does not have a policy.")
-		}
-		source, err := withStatement(b.Policy, statementID, nil)
-		b.Policy = source
-		return err
+		return b.unpermit(statementID, all)
 	})
 	return err
+}
+
+func (b *BusInfo) unpermit(statementID string, all bool) error {
+	switch {
+	case all:
+		b.Policy, b.Pinned, b.document = "", "", nil
+		return nil
+	case b.Policy == "":
+		return refuse(NotFound, "EventBus does not have a policy.")
+	}
+	return b.replace(statementID, nil)
 }
 
 // BusARNResource is BusResource of the bus that has an ARN.

@@ -39,6 +39,13 @@ func (plainSecrets) OpenSecret(_ context.Context, context, sealed []byte) ([]byt
 	return out, nil
 }
 
+// nobody knows no user and no role but one.
+type nobody struct{}
+
+func (nobody) UniqueID(arn string) (string, bool) {
+	return "AROAEXAMPLEEXAMPLE00", arn == "arn:aws:iam::111122223333:role/known"
+}
+
 type bench struct {
 	*Store
 	t     testing.TB
@@ -63,7 +70,7 @@ func (b *bench) reopen() {
 		b.t.Fatal(err)
 	}
 	b.Store, err = Open(b.ctx, Config{
-		Meta: b.meta, Queue: b.queue, Secrets: plainSecrets{}, Region: "us-east-1", Log: slog.New(slog.DiscardHandler), Now: b.clock.Now,
+		Meta: b.meta, Queue: b.queue, Secrets: plainSecrets{}, Principals: nobody{}, Region: "us-east-1", Log: slog.New(slog.DiscardHandler), Now: b.clock.Now,
 	})
 	if err != nil {
 		b.t.Fatal(err)

@@ -40,6 +40,11 @@ type Secrets interface {
 	OpenSecret(ctx context.Context, context, sealed []byte) ([]byte, error)
 }
 
+// Principals knows the users and roles that policies name.
+type Principals interface {
+	UniqueID(arn string) (id string, ok bool)
+}
+
 // Target is a kind of thing that a rule can send to, known by its ARNs.
 type Target interface {
 	// Check says what is wrong with a target for a rule of account, in AWS's words. It decides nothing
@@ -55,6 +60,8 @@ type Config struct {
 	Queue *queue.Queue
 	// Secrets seals the secrets of connections. Required.
 	Secrets Secrets
+	// Principals knows whom the policies of buses name. Required.
+	Principals Principals
 	// Region of this server. Required.
 	Region string
 	// Targets are the kinds of targets by the service, or the service and type, of their ARN: "sqs",
@@ -111,6 +118,11 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	} {
 		if err := load(ctx, s.meta); err != nil {
 			return nil, fmt.Errorf("event: %w", err)
+		}
+	}
+	for _, b := range s.buses.items {
+		if err := b.compile(); err != nil {
+			return nil, fmt.Errorf("event: %s: %w", b.ARN, err)
 		}
 	}
 	for _, r := range s.rules.items {

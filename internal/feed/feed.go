@@ -33,6 +33,9 @@ const (
 	Identity Kind = "iam.entity"  // an entity of IAM or Organizations; Resource is its ARN
 	Key      Kind = "kms.key"     // a KMS key, its policy, grants or aliases; Resource is its ARN
 	Trail    Kind = "audit.trail" // a trail; Resource is its ARN
+	// Policy: the policy of a queue, a topic or a function came, changed or went, in which case the entry says Gone;
+	// Resource is the ARN of what has it. There is neither Before nor After.
+	Policy Kind = "resource.policy"
 )
 
 // Entry is one change.
@@ -216,6 +219,17 @@ func (f *Feed) Add(b *engine.Batch, e Entry) (done func(), err error) {
 	f.mu.Unlock()
 	b.Set(placeKey(e.Seq), append([]byte{format}, raw...))
 	return sync.OnceFunc(func() { f.ended(b, &e) }), nil
+}
+
+// AddPolicy is Add for a policy of account's resource, if it changed: was and is tell one policy from another, "" is
+// none. ev is the audit event of the request that changes it.
+func (f *Feed) AddPolicy(b *engine.Batch, ev *audit.Event, account, arn, was, is string) (done func(), err error) {
+	if was == is {
+		return func() {}, nil
+	}
+	e := Made(Policy, ev)
+	e.Account, e.Resource, e.Gone = account, arn, is == ""
+	return f.Add(b, e)
 }
 
 // ended takes an entry into memory if its commit is known to have succeeded; else, whether there is one is

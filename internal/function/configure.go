@@ -72,7 +72,7 @@ func (s *Store) Create(ctx context.Context, g authz.Grant, r Ref, in Creation) (
 		if in.Publish {
 			c = f.publish(&b, s, c.Description)
 		}
-		err = s.put(ctx, f, &b)
+		err = s.put(ctx, g, f, &b)
 	}
 	if err != nil {
 		s.dropCode(ctx, c.Code.ID)
@@ -257,6 +257,11 @@ func (s *Store) Delete(ctx context.Context, g authz.Grant, r Ref) error {
 		b.Delete(versionKey(f.ID, n))
 		codes[c.Code.ID] = true
 	}
+	done, err := s.tell(&b, g, f, nil)
+	if err != nil {
+		return err
+	}
+	defer done()
 	if err := s.commit(ctx, &b); err != nil {
 		return err
 	}

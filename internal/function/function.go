@@ -23,6 +23,7 @@ import (
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/engine"
 	"github.com/kura-s3/kura/internal/fault"
+	"github.com/kura-s3/kura/internal/feed"
 	"github.com/kura-s3/kura/internal/function/runner"
 	"github.com/kura-s3/kura/policy"
 )
@@ -97,6 +98,8 @@ type Config struct {
 	Secrets Secrets
 	// Principals knows whom policies name. Required.
 	Principals Principals
+	// Feed is told of policies that change. Nil: nobody is.
+	Feed *feed.Feed
 	// Region of this server. Required.
 	Region string
 	// Roles are the execution roles. Required where there is a Runner.
@@ -351,7 +354,7 @@ func (s *Store) edit(ctx context.Context, g authz.Grant, action string, r Ref, c
 	if err != nil {
 		return nil, err
 	}
-	if err := g.RequireStill(action, s.ARN(r), old.policy(r.Qualifier)); err != nil {
+	if err := g.RequireStill(action, s.ARN(r), old.PolicyOf(r.Qualifier)); err != nil {
 		return nil, err
 	}
 	f := old.clone()
@@ -359,11 +362,11 @@ func (s *Store) edit(ctx context.Context, g authz.Grant, action string, r Ref, c
 	if err := change(f, &b); err != nil {
 		return nil, err
 	}
-	return f, s.put(ctx, f, &b)
+	return f, s.put(ctx, g, f, &b)
 }
 
-// policy decides who may use what a qualifier names, nil for none.
-func (f *Function) policy(qualifier string) *policy.Document {
+// PolicyOf decides who may use what a qualifier names, nil for none.
+func (f *Function) PolicyOf(qualifier string) *policy.Document {
 	if p := f.Policies[qualifier]; p != nil {
 		return p.document
 	}
@@ -379,13 +382,18 @@ func (f *Function) clone() *Function {
 }
 
 // put stores f with b and publishes it. Under changes.
-func (s *Store) put(ctx context.Context, f *Function, b *engine.Batch) error {
+func (s *Store) put(ctx context.Context, g authz.Grant, f *Function, b *engine.Batch) error {
 	raw, err := json.Marshal(functionRecord{Format: format, Function: *f})
 	if err != nil {
 		return err
 	}
 	b.Require(functionKey(f.Account, f.Name), f.version)
 	b.Set(functionKey(f.Account, f.Name), raw)
+	done, err := s.tell(b, g, s.find(f.ref("")), f)
+	if err != nil {
+		return err
+	}
+	defer done()
 	if err := s.commit(ctx, b); err != nil {
 		return err
 	}
@@ -418,7 +426,7 @@ func (s *Store) Demand(action string, r Ref) authz.Demand {
 	if f == nil {
 		return d
 	}
-	d.Resource.Policy = f.policy(r.Qualifier)
+	d.Resource.Policy = f.PolicyOf(r.Qualifier)
 	d.Keys = authz.ResourceTags(f.Tags)
 	return d
 }

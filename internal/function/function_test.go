@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"github.com/kura-s3/kura/internal/engine"
 	"github.com/kura-s3/kura/internal/engine/memory"
 	"github.com/kura-s3/kura/internal/fault"
+	"github.com/kura-s3/kura/internal/feed"
 	"github.com/kura-s3/kura/internal/function"
 	"github.com/kura-s3/kura/internal/function/runner"
 )
@@ -61,6 +63,7 @@ type fixture struct {
 	t      *testing.T
 	meta   engine.Meta
 	store  *function.Store
+	feed   *feed.Feed
 	people people
 	g      authz.Grant
 	at     time.Time
@@ -84,8 +87,11 @@ func (f *fixture) Enqueue(_ context.Context, _, _, _, id string, sealed []byte) 
 func (f *fixture) open() {
 	f.t.Helper()
 	var err error
+	if f.feed, err = feed.Open(f.t.Context(), f.meta, "test"); err != nil {
+		f.t.Fatal(err)
+	}
 	f.store, err = function.Open(f.t.Context(), function.Config{
-		Meta: f.meta, Secrets: plainly{}, Principals: f.people, Region: "us-east-1", Roles: f, Runner: f, Queue: f,
+		Feed: f.feed, Meta: f.meta, Secrets: plainly{}, Principals: f.people, Region: "us-east-1", Roles: f, Runner: f, Queue: f,
 		Now: func() time.Time { f.at = f.at.Add(time.Microsecond); return f.at },
 	})
 	if err != nil {
@@ -507,4 +513,59 @@ func TestTheDoctorReadsFunctions(t *testing.T) {
 	if found := check(); len(found) != 1 || found[0] != "1 its code cannot be read" {
 		t.Errorf("%q", found)
 	}
+}
+
+// told is what the change feed told of policies since the last time.
+func (f *fixture) told() (list []string) {
+	f.t.Helper()
+	entries, err := f.feed.Next(f.t.Context(), "test", 64)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	for i := range entries {
+		e := &entries[i]
+		if e.Kind != feed.Policy || e.Account != account {
+			f.t.Errorf("told of %+v", e)
+		}
+		list = append(list, fmt.Sprint(e.Resource[strings.LastIndex(e.Resource, "function:")+1:], " ", e.Gone))
+	}
+	if err := f.feed.Done(f.t.Context(), "test", entries[len(entries)-1].Seq, nil); err != nil {
+		f.t.Fatal(err)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// TestFeedTellsOfPolicies: each change of the policy of a function, and of what of it a qualifier names, is told.
+func TestFeedTellsOfPolicies(t *testing.T) {
+	f := newFixture(t)
+	f.create(function.Creation{Publish: true})
+	add := func(qualifier string) {
+		t.Helper()
+		if _, err := f.store.AddPermission(t.Context(), f.g, ref(qualifier), function.Permission{ID: "s", Action: "lambda:InvokeFunction", Principal: "*"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(want ...string) {
+		t.Helper()
+		got := f.told()
+		for i := range got {
+			_, got[i], _ = strings.Cut(got[i], ":")
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("told %q, want %q", got, want)
+		}
+	}
+	add("")
+	add("1")
+	check("f false", "f:1 false")
+	if err := f.store.RemovePermission(t.Context(), f.g, ref("1"), "s", nil); err != nil {
+		t.Fatal(err)
+	}
+	check("f:1 true")
+	add("1")
+	if err := f.store.Delete(t.Context(), f.g, ref("")); err != nil {
+		t.Fatal(err)
+	}
+	check("f true", "f:1 false", "f:1 true")
 }

@@ -1,6 +1,7 @@
 package function
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"regexp"
@@ -212,6 +213,45 @@ func (s *Store) setPolicy(f *Function, qualifier string, p Policy) error {
 	f.Policies[qualifier] = &p
 	return nil
 }
+
+// tell has the change feed tell of the policies in which a function differs from what it was. Either may be nil.
+func (s *Store) tell(b *engine.Batch, g authz.Grant, was, is *Function) (done func(), err error) {
+	f := cmp.Or(is, was)
+	qualifiers := map[string]bool{}
+	for _, side := range []*Function{was, is} {
+		if side != nil {
+			for q := range side.Policies {
+				qualifiers[q] = true
+			}
+		}
+	}
+	var ends []func()
+	done = func() {
+		for _, end := range ends {
+			end()
+		}
+	}
+	for q := range qualifiers {
+		end, err := s.config.Feed.AddPolicy(b, g.Event(), f.Account, s.ARN(f.ref(q)), was.revision(q), is.revision(q))
+		if err != nil {
+			done()
+			return nil, err
+		}
+		ends = append(ends, end)
+	}
+	return done, nil
+}
+
+// revision of the policy of what a qualifier names, "" for none.
+func (f *Function) revision(qualifier string) string {
+	if f == nil || f.Policies[qualifier] == nil {
+		return ""
+	}
+	return f.Policies[qualifier].Revision
+}
+
+// ref is f, or what of it a qualifier names.
+func (f *Function) ref(qualifier string) Ref { return Ref{f.Account, f.Name, qualifier} }
 
 // RemovePermission needs lambda:RemovePermission.
 func (s *Store) RemovePermission(ctx context.Context, g authz.Grant, r Ref, id string, revision *string) error {

@@ -107,6 +107,23 @@ func effective(r *Resource, account Block) (effect, error) {
 	return effect{}, nil
 }
 
+// Public tells whether the resource's own policy is public in the sense of Block Public Access: somebody who is limited
+// to a fixed account, organization or network is not just anybody.
+func (r *Resource) Public() bool {
+	var document *policy.Document
+	switch {
+	case r.Bucket != nil:
+		document = r.Bucket.Policy
+	case r.Policy != nil:
+		document = r.Policy.Document
+	case r.Entity != nil:
+		document = r.Entity.TrustPolicy
+	case r.Key != nil:
+		document = r.Key.Document
+	}
+	return document != nil && document.IsPublic()
+}
+
 // Policy is a document with statements that are added to it.
 type Policy struct {
 	Document *policy.Document // nil: none

@@ -14,6 +14,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/kura-s3/kura/internal/engine"
@@ -32,6 +33,11 @@ const (
 	TypeKey     = "AWS::KMS::Key"
 	TypeTrail   = "AWS::CloudTrail::Trail"
 	TypeAccount = "AWS::::Account" // rules about an account as a whole; never recorded
+
+	// What has a policy and nothing else that is watched. The id is the ARN. Never recorded.
+	TypeQueue    = "AWS::SQS::Queue"
+	TypeTopic    = "AWS::SNS::Topic"
+	TypeFunction = "AWS::Lambda::Function" // also a version or an alias that has a policy of its own
 )
 
 // Types lists those that are recorded.
@@ -40,6 +46,19 @@ var Types = []string{TypeTrail, TypeGroup, TypePolicy, TypeRole, TypeUser, TypeK
 // Global tells whether resources of the type belong to no region.
 func Global(typ string) bool {
 	return typ == TypeUser || typ == TypeGroup || typ == TypeRole || typ == TypePolicy
+}
+
+// services that have resources of the types with a policy alone, by what their ARNs call them.
+var services = map[string]string{"sqs": TypeQueue, "sns": TypeTopic, "lambda": TypeFunction}
+
+// Policied is the resource that an entry of the kind feed.Policy is about, without its policy; nil for one of no known
+// type.
+func Policied(e *feed.Entry) *Resource {
+	parts := strings.SplitN(e.Resource, ":", 4)
+	if len(parts) < 4 || services[parts[2]] == "" {
+		return nil
+	}
+	return &Resource{Type: services[parts[2]], ID: e.Resource, ARN: e.Resource, Account: e.Account}
 }
 
 // Resource is one thing that has a configuration. Of the members after Tags at most one is set.
@@ -53,7 +72,8 @@ type Resource struct {
 	Entity *Entity
 	Key    *Key
 	Trail  *Trail
-	// Policy is all that is known of what has no other form here: roles, queues, topics, functions in the making.
+	// Policy is all that is known of what has no other form here: queues, topics, functions, and roles and keys in the
+	// making.
 	Policy *Policy
 	// Broken says that the configuration cannot be read, and why.
 	Broken error

@@ -20,6 +20,7 @@ import (
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/engine"
 	"github.com/kura-s3/kura/internal/fault"
+	"github.com/kura-s3/kura/internal/feed"
 	"github.com/kura-s3/kura/policy"
 )
 
@@ -85,6 +86,8 @@ type Config struct {
 	Principals Principals
 	// Filters reads filter policies. Required.
 	Filters Filters
+	// Feed is told of policies that change. Nil: nobody is.
+	Feed *feed.Feed
 	// Region of this server. Required.
 	Region string
 	// Log is told of what happens in the background. Default slog.Default.
@@ -99,6 +102,7 @@ type Store struct {
 	secrets    Secrets
 	principals Principals
 	filters    Filters
+	feed       *feed.Feed
 	region     string
 	log        *slog.Logger
 	now        func() time.Time
@@ -163,7 +167,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		return nil, errors.New("sns: a Store needs Meta, Secrets, Principals, Filters and a Region")
 	}
 	s := &Store{
-		meta: c.Meta, secrets: c.Secrets, principals: c.Principals, filters: c.Filters, region: c.Region, log: c.Log, now: c.Now,
+		meta: c.Meta, secrets: c.Secrets, principals: c.Principals, filters: c.Filters, feed: c.Feed, region: c.Region, log: c.Log, now: c.Now,
 		topics: map[string]*Topic{}, subscriptions: map[string]map[string]*Subscription{},
 	}
 	if s.log == nil {

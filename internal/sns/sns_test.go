@@ -15,6 +15,7 @@ import (
 	"github.com/kura-s3/kura/internal/engine/memory"
 	"github.com/kura-s3/kura/internal/event/pattern"
 	"github.com/kura-s3/kura/internal/fault"
+	"github.com/kura-s3/kura/internal/feed"
 	"github.com/kura-s3/kura/internal/sns"
 	"github.com/kura-s3/kura/policy"
 )
@@ -49,6 +50,7 @@ type world struct {
 	meta   engine.Meta
 	now    time.Time
 	topics *sns.Store
+	feed   *feed.Feed
 	grant  authz.Grant
 }
 
@@ -82,8 +84,11 @@ const arn = "arn:aws:sns:us-east-1:" + account + ":t"
 func (w *world) reopen() {
 	w.t.Helper()
 	var err error
+	if w.feed, err = feed.Open(w.t.Context(), w.meta, "test"); err != nil {
+		w.t.Fatal(err)
+	}
 	w.topics, err = sns.Open(w.t.Context(), sns.Config{
-		Meta: w.meta, Secrets: secrets{}, Principals: nobody{}, Region: "us-east-1", Now: func() time.Time { return w.now },
+		Feed: w.feed, Meta: w.meta, Secrets: secrets{}, Principals: nobody{}, Region: "us-east-1", Now: func() time.Time { return w.now },
 		Filters: sns.Filters{Compile: func(text []byte) (sns.Filter, error) { return pattern.Compile(text) }, Decode: pattern.Decode},
 	})
 	if err != nil {
@@ -215,7 +220,7 @@ func TestNothingLiesInTheClear(t *testing.T) {
 			t.Errorf("%q: %q", it.Key(), it.Value())
 		}
 	}
-	if n != 4 {
+	if n != 5 { // the topic, the subscription, the message, the signer, and how far the feed is read
 		t.Errorf("%d records", n)
 	}
 }
@@ -529,4 +534,55 @@ func TestBodiesByProtocol(t *testing.T) {
 			t.Errorf("%s: %v", bad, err)
 		}
 	}
+}
+
+// told is what the change feed told of policies since the last time.
+func (w *world) told() (list []string) {
+	w.t.Helper()
+	entries, err := w.feed.Next(w.t.Context(), "test", 64)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for i := range entries {
+		e := &entries[i]
+		if e.Kind != feed.Policy || e.Account != account {
+			w.t.Errorf("told of %+v", e)
+		}
+		list = append(list, fmt.Sprint(e.Resource[strings.LastIndex(e.Resource, ":")+1:], " ", e.Gone))
+	}
+	if err := w.feed.Done(w.t.Context(), "test", entries[len(entries)-1].Seq, nil); err != nil {
+		w.t.Fatal(err)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// TestFeedTellsOfPolicies: each change of a topic's policy is told, and nothing else is.
+func TestFeedTellsOfPolicies(t *testing.T) {
+	w := newWorld(t)
+	top := w.topic()
+	set := func(name, value string) {
+		t.Helper()
+		if err := w.topics.SetAttribute(t.Context(), w.grant, top, name, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(want ...string) {
+		t.Helper()
+		if got := w.told(); !slices.Equal(got, want) {
+			t.Errorf("told %q, want %q", got, want)
+		}
+	}
+	document := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"sns:Publish","Resource":"` + arn + `"}]}`
+	set("DisplayName", "x")
+	set("Policy", document)
+	set("Policy", document)
+	check("t false")
+	set("Policy", "")
+	check("t true")
+	set("Policy", document)
+	if err := w.topics.Delete(t.Context(), w.grant, top); err != nil {
+		t.Fatal(err)
+	}
+	check("t false", "t true")
 }

@@ -235,7 +235,7 @@ func (s *Store) Create(ctx context.Context, g authz.Grant, account, name string,
 	if s.count(account) >= maxTopics {
 		return nil, refuse(TopicLimit, "The account has %d topics.", maxTopics)
 	}
-	return t, s.put(ctx, t)
+	return t, s.put(ctx, g, t)
 }
 
 // same refuses to take a topic for another one of its name.
@@ -263,7 +263,7 @@ func (s *Store) count(account string) (n int) {
 }
 
 // put stores and publishes t. Under changes.
-func (s *Store) put(ctx context.Context, t *Topic) error {
+func (s *Store) put(ctx context.Context, g authz.Grant, t *Topic) error {
 	raw, err := json.Marshal(topicRecord{Format: format, Topic: *t})
 	if err != nil {
 		return err
@@ -271,6 +271,15 @@ func (s *Store) put(ctx context.Context, t *Topic) error {
 	var b engine.Batch
 	b.Require(topicKey(t.ARN), t.version)
 	b.Set(topicKey(t.ARN), raw)
+	was := ""
+	if old, err := s.Topic(t.ARN); err == nil {
+		was = old.Pinned
+	}
+	done, err := s.feed.AddPolicy(&b, g.Event(), t.Account, t.ARN, was, t.Pinned)
+	if err != nil {
+		return err
+	}
+	defer done()
 	if err := s.commit(ctx, &b); err != nil {
 		return err
 	}
@@ -297,7 +306,7 @@ func (s *Store) edit(ctx context.Context, g authz.Grant, action string, t *Topic
 	if err := change(&next); err != nil {
 		return err
 	}
-	return s.put(ctx, &next)
+	return s.put(ctx, g, &next)
 }
 
 // SetAttribute needs sns:SetTopicAttributes.
@@ -456,6 +465,11 @@ func (s *Store) Delete(ctx context.Context, g authz.Grant, t *Topic) error {
 	for _, sub := range s.of(now.ARN) {
 		b.Delete(subscriptionKey(now.ID, sub.ID))
 	}
+	done, err := s.feed.AddPolicy(&b, g.Event(), now.Account, now.ARN, now.Pinned, "")
+	if err != nil {
+		return err
+	}
+	defer done()
 	if err := s.commit(ctx, &b); err != nil {
 		return err
 	}

@@ -240,7 +240,7 @@ func (s *Store) Create(ctx context.Context, g authz.Grant, account, name string,
 	if s.count(account) >= maxQueues {
 		return nil, refuse(OverLimit, "The account has %d queues.", maxQueues)
 	}
-	return q, s.put(ctx, q)
+	return q, s.put(ctx, g, q)
 }
 
 func (s *Store) count(account string) (n int) {
@@ -253,7 +253,7 @@ func (s *Store) count(account string) (n int) {
 }
 
 // put stores and publishes q. Under changes.
-func (s *Store) put(ctx context.Context, q *Queue) error {
+func (s *Store) put(ctx context.Context, g authz.Grant, q *Queue) error {
 	raw, err := json.Marshal(queueRecord{Format: format, Queue: *q})
 	if err != nil {
 		return err
@@ -261,6 +261,15 @@ func (s *Store) put(ctx context.Context, q *Queue) error {
 	var b engine.Batch
 	b.Require(queueKey(q.Account, q.Name), q.version)
 	b.Set(queueKey(q.Account, q.Name), raw)
+	was := ""
+	if old, err := s.Queue(q.Account, q.Name); err == nil {
+		was = old.Pinned
+	}
+	done, err := s.feed.AddPolicy(&b, g.Event(), q.Account, s.ARN(q), was, q.Pinned)
+	if err != nil {
+		return err
+	}
+	defer done()
 	if err := s.commit(ctx, &b); err != nil {
 		return err
 	}
@@ -303,7 +312,7 @@ func (s *Store) edit(ctx context.Context, g authz.Grant, action string, q *Queue
 	if err := change(&next); err != nil {
 		return err
 	}
-	return s.put(ctx, &next)
+	return s.put(ctx, g, &next)
 }
 
 // SetAttributes needs sqs:SetQueueAttributes.
@@ -350,6 +359,11 @@ func (s *Store) Delete(ctx context.Context, g authz.Grant, q *Queue) error {
 	b.Require(queueKey(now.Account, now.Name), now.version)
 	b.Delete(queueKey(now.Account, now.Name))
 	empty(&b, now.ID)
+	done, err := s.feed.AddPolicy(&b, g.Event(), now.Account, s.ARN(now), now.Pinned, "")
+	if err != nil {
+		return err
+	}
+	defer done()
 	if err := s.commit(ctx, &b); err != nil {
 		return err
 	}

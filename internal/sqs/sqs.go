@@ -21,6 +21,7 @@ import (
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/engine"
 	"github.com/kura-s3/kura/internal/fault"
+	"github.com/kura-s3/kura/internal/feed"
 	"github.com/kura-s3/kura/policy"
 )
 
@@ -70,6 +71,8 @@ type Config struct {
 	Secrets Secrets
 	// Principals knows whom policies name. Required.
 	Principals Principals
+	// Feed is told of policies that change. Nil: nobody is.
+	Feed *feed.Feed
 	// Region of this server. Required.
 	Region string
 	// Log is told of what happens in the background. Default slog.Default.
@@ -83,6 +86,7 @@ type Store struct {
 	meta       engine.Meta
 	secrets    Secrets
 	principals Principals
+	feed       *feed.Feed
 	region     string
 	log        *slog.Logger
 	now        func() time.Time
@@ -151,7 +155,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if c.Meta == nil || c.Secrets == nil || c.Principals == nil || c.Region == "" {
 		return nil, errors.New("sqs: a Store needs Meta, Secrets, Principals and a Region")
 	}
-	s := &Store{meta: c.Meta, secrets: c.Secrets, principals: c.Principals, region: c.Region, log: c.Log, now: c.Now}
+	s := &Store{meta: c.Meta, secrets: c.Secrets, principals: c.Principals, feed: c.Feed, region: c.Region, log: c.Log, now: c.Now}
 	if s.log == nil {
 		s.log = slog.Default()
 	}

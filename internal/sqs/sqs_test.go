@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"github.com/kura-s3/kura/internal/engine"
 	"github.com/kura-s3/kura/internal/engine/memory"
 	"github.com/kura-s3/kura/internal/fault"
+	"github.com/kura-s3/kura/internal/feed"
 	"github.com/kura-s3/kura/internal/sqs"
 )
 
@@ -48,6 +50,7 @@ type fixture struct {
 	t     *testing.T
 	meta  engine.Meta
 	store *sqs.Store
+	feed  *feed.Feed
 	g     authz.Grant
 	mu    sync.Mutex
 	at    time.Time
@@ -68,7 +71,11 @@ func (f *fixture) later(d time.Duration) {
 
 func (f *fixture) reopen() {
 	f.t.Helper()
-	store, err := sqs.Open(f.t.Context(), sqs.Config{Meta: f.meta, Secrets: plainly{}, Principals: plainly{}, Region: "us-east-1", Now: f.now})
+	var err error
+	if f.feed, err = feed.Open(f.t.Context(), f.meta, "test"); err != nil {
+		f.t.Fatal(err)
+	}
+	store, err := sqs.Open(f.t.Context(), sqs.Config{Feed: f.feed, Meta: f.meta, Secrets: plainly{}, Principals: plainly{}, Region: "us-east-1", Now: f.now})
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -478,4 +485,61 @@ func TestCountingReadsNoMessages(t *testing.T) {
 		t.Fatal(len(b.Writes), err)
 	}
 	count("unreadable", sqs.Counts{Visible: 2, Delayed: 1})
+}
+
+// told is what the change feed told of policies since the last time.
+func (f *fixture) told() (list []string) {
+	f.t.Helper()
+	entries, err := f.feed.Next(f.t.Context(), "test", 64)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	for i := range entries {
+		e := &entries[i]
+		if e.Kind != feed.Policy || e.Account != account {
+			f.t.Errorf("told of %+v", e)
+		}
+		list = append(list, fmt.Sprint(e.Resource[strings.LastIndex(e.Resource, ":")+1:], " ", e.Gone))
+	}
+	if err := f.feed.Done(f.t.Context(), "test", entries[len(entries)-1].Seq, nil); err != nil {
+		f.t.Fatal(err)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// TestFeedTellsOfPolicies: each change of a queue's policy is told, and nothing else is.
+func TestFeedTellsOfPolicies(t *testing.T) {
+	f := newFixture(t)
+	document := func(action string) string {
+		return `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"` + action + `","Resource":"*"}]}`
+	}
+	plain := f.create("plain")
+	q := f.create("q", "Policy", document("sqs:SendMessage"))
+	set := func(attributes map[string]string) {
+		t.Helper()
+		if err := f.store.SetAttributes(t.Context(), f.g, q, attributes); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(want ...string) {
+		t.Helper()
+		if got := f.told(); !slices.Equal(got, want) {
+			t.Errorf("told %q, want %q", got, want)
+		}
+	}
+	check("q false")
+	set(map[string]string{"VisibilityTimeout": "7"})
+	set(map[string]string{"Policy": document("sqs:SendMessage")})
+	set(map[string]string{"Policy": document("sqs:*")})
+	check("q false")
+	set(map[string]string{"Policy": ""})
+	check("q true")
+	set(map[string]string{"Policy": document("sqs:*")})
+	for _, gone := range []*sqs.Queue{plain, q} {
+		if err := f.store.Delete(t.Context(), f.g, gone); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check("q false", "q true")
 }

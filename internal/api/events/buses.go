@@ -1,14 +1,17 @@
 package events
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/exposure"
 	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/wire/eventswire"
 	"github.com/kura-s3/kura/internal/authz"
 	"github.com/kura-s3/kura/internal/event"
 	"github.com/kura-s3/kura/internal/fault"
+	"github.com/kura-s3/kura/policy"
 )
 
 func (e edge) buses() []*api.Op {
@@ -24,8 +27,8 @@ func (e edge) buses() []*api.Op {
 			return e.onBus("DescribeEventBus", account, in.Name)
 		}, e.describeEventBus),
 		answer(&eventswire.ListEventBuses, api.List, everywhere[eventswire.ListEventBusesInput]("ListEventBuses"), e.listEventBuses),
-		answer(&eventswire.PutPermission, api.Permissions, everywhere[eventswire.PutPermissionInput]("PutPermission"), e.putPermission),
-		answer(&eventswire.RemovePermission, api.Permissions, everywhere[eventswire.RemovePermissionInput]("RemovePermission"), e.removePermission),
+		answer(&eventswire.PutPermission, api.Permissions, e.putPermissionDemands, e.putPermission),
+		answer(&eventswire.RemovePermission, api.Permissions, e.removePermissionDemands, e.removePermission),
 	}
 }
 
@@ -136,25 +139,55 @@ func (e edge) listEventBuses(ctx context.Context, g authz.Grant, account string,
 	})}, nil
 }
 
-func (e edge) putPermission(ctx context.Context, g authz.Grant, account string, in *eventswire.PutPermissionInput) (*eventswire.PutPermissionOutput, error) {
+// onPolicy demands an action that changes a bus's policy, which the exposure guard watches over: a stranger who may
+// write rules reads the bus's events. would tells the policy before and after.
+func (e edge) onPolicy(action, account string, bus *string, would func(bus string) (before, after *policy.Document, err error)) []authz.Demand {
+	keys := e.exposes.Keys(nil, func() exposure.Change {
+		name := busOf(bus)
+		before, after, err := would(name)
+		c := exposure.Change{ARN: e.events.BusARN(account, name), Account: account, Kind: policy.Resource, Before: before}
+		switch {
+		case err != nil:
+			c.After = exposure.Unreadable
+		case after != nil:
+			c.After = after.Source()
+		}
+		return c
+	})
+	return on(action, account, "*", keys)
+}
+
+// busOf is the name of the bus whose permissions are meant.
+func busOf(name *string) string { return cmp.Or(member.Text(name), event.DefaultBus) }
+
+func (e edge) putPermissionDemands(account string, in *eventswire.PutPermissionInput) ([]authz.Demand, error) {
+	return e.onPolicy("PutPermission", account, in.EventBusName, func(bus string) (before, after *policy.Document, err error) {
+		return e.events.Permitted(account, bus, permission(in))
+	}), nil
+}
+
+func (e edge) removePermissionDemands(account string, in *eventswire.RemovePermissionInput) ([]authz.Demand, error) {
+	return e.onPolicy("RemovePermission", account, in.EventBusName, func(bus string) (before, after *policy.Document, err error) {
+		return e.events.Unpermitted(account, bus, member.Text(in.StatementId), member.True(in.RemoveAllPermissions))
+	}), nil
+}
+
+func permission(in *eventswire.PutPermissionInput) event.Permission {
 	p := event.Permission{StatementID: member.Text(in.StatementId), Action: member.Text(in.Action), Principal: member.Text(in.Principal), Policy: member.Text(in.Policy)}
 	if c := in.Condition; c != nil {
 		p.ConditionType, p.ConditionKey, p.ConditionValue = member.Text(c.Type), member.Text(c.Key), member.Text(c.Value)
 	}
+	return p
+}
+
+func (e edge) putPermission(ctx context.Context, g authz.Grant, account string, in *eventswire.PutPermissionInput) (*eventswire.PutPermissionOutput, error) {
+	p := permission(in)
 	if p.Policy != "" && (p.StatementID != "" || p.Action != "" || p.Principal != "") {
 		return nil, fault.New(event.Invalid, "Parameter Policy cannot be used with Action, Principal, StatementId or Condition.")
 	}
-	name := member.Text(in.EventBusName)
-	if name == "" {
-		name = event.DefaultBus
-	}
-	return &eventswire.PutPermissionOutput{}, e.events.PutPermission(ctx, g, account, name, p)
+	return &eventswire.PutPermissionOutput{}, e.events.PutPermission(ctx, g, account, busOf(in.EventBusName), p)
 }
 
 func (e edge) removePermission(ctx context.Context, g authz.Grant, account string, in *eventswire.RemovePermissionInput) (*eventswire.RemovePermissionOutput, error) {
-	name := member.Text(in.EventBusName)
-	if name == "" {
-		name = event.DefaultBus
-	}
-	return &eventswire.RemovePermissionOutput{}, e.events.RemovePermission(ctx, g, account, name, member.Text(in.StatementId), member.True(in.RemoveAllPermissions))
+	return &eventswire.RemovePermissionOutput{}, e.events.RemovePermission(ctx, g, account, busOf(in.EventBusName), member.Text(in.StatementId), member.True(in.RemoveAllPermissions))
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/kura-s3/kura/internal/api"
+	"github.com/kura-s3/kura/internal/api/exposure"
 	"github.com/kura-s3/kura/internal/api/member"
 	"github.com/kura-s3/kura/internal/api/rpc"
 	"github.com/kura-s3/kura/internal/api/wire"
@@ -30,6 +31,8 @@ import (
 type Config struct {
 	// Events has the buses and rules. Required.
 	Events *event.Store
+	// Exposes tells what a change of a bus's policy exposes. Nil: nothing is watched over.
+	Exposes exposure.Judge
 	// Authn finds out who signed. Required.
 	Authn *authn.Authenticator
 	// Log is required.
@@ -37,11 +40,14 @@ type Config struct {
 }
 
 // edge is what the operations have in common.
-type edge struct{ events *event.Store }
+type edge struct {
+	events  *event.Store
+	exposes exposure.Judge
+}
 
 // New makes the service.
 func New(c Config) *rpc.Service {
-	e := edge{c.Events}
+	e := edge{c.Events, c.Exposes}
 	return rpc.New(rpc.Config{
 		Name: "events", Protocol: wire.JSON11, Model: eventswire.Operations, Answers: answers, Authn: c.Authn, Log: c.Log,
 		Ops: slices.Concat(e.buses(), e.rules(), e.targets(), e.putting(), e.connections(), e.destinations(), e.archives(), e.replays()),

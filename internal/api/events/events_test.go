@@ -16,6 +16,7 @@ import (
 
 	"github.com/kura-s3/kura/internal/api"
 	"github.com/kura-s3/kura/internal/api/events"
+	"github.com/kura-s3/kura/internal/api/exposure"
 	"github.com/kura-s3/kura/internal/api/rpc"
 	"github.com/kura-s3/kura/internal/api/wire"
 	"github.com/kura-s3/kura/internal/apitest"
@@ -45,6 +46,7 @@ type harness struct {
 	recorder   *apitest.Recorder
 	admin      identity.AccessKeyPair
 	now        time.Time
+	exposes    exposure.Judge // nil: nothing does
 }
 
 func newHarness(t *testing.T) *harness {
@@ -67,13 +69,19 @@ func newHarness(t *testing.T) *harness {
 	if err != nil {
 		t.Fatal(err)
 	}
-	store, err := event.Open(ctx, event.Config{Meta: h.meta, Queue: q, Secrets: ring, Region: region, Log: log, Now: clock})
+	store, err := event.Open(ctx, event.Config{Meta: h.meta, Queue: q, Secrets: ring, Principals: h.identities, Region: region, Log: log, Now: clock})
 	if err != nil {
 		t.Fatal(err)
 	}
 	guard := authz.New(authz.Config{Recorder: h.recorder, Now: clock})
 	signers := authn.New(authn.Config{Credentials: h.identities, Anonymous: identity.Anonymous(), Region: region, Now: clock, Services: []string{"s3", "events"}})
-	h.service = events.New(events.Config{Events: store, Authn: signers, Log: log})
+	judge := func(c exposure.Change) (exposure.Exposed, error) {
+		if h.exposes == nil {
+			return exposure.Exposed{}, nil
+		}
+		return h.exposes(c)
+	}
+	h.service = events.New(events.Config{Events: store, Exposes: judge, Authn: signers, Log: log})
 	h.server, err = api.NewServer(api.Config{
 		Services: []api.Service{rpc.New(rpc.Config{Name: "s3", Protocol: wire.Query, Authn: signers, Log: log}), h.service},
 		Guard:    guard, Recorder: h.recorder, Log: log, Region: region, Now: clock,

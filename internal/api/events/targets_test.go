@@ -24,7 +24,7 @@ func TestTargetsAreTheRuleOwners(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := edge{store}
+	e := edge{events: store}
 	const caller, owner = "111122223333", "444455556666"
 	for arn, action := range map[string]string{
 		"arn:aws:events:us-east-1:" + owner + ":api-destination/d/12345678-1234-1234-1234-123456789012": "events:InvokeApiDestination",

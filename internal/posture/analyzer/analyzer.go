@@ -1,5 +1,5 @@
 // Package analyzer is IAM Access Analyzer: it tells which principals outside an account, or outside all
-// accounts, can do what with buckets, roles and keys, each finding with a request as proof.
+// accounts, can do what with buckets, roles, keys, queues, topics and functions, each finding with a request as proof.
 //
 // What it promises: a resource is analyzed anew with every change that may matter, and what the analysis
 // made is written in the commit that moves the change feed's cursor on. A finding is one external
@@ -303,7 +303,7 @@ func (s *Store) note(ctx context.Context, w *work, e *feed.Entry, seen map[strin
 	if len(watching) == 0 {
 		return nil
 	}
-	r, err := posture.From(e)
+	r, err := about(e)
 	if err != nil || r == nil {
 		if err != nil {
 			s.config.Log.Error("analyzer: a change cannot be read", "kind", e.Kind, "resource", e.Resource, "err", err)
@@ -334,8 +334,16 @@ func (s *Store) note(ctx context.Context, w *work, e *feed.Entry, seen map[strin
 	return nil
 }
 
+// about is the resource that an entry of the change feed is about; nil for none that is watched.
+func about(e *feed.Entry) (*posture.Resource, error) {
+	if e.Kind == feed.Policy {
+		return posture.Policied(e), nil
+	}
+	return posture.From(e)
+}
+
 // Analyzed are the types of resources that are analyzed.
-var Analyzed = []string{posture.TypeBucket, posture.TypeRole, posture.TypeKey}
+var Analyzed = []string{posture.TypeBucket, posture.TypeRole, posture.TypeKey, posture.TypeQueue, posture.TypeTopic, posture.TypeFunction}
 
 func contains(list []string, s string) bool {
 	for _, item := range list {
@@ -536,10 +544,13 @@ func (s *Store) sweep(ctx context.Context, a *Analyzer) error {
 }
 
 func idOf(typ, arn string) string {
-	if typ == posture.TypeBucket {
+	switch typ {
+	case posture.TypeBucket:
 		return strings.TrimPrefix(arn, "arn:aws:s3:::")
+	case posture.TypeKey:
+		return arn[strings.LastIndexByte(arn, '/')+1:]
 	}
-	return arn[strings.LastIndexByte(arn, '/')+1:]
+	return arn
 }
 
 // resolvedFor is how long resolved findings are kept.

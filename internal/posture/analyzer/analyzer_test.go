@@ -196,6 +196,52 @@ func TestChecks(t *testing.T) {
 			return AccessNotGranted(identity(`"s3:Get*"`, "arn:aws:s3:::b/*"), []Access{{Resources: []string{"arn:aws:s3:::b/*"}}}, true)
 		},
 	}
+	statement := func(principal, action, resource, more string) string {
+		return `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":` + principal + `,"Action":"` + action + `","Resource":"` + resource + `"` + more + `}]}`
+	}
+	trust := func(principal string) string {
+		return `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":` + principal + `,"Action":"sts:AssumeRole"}]}`
+	}
+	const them, role = `{"AWS":"444455556666"}`, "AWS::IAM::AssumeRolePolicyDocument"
+	ours := `,"Condition":{"StringEquals":{"aws:PrincipalOrgID":"o-ours"}}`
+	for typ, action := range map[string]string{posture.TypeQueue: "sqs:SendMessage", posture.TypeTopic: "SNS:Publish", posture.TypeFunction: "lambda:InvokeFunction", posture.TypeKey: "kms:Decrypt"} {
+		for name, text := range map[string]string{
+			"FAIL anybody":                statement(`"*"`, action, "*", ""),
+			"FAIL anybody over TLS":       statement(`{"AWS":"*"}`, action, "*", `,"Condition":{"Bool":{"aws:SecureTransport":"true"}}`),
+			"FAIL anything":               statement(`"*"`, "*", "*", ""),
+			"PASS another account":        statement(them, action, "*", ""),
+			"PASS an organization":        statement(`"*"`, action, "*", ours),
+			"PASS a service for somebody": statement(`"*"`, action, "*", `,"Condition":{"ArnLike":{"aws:SourceArn":"arn:aws:sns:*:444455556666:*"}}`),
+			"PASS denied": `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"` + action + `","Resource":"*"},
+				{"Effect":"Deny","Principal":"*","Action":"` + action + `","Resource":"*"}]}`,
+		} {
+			verdicts[name+" "+typ] = func() (Verdict, error) { return NoPublicAccess(text, typ) }
+		}
+	}
+	for name, text := range map[string]string{
+		"PASS account's callers of a key":  statement(`"*"`, "kms:*", "*", `,"Condition":{"StringEquals":{"kms:CallerAccount":"111122223333"}}`),
+		"FAIL accounts' callers of a key":  statement(`"*"`, "kms:*", "*", `,"Condition":{"StringLike":{"kms:CallerAccount":"1*"}}`),
+		"FAIL callers of a key through S3": statement(`"*"`, "kms:*", "*", `,"Condition":{"StringEquals":{"kms:ViaService":"s3.us-east-1.amazonaws.com"}}`),
+	} {
+		verdicts[name] = func() (Verdict, error) { return NoPublicAccess(text, posture.TypeKey) }
+	}
+	verdicts["FAIL role for anybody"] = func() (Verdict, error) { return NoPublicAccess(trust(`{"AWS":"*"}`), role) }
+	verdicts["PASS role for another"] = func() (Verdict, error) { return NoPublicAccess(trust(them), role) }
+	verdicts["FAIL trust of more"] = func() (Verdict, error) {
+		return NoNewAccess(trust(`{"AWS":["444455556666","777788889999"]}`), trust(them), false)
+	}
+	verdicts["PASS trust of fewer"] = func() (Verdict, error) {
+		return NoNewAccess(trust(them), trust(`{"AWS":["444455556666","777788889999"]}`), false)
+	}
+	verdicts["FAIL trust granted"] = func() (Verdict, error) {
+		return AccessNotGranted(trust(them), []Access{{Actions: []string{"sts:AssumeRole"}}}, false)
+	}
+	verdicts["PASS queue's actions not granted"] = func() (Verdict, error) {
+		return AccessNotGranted(statement(them, "sqs:SendMessage", "*", ""), []Access{{Actions: []string{"sqs:DeleteQueue"}}}, false)
+	}
+	verdicts["FAIL queue's actions granted"] = func() (Verdict, error) {
+		return AccessNotGranted(statement(them, "sqs:*", "*", ""), []Access{{Actions: []string{"sqs:DeleteQueue"}}}, false)
+	}
 	for name, check := range verdicts {
 		v, err := check()
 		if err != nil || v.Passed != strings.HasPrefix(name, "PASS") || v.Passed == (len(v.Reasons) > 0) {
@@ -204,6 +250,9 @@ func TestChecks(t *testing.T) {
 	}
 	if _, err := NoNewAccess(identity(`"nosuch:Thing"`, "*"), identity(`"s3:*"`, "*"), true); err == nil {
 		t.Error("an action of an unknown service was checked")
+	}
+	if _, err := NoPublicAccess(public, "AWS::DynamoDB::Table"); !fault.Is(err, BadParameter) {
+		t.Errorf("a table's policy: %v", err)
 	}
 	if _, err := AccessNotGranted("{", nil, true); err == nil {
 		t.Error("no document was checked")
@@ -221,6 +270,7 @@ func TestSourcesAreOfBuckets(t *testing.T) {
 		{Finding{ResourceType: posture.TypeKey}, "[]"},
 		{Finding{ResourceType: posture.TypeKey, ACL: true}, "[]"},
 		{Finding{ResourceType: posture.TypeRole}, "[]"},
+		{Finding{ResourceType: posture.TypeQueue}, "[]"},
 	} {
 		get, key := attribute("sources.type")
 		if got := fmt.Sprint(c.f.Sources()); got != c.want || fmt.Sprint(get(&c.f, key)) != c.want {

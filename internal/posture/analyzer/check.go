@@ -3,7 +3,9 @@ package analyzer
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 
 	"github.com/kura-s3/kura/internal/fault"
 	"github.com/kura-s3/kura/internal/posture"
@@ -26,6 +28,7 @@ type Reason struct {
 // kinds of documents by the type of resource that they are for, as far as Kura has such resources.
 var kinds = map[string]policy.Kind{
 	posture.TypeBucket: policy.Bucket, posture.TypeKey: policy.KeyPolicy, "AWS::IAM::AssumeRolePolicyDocument": policy.Trust,
+	posture.TypeQueue: policy.Resource, posture.TypeTopic: policy.Resource, posture.TypeFunction: policy.Resource,
 }
 
 func badParameter(format string, args ...any) error {
@@ -74,23 +77,23 @@ func statementsOf(text string) ([]map[string]json.RawMessage, error) {
 func NoPublicAccess(text, resourceType string) (Verdict, error) {
 	kind, ok := kinds[resourceType]
 	if !ok {
-		return Verdict{}, badParameter("The resource type %s is not one of which policies can be checked: AWS::S3::Bucket, AWS::KMS::Key, AWS::IAM::AssumeRolePolicyDocument.", resourceType)
+		return Verdict{}, badParameter("The resource type %s is not one of which policies can be checked: %s.", resourceType, strings.Join(slices.Sorted(maps.Keys(kinds)), ", "))
 	}
 	doc, err := parse(text, kind)
 	if err != nil {
 		return Verdict{}, err
 	}
-	var reasons []Reason
-	if kind == policy.Bucket {
-		for _, i := range doc.Public().Statements {
-			reasons = append(reasons, reason(doc, i, "Public access granted in"))
-		}
-	} else {
+	public := doc.Public().Statements
+	if kind != policy.Bucket { // where a Deny counts too
+		anybody := map[int]bool{}
 		for _, o := range policy.Reach(doc, policy.Zone{TrustServices: true}) {
-			if o.Principal == "*" {
-				reasons = append(reasons, reason(doc, o.Statement, "Public access granted in"))
-			}
+			anybody[o.Statement] = anybody[o.Statement] || o.Principal == "*"
 		}
+		public = slices.DeleteFunc(public, func(i int) bool { return !anybody[i] })
+	}
+	var reasons []Reason
+	for _, i := range public {
+		reasons = append(reasons, reason(doc, i, "Public access granted in"))
 	}
 	return verdict(reasons), nil
 }
@@ -194,21 +197,30 @@ func gained(old, next *policy.Document, what string) Verdict {
 	return verdict(reasons)
 }
 
+// trusting tells the trust policy of a role, whose statements name no resource: it is the role.
+func trusting(statements []map[string]json.RawMessage) bool {
+	return !slices.ContainsFunc(statements, func(s map[string]json.RawMessage) bool { return s["Resource"] != nil || s["NotResource"] != nil })
+}
+
 // whosoever reads a policy as one of a resource: that of an identity gives to whoever has it, so that
-// everybody stands for its principal.
+// everybody stands for its principal; that of a role gives the role.
 func whosoever(text string, identity bool) (*policy.Document, error) {
-	if !identity {
-		return parse(text, policy.Resource)
-	}
-	if _, err := parse(text, policy.Identity); err != nil {
-		return nil, err
-	}
 	statements, err := statementsOf(text)
 	if err != nil {
 		return nil, err
 	}
+	kind, missing, stand := policy.Identity, "Principal", json.RawMessage(`"*"`)
+	switch {
+	case !identity && !trusting(statements):
+		return parse(text, policy.Resource)
+	case !identity:
+		kind, missing = policy.Trust, "Resource"
+	}
+	if _, err := parse(text, kind); err != nil {
+		return nil, err
+	}
 	for i := range statements {
-		statements[i]["Principal"] = json.RawMessage(`"*"`)
+		statements[i][missing] = stand
 	}
 	whole := map[string]any{}
 	if err := json.Unmarshal([]byte(text), &whole); err != nil {

@@ -90,8 +90,8 @@ func (s *Store) finding(r *posture.Resource, o *posture.Opening) *Finding {
 		Resource: r.ARN, ResourceType: r.Type, Owner: r.Account, Principal: s.principal(o), Actions: o.Actions, Condition: conditions(o.Conditions),
 		Public: o.Principal == "*", ACL: o.ACL, Proven: o.Proven, Witness: o.Witness,
 	}
-	if r.Bucket != nil && !o.ACL && f.Public {
-		f.Public = r.Bucket.Policy.IsPublic()
+	if f.Public && !o.ACL {
+		f.Public = r.Public()
 	}
 	if o.ACL {
 		f.Condition = nil // the list has none; the statement that stands for it says who is a principal of AWS
