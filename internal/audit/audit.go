@@ -62,6 +62,8 @@ type Event struct {
 	TurnAround time.Duration
 	// KMS are the uses of keys that the service made on the caller's behalf, with the caller's permission.
 	KMS []KeyUse `json:",omitempty"`
+	// Parts are what a request of S3 did to other objects than the one that it names: events of their own.
+	Parts []Part `json:",omitempty"`
 
 	// What follows is filled in when a Recorder wants the event.
 
@@ -95,6 +97,16 @@ type KeyUse struct {
 	// Context is the encryption context.
 	Context    map[string]string `json:",omitempty"`
 	ViaService string            // "s3.us-east-1.amazonaws.com"
+}
+
+// Part is what a request did to an object that it does not name: GetObject to the source of a copy, DeleteObject to each
+// of many.
+type Part struct {
+	Operation              string
+	Bucket, Key, VersionID string
+	// What became of it, where that is not what became of the request: 0 and "".
+	Status               int
+	ErrorCode, ErrorText string
 }
 
 // Session is what an event tells of temporary credentials. The zero Session is of long-term ones.

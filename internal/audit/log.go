@@ -107,11 +107,12 @@ type keepers struct {
 	journal *Journal
 	keys    bool
 	taps    uint64 // a bit for each; there is one
+	parts   []int  // of the event that are kept
 }
 
 // keepers finds out who keeps the event as it is now.
 func (l *Log) keepers(ev *Event) keepers {
-	k := keepers{known: true, journal: l.destination(ev), keys: usesKeys(ev)}
+	k := keepers{known: true, journal: l.destination(ev), keys: usesKeys(ev), parts: l.wantedParts(ev)}
 	for i, t := range *l.taps.Load() {
 		if t.Wants(ev) {
 			k.taps |= 1 << i
@@ -124,7 +125,7 @@ func (l *Log) keepers(ev *Event) keepers {
 func (l *Log) Wants(ev *Event) bool {
 	k := l.keepers(ev)
 	ev.keepers = k
-	return k.journal != nil || k.keys || k.taps != 0
+	return k.journal != nil || k.keys || k.taps != 0 || len(k.parts) > 0
 }
 
 // Begin refuses what cannot be recorded.
@@ -133,6 +134,9 @@ func (l *Log) Begin(_ context.Context, ev *Event) error {
 		return nil
 	}
 	j := l.destination(ev)
+	if j == nil && len(l.wantedParts(ev)) > 0 {
+		j = l.config.Data
+	}
 	if j == nil || j == l.config.Data && !l.config.Strict {
 		return nil
 	}
@@ -156,17 +160,19 @@ func (l *Log) Complete(_ context.Context, ev *Event) error {
 		}
 	}
 	j := k.journal
-	if j == nil {
+	if j == nil && len(k.parts) == 0 {
 		return nil
+	}
+	e, _ := l.encoders.Get().(*encoder)
+	defer l.encoders.Put(e)
+	if err := l.parts(e, ev, k.parts); err != nil || j == nil {
+		return err
 	}
 	category := CategoryManagement
 	if ev.Class == Data {
 		category = CategoryData
 	}
-	durable := j == l.config.Management && !ev.ReadOnly
-	e, _ := l.encoders.Get().(*encoder)
-	defer l.encoders.Put(e)
-	return j.Append(durable, e.lines(ev, category)...)
+	return j.Append(j == l.config.Management && !ev.ReadOnly, e.lines(ev, category)...)
 }
 
 // Close closes the journals.

@@ -119,6 +119,7 @@ func directive(h http.Header, name string) (bool, error) {
 
 // sourceDemand is the permission to read what is copied.
 func (s *Service) sourceDemand(c *api.Call, in *object.GetInput) (*object.Bucket, authz.Demand, error) {
+	c.Event.Parts = []audit.Part{{Operation: "GetObject", Bucket: in.Bucket, Key: in.Key, VersionID: in.VersionID}}
 	b, err := s.config.Objects.Bucket(in.Bucket)
 	if err != nil {
 		return nil, authz.Demand{}, err

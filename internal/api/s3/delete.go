@@ -143,23 +143,21 @@ func (s *Service) deleteMany(ctx context.Context, g authz.Grant, c *api.Call, in
 	}
 	inputs := make([]*object.DeleteInput, 0, len(in.Delete.Objects))
 	grants := make([]authz.Grant, 0, len(in.Delete.Objects))
+	asked := make([]*audit.Part, 0, len(in.Delete.Objects)) // of inputs
+	c.Event.Parts = make([]audit.Part, len(in.Delete.Objects))
 	for i := range in.Delete.Objects {
-		o := &in.Delete.Objects[i]
-		if c.Refused[i] != nil {
-			out.Errors = append(out.Errors, deleteError(o, c.Refused[i]))
-			continue
+		o, part := &in.Delete.Objects[i], &c.Event.Parts[i]
+		*part = audit.Part{Operation: "DeleteObject", Bucket: at(c).bucket, Key: *o.Key, Status: http.StatusNoContent}
+		if o.VersionId != nil {
+			part.VersionID = *o.VersionId
 		}
-		one, err := deleteInput(at(c).bucket, o)
+		one, err := s.deleteOne(ctx, g, c, o, c.Refused[i])
 		if err != nil {
-			out.Errors = append(out.Errors, deleteError(o, err))
+			out.Errors = append(out.Errors, deleteError(o, part, err))
 			continue
 		}
 		one.MFA = shown
-		if err := s.askMatch(ctx, g, c, o); err != nil {
-			out.Errors = append(out.Errors, deleteError(o, err))
-			continue
-		}
-		inputs, grants = append(inputs, one), append(grants, g)
+		inputs, grants, asked = append(inputs, one), append(grants, g), append(asked, part)
 	}
 	quiet := in.Delete.Quiet != nil && *in.Delete.Quiet
 	outcomes := s.config.Objects.DeleteMany(ctx, grants, inputs)
@@ -173,12 +171,24 @@ func (s *Service) deleteMany(ctx context.Context, g authz.Grant, c *api.Call, in
 		}
 		switch {
 		case outcome.Err != nil:
-			out.Errors = append(out.Errors, deleteError(o, outcome.Err))
+			out.Errors = append(out.Errors, deleteError(o, asked[i], outcome.Err))
 		case !quiet:
 			out.Deleted = append(out.Deleted, deletedEntry(o, outcome.Result))
 		}
 	}
 	return out, nil
+}
+
+// deleteOne is one deletion of many, if it may be tried.
+func (s *Service) deleteOne(ctx context.Context, g authz.Grant, c *api.Call, o *s3wire.ObjectIdentifier, refused error) (*object.DeleteInput, error) {
+	if refused != nil {
+		return nil, refused
+	}
+	one, err := deleteInput(at(c).bucket, o)
+	if err != nil {
+		return nil, err
+	}
+	return one, s.askMatch(ctx, g, c, o)
 }
 
 // bypassMany tries those again that a governance retention kept, as far as the caller may overrule it.
@@ -250,11 +260,13 @@ func deletedEntry(o *s3wire.ObjectIdentifier, r *object.DeleteResult) s3wire.Del
 	return entry
 }
 
-func deleteError(o *s3wire.ObjectIdentifier, err error) s3wire.Error {
+// deleteError is the answer's entry for a key that was not deleted; its record says so too.
+func deleteError(o *s3wire.ObjectIdentifier, part *audit.Part, err error) s3wire.Error {
 	f, a := explain(err)
 	message := a.message
 	if f.Message != "" {
 		message = f.Message
 	}
+	part.Status, part.ErrorCode, part.ErrorText = a.status, a.code, message
 	return s3wire.Error{Key: o.Key, VersionId: o.VersionId, Code: &a.code, Message: &message}
 }

@@ -180,7 +180,7 @@ func TestCopiesAndDeletionsHaveALineForEachSide(t *testing.T) {
 	}
 	deleted := request("")
 	deleted.Operation, deleted.Method = "DeleteObjects", "POST"
-	deleted.Decisions = []audit.Decision{{Action: "s3:DeleteObject", Resource: "arn:aws:s3:::source/a", Allowed: true}, {Action: "s3:DeleteObject", Resource: "arn:aws:s3:::source/b"}}
+	deleted.Parts = []audit.Part{{Bucket: "source", Key: "a", Status: 204}, {Bucket: "source", Key: "b", Status: 403, ErrorCode: "AccessDenied"}}
 	got := strings.Join(lines(t, deleted), "")
 	for _, part := range []string{" REST.POST.MULTI_OBJECT_DELETE - ", " BATCH.DELETE.OBJECT a - 204 - ", " BATCH.DELETE.OBJECT b - 403 AccessDenied "} {
 		if !strings.Contains(got, part) {

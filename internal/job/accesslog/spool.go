@@ -157,19 +157,11 @@ func (s *Spool) take(text []byte) {
 
 // deletions are the records of the keys of one DeleteObjects.
 func (l *written) deletions(ev *audit.Event, b *object.Bucket) {
-	for i := range ev.Decisions {
-		d := &ev.Decisions[i]
-		key, ok := strings.CutPrefix(d.Resource, b.ARN()+"/")
-		if !ok || !strings.HasPrefix(d.Action, "s3:DeleteObject") {
-			continue
-		}
-		status, code := 204, ""
-		if !d.Allowed {
-			status, code = 403, "AccessDenied"
-		}
+	for i := range ev.Parts {
+		p := &ev.Parts[i]
 		one := *ev
-		one.BytesOut, one.ObjectSize, one.VersionID = 0, 0, ""
-		l.add(&one, b, "BATCH.DELETE.OBJECT", key, requestLine{}, status, code)
+		one.BytesOut, one.ObjectSize, one.VersionID = 0, 0, p.VersionID
+		l.add(&one, b, "BATCH.DELETE.OBJECT", p.Key, requestLine{}, p.Status, p.ErrorCode)
 	}
 }
 
