@@ -104,11 +104,11 @@ func (t *txn) deleteVersion(ctx context.Context, g authz.Grant, to target, c *cu
 	if err := in.If.checkVersion(in.Key, old); err != nil {
 		return nil, err
 	}
-	if old == nil {
-		return result, nil
-	}
 	if err := in.Still.still(old, false); err != nil {
 		return nil, err
+	}
+	if old == nil {
+		return result, nil
 	}
 	if err := t.s.mayRemove(old, in.BypassGovernance); err != nil {
 		return nil, err

@@ -32,13 +32,13 @@ func (r *record) readable(now time.Time) error {
 	return fault.New(InvalidObjectState, "", "StorageClass", r.class)
 }
 
-// still tells whether r, current or not, is the version that i told of, and as i told of it: what came back
-// from under a delete marker, or got other tags, is to be judged anew.
+// still tells whether r, current or not, is the version that i told of, and as i told of it: what went (nil),
+// came back from under a delete marker, or got other tags, is to be judged anew.
 func (i *Info) still(r *record, current bool) error {
 	if i == nil {
 		return nil
 	}
-	if i.seq == r.seq && i.Modified.Equal(r.time()) && i.DeleteMarker == r.marker && i.Latest == current && slices.Equal(i.Tags, r.tags) {
+	if r != nil && i.seq == r.seq && i.Modified.Equal(r.time()) && i.DeleteMarker == r.marker && i.Latest == current && slices.Equal(i.Tags, r.tags) {
 		return nil
 	}
 	return fault.New(MovedOn, "")

@@ -56,6 +56,12 @@ func nameOf(ev *audit.Event) string {
 // requestLine is what the log shows of the first line of a request, in parts; the zero one is "-".
 type requestLine [4]string
 
+// unasked stands for the request where S3 did something of itself.
+var unasked = requestLine{"-"}
+
+// itself is the requester of what S3 does of itself.
+const itself = "AmazonS3"
+
 // clock writes the times of lines. Most requests come in the second of the one before.
 type clock struct {
 	second int64
@@ -78,7 +84,11 @@ func appendLine(b []byte, at string, ev *audit.Event, bucket *object.Bucket, ope
 	field(bucket.Name)
 	field(at)
 	field(token(ev.SourceIP))
-	field(requester(ev))
+	if uri == unasked {
+		field(itself)
+	} else {
+		field(requester(ev))
+	}
 	field(token(ev.RequestID))
 	field(operation)
 	field(encodedKey(key))
@@ -87,8 +97,12 @@ func appendLine(b []byte, at string, ev *audit.Event, bucket *object.Bucket, ope
 	field(token(code))
 	b = number(b, ev.BytesOut)
 	b = number(b, ev.ObjectSize)
-	b = strconv.AppendInt(append(b, ' '), ev.Duration.Milliseconds(), 10)
-	b = strconv.AppendInt(append(b, ' '), min(ev.TurnAround, ev.Duration).Milliseconds(), 10)
+	if uri == unasked {
+		b = append(b, " - -"...)
+	} else {
+		b = strconv.AppendInt(append(b, ' '), ev.Duration.Milliseconds(), 10)
+		b = strconv.AppendInt(append(b, ' '), min(ev.TurnAround, ev.Duration).Milliseconds(), 10)
+	}
 	b = quoted(append(b, ' '), ev.Referer, true)
 	b = quoted(append(b, ' '), ev.UserAgent, false)
 	field(token(ev.VersionID))

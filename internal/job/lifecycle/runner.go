@@ -29,10 +29,38 @@ type Options struct {
 	// Count is told of what was done: "expired", "removed", "transitioned", "aborted", "kept" (by
 	// Object Lock or MFA delete). Optional.
 	Count func(what string, n int)
+	// Tell is told of each thing that was done to a bucket, after it was committed; what was kept is not
+	// told. It keeps nothing of what it is given, and the walk waits for it. What is done at the moment
+	// of a crash may stay untold. Optional.
+	Tell func(b *object.Bucket, done *Done)
 	// Log says what a walk did. Default slog.Default.
 	Log *slog.Logger
 	// Pace gives the turns in which a walk works. Nil: at once.
 	Pace *pace.Pacer
+}
+
+// What a walk does, as Count and Tell are told of it.
+const (
+	Expired      = "expired" // the current version was removed, or hidden under a delete marker
+	Removed      = "removed" // a version, or a delete marker under which nothing was left, for good
+	Transitioned = "transitioned"
+	Aborted      = "aborted" // an upload
+	kept         = "kept"
+)
+
+// Done is one thing that a walk did.
+type Done struct {
+	What string
+	Key  string
+	// VersionID of what was removed or moved, or of the delete marker that was made; "" where the bucket
+	// never had versions, and of uploads.
+	VersionID string
+	// Marked: the current version was hidden under a delete marker.
+	Marked bool
+	// Size of the version that was removed or moved.
+	Size int64
+	// Class that the version has now, of a transition.
+	Class string
 }
 
 // Runner walks the buckets.
@@ -54,6 +82,9 @@ func New(o Options) *Runner {
 	}
 	if o.Count == nil {
 		o.Count = func(string, int) {}
+	}
+	if o.Tell == nil {
+		o.Tell = func(*object.Bucket, *Done) {}
 	}
 	if o.Log == nil {
 		o.Log = slog.Default()

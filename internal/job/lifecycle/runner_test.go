@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -30,6 +31,8 @@ type fixture struct {
 	runner  *Runner
 	clock   atomic.Int64 // Unix nanoseconds; background work reads it, too
 	did     map[string]int
+	// What was told, and the versions that it was about, each in the order in which it came.
+	told, versionIDs []string
 }
 
 func newFixture(t *testing.T) *fixture {
@@ -61,7 +64,23 @@ func (f *fixture) restart() {
 		Objects: f.objects, Meta: f.meta, Guard: authz.New(authz.Config{Recorder: authztest.Forget{}}),
 		Now: f.now, Log: slog.New(slog.DiscardHandler),
 		Count: func(what string, n int) { f.did[what] += n },
+		Tell: func(b *object.Bucket, done *Done) {
+			f.told = append(f.told, fmt.Sprintf("%s %s %s marked=%v size=%d class=%s", b.Name, done.What, done.Key, done.Marked, done.Size, done.Class))
+			f.versionIDs = append(f.versionIDs, done.VersionID)
+		},
 	})
+}
+
+// wantTold asks for what was told since it was last asked, in any order, and gives the versions that it was about.
+func (f *fixture) wantTold(what ...string) (versions []string) {
+	f.t.Helper()
+	slices.Sort(f.told)
+	slices.Sort(what)
+	if !slices.Equal(f.told, what) {
+		f.t.Errorf("told %q, want %q", f.told, what)
+	}
+	versions, f.told, f.versionIDs = f.versionIDs, nil, nil
+	return versions
 }
 
 func (f *fixture) bucket(name string, v object.Versioning, rules ...Rule) {
@@ -206,6 +225,65 @@ func TestWhatMovedOnStays(t *testing.T) {
 		t.Error("a new object went in place of the old one")
 	}
 	f.want("bucket", "a")
+	f.bucket("versions", object.VersioningEnabled)
+	seen = f.put("versions", "a")
+	f.put("versions", "a")
+	seen.Latest = false // as a walk sees it now
+	in := &object.DeleteInput{Bucket: "versions", Key: "a", VersionID: seen.VersionID, Still: seen}
+	if _, err := f.objects.Delete(t.Context(), f.grant, in); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.objects.Delete(t.Context(), f.grant, in); !fault.Is(err, object.MovedOn) {
+		t.Errorf("a version that is gone was deleted again: %v", err)
+	}
+}
+
+// TestWhatWasDoneIsTold, once each, and nothing else.
+func TestWhatWasDoneIsTold(t *testing.T) {
+	f := newFixture(t)
+	expiry := Rule{Filter: &Filter{}, Expiration: &Expiration{Days: 1}, NoncurrentExpiration: &NoncurrentExpiration{Days: 1}}
+	f.bucket("plain", object.Unversioned, expiry, Rule{Filter: &Filter{}, AbortDays: 1})
+	f.put("plain", "a")
+	if _, err := f.objects.CreateUpload(t.Context(), f.grant, &object.UploadInput{Bucket: "plain", Key: "up"}); err != nil {
+		t.Fatal(err)
+	}
+	f.days(2)
+	versions := f.wantTold("plain expired a marked=false size=1 class=", "plain aborted up marked=false size=0 class=")
+	if !slices.Equal(versions, []string{"", ""}) {
+		t.Errorf("versions %q", versions)
+	}
+	f.days(1)
+	f.wantTold()
+
+	f.bucket("versions", object.VersioningEnabled, expiry)
+	put := f.put("versions", "a")
+	f.days(2)
+	versions = f.wantTold("versions expired a marked=true size=0 class=")
+	if len(versions) == 1 && (versions[0] == "" || versions[0] == put.VersionID) {
+		t.Errorf("the marker is %q", versions[0])
+	}
+	marker := versions
+	f.days(2)
+	if versions = f.wantTold("versions removed a marked=false size=1 class="); !slices.Equal(versions, []string{put.VersionID}) {
+		t.Errorf("the version is %q, not %q", versions, put.VersionID)
+	}
+	f.days(2)
+	if versions = f.wantTold("versions removed a marked=false size=0 class="); !slices.Equal(versions, marker) {
+		t.Errorf("the marker is %q, not %q", versions, marker)
+	}
+
+	for name, versioning := range map[string]object.Versioning{"cold": object.Unversioned, "old": object.VersioningEnabled} {
+		f.bucket(name, versioning, Rule{Filter: &Filter{Greater: ptr(int64(0))}, Transitions: []Transition{{Days: ptr(1), Class: "GLACIER"}}})
+		put = f.put(name, "a")
+		f.days(2)
+		id := ""
+		if versioning == object.VersioningEnabled {
+			id = put.VersionID
+		}
+		if versions = f.wantTold(name + " transitioned a marked=false size=1 class=GLACIER"); !slices.Equal(versions, []string{id}) {
+			t.Errorf("%s: the version is %q, not %q", name, versions, id)
+		}
+	}
 }
 
 // TestWhatCameBackStays: what is decided about an older version is not done to the current one, nor what is decided
@@ -273,6 +351,7 @@ func TestLockedVersionsStay(t *testing.T) {
 	if f.did["kept"] != 1 || f.did["expired"] != 1 {
 		t.Errorf("did %v", f.did)
 	}
+	f.wantTold("bucket expired a marked=true size=0 class=")
 	f.days(6)
 	f.want("bucket", "a*")
 	f.days(1)

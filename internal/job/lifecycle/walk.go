@@ -122,7 +122,7 @@ func (w *walk) version(ctx context.Context, v *object.Info) error {
 func (w *walk) finishKey() {
 	if w.marker != nil {
 		if v := w.judge.current(w.marker, true, w.r.options.Now()); v.action == remove {
-			w.delete("removed", &object.DeleteInput{Bucket: w.bucket.Name, Key: w.marker.Key, VersionID: w.marker.VersionID, Still: w.marker})
+			w.delete(Removed, &object.DeleteInput{Bucket: w.bucket.Name, Key: w.marker.Key, VersionID: w.marker.VersionID, Still: w.marker})
 		}
 	}
 	if w.open {
@@ -134,12 +134,13 @@ func (w *walk) finishKey() {
 func (w *walk) do(ctx context.Context, v *object.Info, verdict verdict) error {
 	switch verdict.action {
 	case expire:
-		w.delete("expired", &object.DeleteInput{Bucket: w.bucket.Name, Key: v.Key, Still: v})
+		w.delete(Expired, &object.DeleteInput{Bucket: w.bucket.Name, Key: v.Key, Still: v})
 	case remove:
-		w.delete("removed", &object.DeleteInput{Bucket: w.bucket.Name, Key: v.Key, VersionID: v.VersionID, Still: v})
+		w.delete(Removed, &object.DeleteInput{Bucket: w.bucket.Name, Key: v.Key, VersionID: v.VersionID, Still: v})
 	case transition:
 		return w.r.turn(ctx, func(ctx context.Context) error {
-			return w.outcome("transitioned", w.r.options.Objects.SetStorageClass(ctx, w.grant, v, verdict.class))
+			err := w.r.options.Objects.SetStorageClass(ctx, w.grant, v, verdict.class)
+			return w.outcome(&Done{What: Transitioned, Key: v.Key, VersionID: versionOf(v), Size: v.Size, Class: verdict.class}, err)
 		})
 	}
 	if len(w.deletes) >= batchSize {
@@ -163,12 +164,13 @@ func (w *walk) flush(ctx context.Context) error {
 			grants[i] = w.grant
 		}
 		err := w.r.turn(ctx, func(ctx context.Context) error {
+			var failed error
 			for i, out := range w.r.options.Objects.DeleteMany(ctx, grants, deletes[:n]) {
-				if err := w.outcome(names[i], out.Err); err != nil {
-					return err
+				if err := w.deleted(names[i], deletes[i], &out); err != nil && failed == nil {
+					failed = err // the others of the commit went
 				}
 			}
-			return nil
+			return failed
 		})
 		if err != nil {
 			return err
@@ -178,25 +180,49 @@ func (w *walk) flush(ctx context.Context) error {
 	return nil
 }
 
-// outcome counts. What moved on since it was seen is left to the next walk.
-func (w *walk) outcome(name string, err error) error {
+// deleted is the outcome of one deletion.
+func (w *walk) deleted(name string, in *object.DeleteInput, out *object.DeleteOutcome) error {
+	done := Done{What: name, Key: in.Key, Size: in.Still.Size}
+	if r := out.Result; out.Err == nil {
+		done.VersionID = r.VersionID
+		if done.Marked = name == Expired && r.DeleteMarker; done.Marked {
+			done.Size = 0 // it is still there
+		}
+	}
+	return w.outcome(&done, out.Err)
+}
+
+// versionOf is the id that clients know the version by.
+func versionOf(v *object.Info) string {
+	if !v.Versioned {
+		return ""
+	}
+	return v.VersionID
+}
+
+// outcome counts and tells. What moved on since it was seen is left to the next walk.
+func (w *walk) outcome(done *Done, err error) error {
+	name := done.What
 	switch fault.Of(err) {
 	case object.MovedOn, object.NoSuchKey, object.NoSuchVersion, object.NoSuchUpload, object.IsDeleteMarker, object.Busy:
 		return nil
 	case object.Protected, object.Governed, object.MFARequired:
-		name, err = "kept", nil
+		name, err = kept, nil
 	}
 	if err != nil {
 		return err
 	}
 	*w.counts.of(name)++
 	w.r.options.Count(name, 1)
+	if name != kept {
+		w.r.options.Tell(w.bucket, done)
+	}
 	return nil
 }
 
 func (c *counts) of(name string) *int {
 	return map[string]*int{
-		"expired": &c.expired, "removed": &c.removed, "transitioned": &c.transitioned, "aborted": &c.aborted, "kept": &c.kept,
+		Expired: &c.expired, Removed: &c.removed, Transitioned: &c.transitioned, Aborted: &c.aborted, kept: &c.kept,
 	}[name]
 }
 
@@ -222,7 +248,7 @@ func (w *walk) uploads(ctx context.Context) error {
 				continue
 			}
 			err := w.r.turn(ctx, func(ctx context.Context) error {
-				return w.outcome("aborted", w.r.options.Objects.AbortUpload(ctx, w.grant, u.Bucket, u.Key, u.UploadID))
+				return w.outcome(&Done{What: Aborted, Key: u.Key}, w.r.options.Objects.AbortUpload(ctx, w.grant, u.Bucket, u.Key, u.UploadID))
 			})
 			if err != nil {
 				return err
