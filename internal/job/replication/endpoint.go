@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/kura-s3/kura/internal/authn"
@@ -40,6 +41,8 @@ type EndpointConfig struct {
 type Endpoint struct {
 	config EndpointConfig
 	client *http.Client
+	// kept is until when the bucket is known to keep versions, in Unix nanoseconds.
+	kept atomic.Int64
 }
 
 const (
@@ -49,6 +52,8 @@ const (
 	slowest = 64 << 10
 	// maxAnswer bounds what is read of an answer.
 	maxAnswer = 64 << 10
+	// askVersioning is how long the answer counts that the bucket keeps versions.
+	askVersioning = 5 * time.Minute
 )
 
 // NewEndpoint makes an Endpoint. It follows no redirections: they would lead where nobody configured.
@@ -69,6 +74,9 @@ func NewEndpoint(c EndpointConfig) *Endpoint {
 func (e *Endpoint) Put(ctx context.Context, info *object.Info, body io.Reader) error {
 	if info.Size > object.MaxSingle {
 		return &Refusal{Reason: "objects of more than 5 GiB are not replicated to another endpoint"}
+	}
+	if err := e.keepsVersions(ctx); err != nil {
+		return err
 	}
 	h := http.Header{}
 	a := &info.Attributes
@@ -110,7 +118,32 @@ func (e *Endpoint) Tag(ctx context.Context, key string, tags []object.Tag) error
 
 // Delete implements Elsewhere.
 func (e *Endpoint) Delete(ctx context.Context, key string) error {
+	if err := e.keepsVersions(ctx); err != nil {
+		return err
+	}
 	return e.send(ctx, http.MethodDelete, key, "", nil, nil, 0)
+}
+
+// keepsVersions refuses a bucket without versioning: there an overwrite or a deletion would be for good, and
+// whoever has the source could destroy the copies.
+func (e *Endpoint) keepsVersions(ctx context.Context) error {
+	if e.config.Now().UnixNano() < e.kept.Load() {
+		return nil
+	}
+	text, err := e.ask(ctx, http.MethodGet, "", "versioning=", nil, nil, 0)
+	if err != nil {
+		var refused *Refusal
+		if errors.As(err, &refused) {
+			return &Refusal{Reason: "whether the bucket there keeps versions cannot be told (s3:GetBucketVersioning): " + refused.Reason}
+		}
+		return err
+	}
+	var told struct{ Status string }
+	if err := xml.Unmarshal(text, &told); err != nil || told.Status != "Enabled" {
+		return &Refusal{Reason: e.config.URL.Host + ": versioning of bucket " + e.config.Bucket + " is not enabled: what is overwritten or deleted there would be gone"}
+	}
+	e.kept.Store(e.config.Now().Add(askVersioning).UnixNano())
+	return nil
 }
 
 func tagQuery(tags []object.Tag) string {
@@ -122,13 +155,23 @@ func tagQuery(tags []object.Tag) string {
 }
 
 func (e *Endpoint) send(ctx context.Context, method, key, query string, h http.Header, body io.Reader, size int64) error {
+	_, err := e.ask(ctx, method, key, query, h, body, size)
+	return err
+}
+
+// ask makes a request about a key, or for the key "" about the bucket, and gives the answer's body.
+func (e *Endpoint) ask(ctx context.Context, method, key, query string, h http.Header, body io.Reader, size int64) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*answerTimeout+time.Duration(size/slowest)*time.Second)
 	defer cancel()
 	u := *e.config.URL
-	u.Path, u.RawPath, u.RawQuery = "/"+e.config.Bucket+"/"+key, "/"+escapePath(e.config.Bucket+"/"+key), query
+	path := "/" + e.config.Bucket
+	if key != "" {
+		path += "/" + key
+	}
+	u.Path, u.RawPath, u.RawQuery = path, escapePath(path), query
 	r, err := http.NewRequestWithContext(ctx, method, u.String(), body)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if h != nil {
 		r.Header = h
@@ -140,18 +183,18 @@ func (e *Endpoint) send(ctx context.Context, method, key, query string, h http.H
 	if _, err := authn.Sign(r, authn.Signing{
 		AccessKeyID: c.AccessKeyID, Secret: c.Secret, SessionToken: c.SessionToken, Region: e.config.Region, Service: "s3", Time: e.config.Now(),
 	}); err != nil {
-		return err
+		return nil, err
 	}
 	answer, err := e.client.Do(r)
 	if err != nil {
-		return fmt.Errorf("%s: %w", e.config.URL.Host, unwrapURL(err))
+		return nil, fmt.Errorf("%s: %w", e.config.URL.Host, unwrapURL(err))
 	}
 	defer answer.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
 	if answer.StatusCode < 300 {
-		return err
+		return text, err
 	}
-	return refusedBy(answer, text)
+	return nil, refusedBy(answer, text)
 }
 
 // unwrapURL takes the URL out of an error: it is long, and known.

@@ -19,8 +19,19 @@ import (
 	"github.com/kura-s3/kura/internal/object"
 )
 
-// endpoint is an Endpoint whose requests fn answers.
+// endpoint is an Endpoint whose bucket keeps versions, and whose other requests fn answers.
 func endpoint(t *testing.T, fn http.HandlerFunc) *Endpoint {
+	t.Helper()
+	return bareEndpoint(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet && r.RequestURI == "/there?versioning=" {
+			_, _ = io.WriteString(w, "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>")
+			return
+		}
+		fn(w, r)
+	})
+}
+
+func bareEndpoint(t *testing.T, fn http.HandlerFunc) *Endpoint {
 	t.Helper()
 	server := httptest.NewServer(fn)
 	t.Cleanup(server.Close)
@@ -94,6 +105,29 @@ func TestAnEndpointThatIsNotThere(t *testing.T) {
 	}
 	if err := e.Put(t.Context(), &object.Info{Key: "k", Size: object.MaxSingle + 1}, nil); !errors.As(err, &r) {
 		t.Errorf("too large: %v", err)
+	}
+}
+
+// TestAnEndpointKeepsVersions: where it does not, or does not say so, nothing is overwritten or deleted.
+func TestAnEndpointKeepsVersions(t *testing.T) {
+	for _, answer := range []string{"", "<VersioningConfiguration/>", "<VersioningConfiguration><Status>Suspended</Status></VersioningConfiguration>", "403"} {
+		var asked []string
+		e := bareEndpoint(t, func(w http.ResponseWriter, r *http.Request) {
+			asked = append(asked, r.Method)
+			if answer == "403" {
+				w.WriteHeader(http.StatusForbidden)
+			}
+			_, _ = io.WriteString(w, answer)
+		})
+		for _, err := range []error{e.Put(t.Context(), &object.Info{Key: "k", Size: 1}, strings.NewReader("x")), e.Delete(t.Context(), "k")} {
+			var r *Refusal
+			if !errors.As(err, &r) {
+				t.Errorf("%q: %v", answer, err)
+			}
+		}
+		if want := []string{"GET", "GET"}; !slices.Equal(asked, want) {
+			t.Errorf("%q: asked %q", answer, asked)
+		}
 	}
 }
 
