@@ -274,9 +274,12 @@ func (s *Store) placeCopy(ctx context.Context, g authz.Grant, in *ReplicaInput, 
 		case !src.marker && len(c.data) == 0 && src.size > 0:
 			return fault.New(Busy, "") // it was there a moment ago
 		default:
-			// What the source does not lock gets the destination's default, once: later states of the
-			// source do not prolong it.
+			// What the source does not lock, or no longer, gets the destination's default, once: later states
+			// of the source do not prolong it.
 			if !next.marker {
+				if !next.lock.retained(s.lockTime()) {
+					next.lock.Mode, next.lock.Until = NoRetention, time.Time{}
+				}
 				if next.lock, err = s.newLock(to.bucket, &next.lock); err != nil {
 					return err
 				}

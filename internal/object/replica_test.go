@@ -373,4 +373,13 @@ func TestReplicasTakeTheDestinationsRetention(t *testing.T) {
 	if _, err := f.store.Delete(t.Context(), f.grant, &DeleteInput{Bucket: "copies", Key: "k", VersionID: made.VersionID, BypassGovernance: true}); fault.Of(err) != Protected {
 		t.Errorf("deleting the copy: %v", err)
 	}
+	f.setting("source", SettingObjectLock, `{}`)
+	ended, err := f.tryPut(&PutInput{Bucket: "source", Key: "ended", Body: bytes.NewReader(nil), Lock: &Lock{Mode: Governance, Until: now.now().Add(time.Minute)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now.pass(time.Hour)
+	if lock := f.mustReplicate("ended", ended.VersionID).Lock; lock.Mode != Compliance {
+		t.Errorf("what the source no longer locks: %+v", lock)
+	}
 }

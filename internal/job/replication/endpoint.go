@@ -2,6 +2,7 @@ package replication
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/md5"
 	"encoding/base64"
@@ -70,20 +71,34 @@ func NewEndpoint(c EndpointConfig) *Endpoint {
 	}}
 }
 
-// Put implements Elsewhere: attributes, tags and checksum travel with the bytes.
-func (e *Endpoint) Put(ctx context.Context, info *object.Info, body io.Reader) error {
+// asked are the headers by which the endpoint holds the bucket to what the rule says of it.
+func asked(by *object.ReplicationDestination) http.Header {
+	h := http.Header{}
+	if by.Account != "" {
+		h.Set("X-Amz-Expected-Bucket-Owner", by.Account)
+	}
+	return h
+}
+
+// Put implements Elsewhere: attributes, tags and checksum travel with the bytes. What a KMS key sealed is sealed by
+// the rule's there.
+func (e *Endpoint) Put(ctx context.Context, by *object.ReplicationDestination, info *object.Info, body io.Reader) error {
 	if info.Size > object.MaxSingle {
 		return &Refusal{Reason: "objects of more than 5 GiB are not replicated to another endpoint"}
 	}
 	if err := e.keepsVersions(ctx); err != nil {
 		return err
 	}
-	h := http.Header{}
-	a := &info.Attributes
+	h, a := asked(by), &info.Attributes
+	class := cmp.Or(by.StorageClass, a.StorageClass)
+	if info.Sealed != nil && info.Sealed.Encryption.KMS() {
+		h.Set("X-Amz-Server-Side-Encryption", info.Encryption)
+		h.Set("X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id", by.KMSKey)
+	}
 	for name, value := range map[string]string{
 		"Content-Type": a.ContentType, "Content-Encoding": a.ContentEncoding, "Content-Disposition": a.ContentDisposition,
 		"Content-Language": a.ContentLanguage, "Cache-Control": a.CacheControl, "Expires": a.Expires,
-		"X-Amz-Website-Redirect-Location": a.WebsiteRedirect, "X-Amz-Storage-Class": a.StorageClass, "X-Amz-Tagging": tagQuery(info.Tags),
+		"X-Amz-Website-Redirect-Location": a.WebsiteRedirect, "X-Amz-Storage-Class": class, "X-Amz-Tagging": tagQuery(info.Tags),
 	} {
 		if value != "" {
 			h.Set(name, value)
@@ -99,9 +114,10 @@ func (e *Endpoint) Put(ctx context.Context, info *object.Info, body io.Reader) e
 }
 
 // Tag implements Elsewhere.
-func (e *Endpoint) Tag(ctx context.Context, key string, tags []object.Tag) error {
+func (e *Endpoint) Tag(ctx context.Context, by *object.ReplicationDestination, key string, tags []object.Tag) error {
+	h := asked(by)
 	if len(tags) == 0 {
-		return e.send(ctx, http.MethodDelete, key, "tagging=", nil, nil, 0)
+		return e.send(ctx, http.MethodDelete, key, "tagging=", h, nil, 0)
 	}
 	type tagging struct {
 		XMLName xml.Name     `xml:"Tagging"`
@@ -112,16 +128,16 @@ func (e *Endpoint) Tag(ctx context.Context, key string, tags []object.Tag) error
 		return err
 	}
 	sum := md5.Sum(body)
-	h := http.Header{"Content-Md5": {base64.StdEncoding.EncodeToString(sum[:])}}
+	h.Set("Content-Md5", base64.StdEncoding.EncodeToString(sum[:]))
 	return e.send(ctx, http.MethodPut, key, "tagging=", h, bytes.NewReader(body), int64(len(body)))
 }
 
 // Delete implements Elsewhere.
-func (e *Endpoint) Delete(ctx context.Context, key string) error {
+func (e *Endpoint) Delete(ctx context.Context, by *object.ReplicationDestination, key string) error {
 	if err := e.keepsVersions(ctx); err != nil {
 		return err
 	}
-	return e.send(ctx, http.MethodDelete, key, "", nil, nil, 0)
+	return e.send(ctx, http.MethodDelete, key, "", asked(by), nil, 0)
 }
 
 // keepsVersions refuses a bucket without versioning: there an overwrite or a deletion would be for good, and

@@ -19,6 +19,9 @@ import (
 	"github.com/kura-s3/kura/internal/object"
 )
 
+// anywhere is what a rule says that says nothing.
+var anywhere = &object.ReplicationDestination{}
+
 // endpoint is an Endpoint whose bucket keeps versions, and whose other requests fn answers.
 func endpoint(t *testing.T, fn http.HandlerFunc) *Endpoint {
 	t.Helper()
@@ -56,7 +59,7 @@ func TestAnEndpointGetsASignedUpload(t *testing.T) {
 		Key: "a b+c/ü%", Size: 5, Tags: []object.Tag{{Key: "k", Value: "v w"}}, Checksum: object.Checksum{Algorithm: object.CRC32, Value: []byte{1, 2, 3, 4}},
 		Attributes: object.Attributes{ContentType: "text/x", StorageClass: "STANDARD_IA", User: []object.Tag{{Key: "color", Value: "red"}}},
 	}
-	if err := e.Put(t.Context(), info, strings.NewReader("bytes")); err != nil {
+	if err := e.Put(t.Context(), anywhere, info, strings.NewReader("bytes")); err != nil {
 		t.Fatal(err)
 	}
 	if got.Method != "PUT" || got.RequestURI != "/there/a%20b%2Bc/%C3%BC%25" || string(body) != "bytes" || got.ContentLength != 5 {
@@ -87,7 +90,7 @@ func TestAnswersThatStayAreRefusals(t *testing.T) {
 			w.WriteHeader(status)
 			_, _ = io.WriteString(w, "<Error><Code>SomeCode</Code><Message>said</Message></Error>")
 		})
-		err := e.Delete(t.Context(), "k")
+		err := e.Delete(t.Context(), anywhere, "k")
 		var r *Refusal
 		if err == nil || errors.As(err, &r) != refused || !strings.Contains(err.Error(), "SomeCode said") {
 			t.Errorf("%d: %v", status, err)
@@ -98,12 +101,12 @@ func TestAnswersThatStayAreRefusals(t *testing.T) {
 func TestAnEndpointThatIsNotThere(t *testing.T) {
 	e := endpoint(t, nil)
 	e.config.URL = &url.URL{Scheme: "http", Host: "127.0.0.1:1"}
-	err := e.Put(t.Context(), &object.Info{Key: "k", Size: 1}, strings.NewReader("x"))
+	err := e.Put(t.Context(), anywhere, &object.Info{Key: "k", Size: 1}, strings.NewReader("x"))
 	var r *Refusal
 	if err == nil || errors.As(err, &r) {
 		t.Errorf("%v", err)
 	}
-	if err := e.Put(t.Context(), &object.Info{Key: "k", Size: object.MaxSingle + 1}, nil); !errors.As(err, &r) {
+	if err := e.Put(t.Context(), anywhere, &object.Info{Key: "k", Size: object.MaxSingle + 1}, nil); !errors.As(err, &r) {
 		t.Errorf("too large: %v", err)
 	}
 }
@@ -119,7 +122,7 @@ func TestAnEndpointKeepsVersions(t *testing.T) {
 			}
 			_, _ = io.WriteString(w, answer)
 		})
-		for _, err := range []error{e.Put(t.Context(), &object.Info{Key: "k", Size: 1}, strings.NewReader("x")), e.Delete(t.Context(), "k")} {
+		for _, err := range []error{e.Put(t.Context(), anywhere, &object.Info{Key: "k", Size: 1}, strings.NewReader("x")), e.Delete(t.Context(), anywhere, "k")} {
 			var r *Refusal
 			if !errors.As(err, &r) {
 				t.Errorf("%q: %v", answer, err)
@@ -131,13 +134,38 @@ func TestAnEndpointKeepsVersions(t *testing.T) {
 	}
 }
 
+// TestAnEndpointIsHeldToTheRule: its account, its storage class, and the key that seals what a key sealed.
+func TestAnEndpointIsHeldToTheRule(t *testing.T) {
+	var got []http.Header
+	e := endpoint(t, func(_ http.ResponseWriter, r *http.Request) { got = append(got, r.Header) })
+	by := &object.ReplicationDestination{Account: "444455556666", StorageClass: "GLACIER_IR", KMSKey: "arn:aws:kms:eu-west-1:444455556666:key/k"}
+	plain := &object.Info{Key: "k", Attributes: object.Attributes{StorageClass: "STANDARD_IA"}, Encryption: "AES256"}
+	sealed := &object.Info{Key: "k", Encryption: "aws:kms", Sealed: &object.Sealed{Encryption: object.SSEKMS}}
+	err := errors.Join(e.Put(t.Context(), by, plain, nil), e.Put(t.Context(), by, sealed, nil), e.Tag(t.Context(), by, "k", nil), e.Delete(t.Context(), by, "k"))
+	if err != nil || len(got) != 4 {
+		t.Fatalf("%d requests, %v", len(got), err)
+	}
+	for i, want := range []map[string]string{
+		{"X-Amz-Storage-Class": "GLACIER_IR", "X-Amz-Server-Side-Encryption": ""},
+		{"X-Amz-Storage-Class": "GLACIER_IR", "X-Amz-Server-Side-Encryption": "aws:kms", "X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id": by.KMSKey},
+		{}, {},
+	} {
+		want["X-Amz-Expected-Bucket-Owner"] = by.Account
+		for name, value := range want {
+			if got[i].Get(name) != value {
+				t.Errorf("request %d: %s: %q", i, name, got[i].Get(name))
+			}
+		}
+	}
+}
+
 func TestTagsElsewhere(t *testing.T) {
 	var asked []string
 	e := endpoint(t, func(_ http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		asked = append(asked, r.Method+" "+r.RequestURI+" "+string(body))
 	})
-	if err := errors.Join(e.Tag(t.Context(), "k", []object.Tag{{Key: "a<", Value: "b"}}), e.Tag(t.Context(), "k", nil)); err != nil {
+	if err := errors.Join(e.Tag(t.Context(), anywhere, "k", []object.Tag{{Key: "a<", Value: "b"}}), e.Tag(t.Context(), anywhere, "k", nil)); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{"PUT /there/k?tagging= <Tagging><TagSet><Tag><Key>a&lt;</Key><Value>b</Value></Tag></TagSet></Tagging>", "DELETE /there/k?tagging= "}

@@ -47,13 +47,13 @@ type Refusal struct {
 // Error implements error.
 func (r *Refusal) Error() string { return r.Reason }
 
-// Elsewhere is a destination at another S3 endpoint.
+// Elsewhere is a destination at another S3 endpoint. By is what a rule says of it.
 type Elsewhere interface {
 	// Put stores an object; what it cannot keep of info it leaves out.
-	Put(ctx context.Context, info *object.Info, body io.Reader) error
+	Put(ctx context.Context, by *object.ReplicationDestination, info *object.Info, body io.Reader) error
 	// Tag replaces the tags of the current version, Delete puts a delete marker.
-	Tag(ctx context.Context, key string, tags []object.Tag) error
-	Delete(ctx context.Context, key string) error
+	Tag(ctx context.Context, by *object.ReplicationDestination, key string, tags []object.Tag) error
+	Delete(ctx context.Context, by *object.ReplicationDestination, key string) error
 }
 
 // Config of a Replicator.

@@ -461,16 +461,18 @@ func (e *there) note(format string, args ...any) error {
 	return nil
 }
 
-func (e *there) Put(_ context.Context, info *object.Info, body io.Reader) error {
+func (e *there) Put(_ context.Context, _ *object.ReplicationDestination, info *object.Info, body io.Reader) error {
 	data, err := io.ReadAll(body)
 	return errors.Join(err, e.note("put %s %s", info.Key, data))
 }
 
-func (e *there) Tag(_ context.Context, key string, tags []object.Tag) error {
+func (e *there) Tag(_ context.Context, _ *object.ReplicationDestination, key string, tags []object.Tag) error {
 	return e.note("tag %s %v", key, tags)
 }
 
-func (e *there) Delete(_ context.Context, key string) error { return e.note("delete %s", key) }
+func (e *there) Delete(_ context.Context, _ *object.ReplicationDestination, key string) error {
+	return e.note("delete %s", key)
+}
 
 func TestADestinationElsewhere(t *testing.T) {
 	b := newBench(t)

@@ -387,15 +387,16 @@ func (r *Replicator) sendElsewhere(ctx context.Context, as *authz.Subject, t *ta
 		return err
 	}
 	defer body.Close()
+	by := &c.Rule.Destination
 	switch {
 	case t.Existing && !info.Latest:
 		return errOlder
 	case t.Marker:
-		return to.Delete(ctx, t.Key)
+		return to.Delete(ctx, by, t.Key)
 	case !t.Tagged:
-		return to.Put(ctx, info, r.config.Pace.Reader(ctx, object.ReplicationJob, body))
+		return to.Put(ctx, by, info, r.config.Pace.Reader(ctx, object.ReplicationJob, body))
 	case info.Latest:
-		return to.Tag(ctx, t.Key, info.Tags)
+		return to.Tag(ctx, by, t.Key, info.Tags)
 	}
 	return nil // tags of what is no longer current there
 }
