@@ -294,8 +294,9 @@ func (g Grant) Event() *audit.Event {
 	return g.sheet.inquiry.Event
 }
 
-// System grants a background job what it names, on the record. Action and resource may end in "*".
-// No request can reach it: the caller is Kura itself.
+// System grants a background job what it names, unless nothing can be recorded. Action and resource may end in
+// "*". No request can reach it: the caller is Kura itself. It is no event by itself; what a job does in
+// somebody's name is.
 func (g *Guard) System(ctx context.Context, job string, demands ...Demand) (Grant, error) {
 	principal := policy.Principal{Type: policy.Service, ARN: job + ".kura.internal"}
 	event := &audit.Event{

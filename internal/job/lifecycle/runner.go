@@ -20,7 +20,7 @@ type Options struct {
 	Objects *object.Store
 	// Meta keeps how far each walk has come. Required.
 	Meta engine.Meta
-	// Guard grants the work, on the record. Required.
+	// Guard grants the work. Required.
 	Guard *authz.Guard
 	// Day is how long a day is. Default Day.
 	Day time.Duration
