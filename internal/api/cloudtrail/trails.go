@@ -161,12 +161,27 @@ func (e edge) pass(ctx context.Context, g authz.Grant, role *string) error {
 
 var roleARN = regexp.MustCompile(`^arn:aws:iam::[0-9]{12}:role/[\x21-\x7e]+$`)
 
-func (e edge) deleteTrail(ctx context.Context, g authz.Grant, in *cloudtrailwire.DeleteTrailInput) (*cloudtrailwire.DeleteTrailOutput, error) {
+// concluded is the answer of an operation that ends a trail's logging: the trail gets its record too.
+type concluded[Out any] struct {
+	out      Out
+	conclude trail.Conclusion
+}
+
+// Respond is called when the request is on record.
+func (a *concluded[Out]) Respond(c *api.Call) error {
+	if a.conclude != nil {
+		a.conclude(c.R.Context())
+	}
+	return c.Service.Succeed(c, &a.out)
+}
+
+func (e edge) deleteTrail(ctx context.Context, g authz.Grant, in *cloudtrailwire.DeleteTrailInput) (*concluded[cloudtrailwire.DeleteTrailOutput], error) {
 	t, err := e.trailOf(g, in.Name)
 	if err != nil {
 		return nil, err
 	}
-	return &cloudtrailwire.DeleteTrailOutput{}, e.trails.Delete(ctx, g, t.ARN())
+	conclude, err := e.trails.Delete(ctx, g, t.ARN())
+	return &concluded[cloudtrailwire.DeleteTrailOutput]{conclude: conclude}, err
 }
 
 func (e edge) getTrail(_ context.Context, g authz.Grant, in *cloudtrailwire.GetTrailInput) (*cloudtrailwire.GetTrailOutput, error) {
@@ -224,12 +239,13 @@ func (e edge) statusOps() []*api.Op {
 				return &cloudtrailwire.StartLoggingOutput{}, e.trails.Start(ctx, g, t.ARN())
 			}),
 		answer(e, &cloudtrailwire.StopLogging, api.Write, func(in *cloudtrailwire.StopLoggingInput) *string { return in.Name }, nil,
-			func(ctx context.Context, g authz.Grant, in *cloudtrailwire.StopLoggingInput) (*cloudtrailwire.StopLoggingOutput, error) {
+			func(ctx context.Context, g authz.Grant, in *cloudtrailwire.StopLoggingInput) (*concluded[cloudtrailwire.StopLoggingOutput], error) {
 				t, err := e.trailOf(g, in.Name)
 				if err != nil {
 					return nil, err
 				}
-				return &cloudtrailwire.StopLoggingOutput{}, e.trails.Stop(ctx, g, t.ARN())
+				conclude, err := e.trails.Stop(ctx, g, t.ARN())
+				return &concluded[cloudtrailwire.StopLoggingOutput]{conclude: conclude}, err
 			}),
 		answer(e, &cloudtrailwire.GetTrailStatus, api.Read, func(in *cloudtrailwire.GetTrailStatusInput) *string { return in.Name }, nil, e.getTrailStatus),
 	}

@@ -100,7 +100,7 @@ func TestAGroupGetsWhatHappensFromThenOn(t *testing.T) {
 	if st := h.LogState(tr); st.Error != "" || st.Delivered.IsZero() {
 		t.Errorf("%+v", st)
 	}
-	if err := h.Delete(t.Context(), h.grant, tr.ARN()); err != nil {
+	if _, err := h.Delete(t.Context(), h.grant, tr.ARN()); err != nil {
 		t.Fatal(err)
 	}
 	h.again(t, g)
@@ -176,7 +176,7 @@ func TestNoFileFollowsTheLastDigest(t *testing.T) {
 		case <-time.After(50 * time.Millisecond): // it waits for the end of the stop
 		}
 	}
-	if err := h.Stop(t.Context(), h.grant, tr.ARN()); err != nil {
+	if _, err := h.Stop(t.Context(), h.grant, tr.ARN()); err != nil {
 		t.Fatal(err)
 	}
 	<-ended

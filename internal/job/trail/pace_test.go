@@ -23,7 +23,7 @@ func TestARequestDoesNotWaitForTurns(t *testing.T) {
 		return nil
 	})
 	<-held
-	if err := h.Stop(t.Context(), h.grant, tr.ARN()); err != nil {
+	if _, err := h.Stop(t.Context(), h.grant, tr.ARN()); err != nil {
 		t.Fatal(err)
 	}
 	close(busy)

@@ -269,6 +269,9 @@ func (t *Trail) takes(n *audit.Note) bool {
 	if n.Account != t.Account || !t.GlobalEvents && globalSources[n.Source] {
 		return false
 	}
+	if t.ends(n) {
+		return true
+	}
 	e, _ := asked.Get().(*event)
 	defer asked.Put(e)
 	*e = event{category: n.Category, source: n.Source, name: n.Name, kind: n.Type, arn: n.ARN, user: n.User, readOnly: n.ReadOnly}

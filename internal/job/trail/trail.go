@@ -383,6 +383,7 @@ func (s *Store) Update(ctx context.Context, g authz.Grant, action, arn string, c
 			return nil, err
 		}
 	}
+	defer s.before(ctx, old, &probe)()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if old, err = s.Find(arn); err != nil {
@@ -420,41 +421,46 @@ func (s *Store) Start(ctx context.Context, g authz.Grant, arn string) error {
 		*st = *before
 	}
 	st.Management, st.Data = s.config.Record.Management().Last(), s.config.Record.Data().Last()
-	st.Digest = Digest{Begun: next.Started}
+	begun := next.Started
+	if st.Digest.Begun.After(begun) {
+		begun = st.Digest.Begun // the names of digests ascend
+	}
+	st.Digest = Digest{Begun: begun}
 	s.forget(arn)
 	return s.put(ctx, g, old, &next, st)
 }
 
 // Stop ends logging. It needs cloudtrail:StopLogging. What there is, is delivered first, and a last
 // digest, as far as the bucket allows.
-func (s *Store) Stop(ctx context.Context, g authz.Grant, arn string) error {
+func (s *Store) Stop(ctx context.Context, g authz.Grant, arn string) (Conclusion, error) {
 	if err := g.Require("cloudtrail:StopLogging", arn); err != nil {
-		return err
+		return nil, err
 	}
 	t, err := s.Find(arn)
 	if err != nil || !t.Logging {
-		return err
+		return nil, err
 	}
 	defer s.last(ctx, t)()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old, err := s.Find(arn)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	next := *old
 	next.Logging, next.Stopped = false, s.config.Now().UTC()
-	return s.put(ctx, g, old, &next, nil)
+	conclude := s.conclusion(g, old)
+	return conclude, s.put(ctx, g, old, &next, nil)
 }
 
 // Delete removes a trail; the files stay. It needs cloudtrail:DeleteTrail.
-func (s *Store) Delete(ctx context.Context, g authz.Grant, arn string) error {
+func (s *Store) Delete(ctx context.Context, g authz.Grant, arn string) (conclude Conclusion, err error) {
 	if err := g.Require("cloudtrail:DeleteTrail", arn); err != nil {
-		return err
+		return nil, err
 	}
 	t, err := s.Find(arn)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if t.Logging {
 		defer s.last(ctx, t)()
@@ -465,7 +471,10 @@ func (s *Store) Delete(ctx context.Context, g authz.Grant, arn string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if t, err = s.Find(arn); err != nil {
-		return err
+		return nil, err
+	}
+	if t.Logging {
+		conclude = s.conclusion(g, t)
 	}
 	before, _ := json.Marshal(t)
 	var b engine.Batch
@@ -473,7 +482,7 @@ func (s *Store) Delete(ctx context.Context, g authz.Grant, arn string) error {
 	b.Delete([]byte(statePrefix + arn))
 	b.Delete([]byte(logPrefix + arn))
 	if err := s.commit(ctx, g, &b, feed.Entry{Account: t.Account, Resource: arn, Gone: true, Before: before}); err != nil {
-		return err
+		return nil, err
 	}
 	trails := maps.Clone(*s.trails.Load())
 	delete(trails, arn)
@@ -481,7 +490,7 @@ func (s *Store) Delete(ctx context.Context, g authz.Grant, arn string) error {
 	delete(s.logStates, arn)
 	s.forget(arn)
 	s.trails.Store(&trails)
-	return nil
+	return conclude, nil
 }
 
 // put stores a trail, with its state where that changes. Under mu.

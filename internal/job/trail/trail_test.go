@@ -260,7 +260,7 @@ func TestARefusingBucketIsToldAndCaughtUpWith(t *testing.T) {
 	}
 	// Stopping delivers what there is, and a digest.
 	h.happen(t, "Two")
-	if err := h.Stop(t.Context(), h.grant, tr.ARN()); err != nil {
+	if _, err := h.Stop(t.Context(), h.grant, tr.ARN()); err != nil {
 		t.Fatal(err)
 	}
 	digests := 0
@@ -329,7 +329,7 @@ func TestWhatNoTrailWantsIsNotKept(t *testing.T) {
 	if h.record.Wants(&own) {
 		t.Error("CloudTrail records its own deliveries")
 	}
-	if err := h.Stop(t.Context(), h.grant, tr.ARN()); err != nil || h.record.Wants(get) {
+	if _, err := h.Stop(t.Context(), h.grant, tr.ARN()); err != nil || h.record.Wants(get) {
 		t.Errorf("the trail has stopped: %v", err)
 	}
 }
