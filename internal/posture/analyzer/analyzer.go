@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -83,8 +84,10 @@ type Analyzer struct {
 	Created            time.Time
 	Tags               map[string]string
 	Rules              map[string]ArchiveRule
-	// Scan asks for an analysis of everything.
-	Scan bool
+	// Scan asks for an analysis of everything. Scanned are the types of resources that the last one looked at: a Kura
+	// that knows more of them begins with another.
+	Scan    bool
+	Scanned []string `json:",omitempty"`
 	// Last is the resource that was analyzed last.
 	Last   string
 	LastAt time.Time
@@ -157,6 +160,7 @@ func (s *Store) load(ctx context.Context) error {
 		if err := decode(raw, a, &a.Format); err != nil {
 			return err
 		}
+		a.Scan = a.Scan || !slices.Equal(a.Scanned, Analyzed)
 		s.put(a)
 		return nil
 	}); err != nil {
@@ -453,10 +457,11 @@ func (s *Store) scanAll(ctx context.Context, a *Analyzer) error {
 	}
 	w := &work{}
 	next := *a
-	next.Format = format
+	next.Format, next.Scanned = format, Analyzed
 	if err := w.set(a.key(), &next); err != nil {
 		return err
 	}
+	w.then = append(w.then, func() { a.Scanned = Analyzed })
 	return s.commit(ctx, w)
 }
 

@@ -170,6 +170,28 @@ func TestScanFindsWhatNobodyTold(t *testing.T) {
 		}
 		w.told(t, step.told)
 	}
+
+	// What another Kura did not look at is looked at when this one starts.
+	w.policy = public
+	for _, scanned := range [][]string{Analyzed, {posture.TypeRole}} {
+		last := s.accounts[account]["a"]
+		last.Scanned = scanned
+		b := &work{}
+		if err := b.set(last.key(), last); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.commit(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+		s = w.store(t)
+		if err := s.scans(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.told(t, "ACTIVE map[AWS:*]")
+	if s = w.store(t); s.accounts[account]["a"].Scan {
+		t.Error("everything is scanned at every start")
+	}
 }
 
 func TestChecks(t *testing.T) {

@@ -21,11 +21,23 @@ var s3DefaultEncryptionKMS = &Rule{
 			return nonCompliant("The default encryption of the S3 bucket does not use a KMS key."), nil
 		}
 		named := list(in.Parameters["kmsKeyArns"])
-		return when(len(named) > 0 && !names(named, e.KMSMasterKeyID), "The default encryption of the S3 bucket uses a KMS key that is not among those of the rule.")
+		return when(len(named) > 0 && !names(named, e.KMSMasterKeyID) && !names(keyIDs(named, in.Resource.Account), e.KMSMasterKeyID), "The default encryption of the S3 bucket uses a KMS key that is not among those of the rule.")
 	},
 	Examples: []Example{
 		{"the store's own", bucketOf(0), NonCompliant, ""},
 		{"a key", bucketOf(0, "encryption", `{"SSEAlgorithm":"aws:kms","KMSMasterKeyID":"arn:aws:kms:us-east-1:111122223333:key/a"}`), Compliant, ""},
 		{"another key", bucketOf(0, "encryption", `{"SSEAlgorithm":"aws:kms"}`).with("kmsKeyArns", "arn:aws:kms:us-east-1:111122223333:key/a"), NonCompliant, ""},
+		{"a key by its id", bucketOf(0, "encryption", `{"SSEAlgorithm":"aws:kms","KMSMasterKeyID":"a"}`).with("kmsKeyArns", "arn:aws:kms:us-east-1:111122223333:key/b,arn:aws:kms:us-east-1:111122223333:key/a"), Compliant, ""},
+		{"the id of another account's key", bucketOf(0, "encryption", `{"SSEAlgorithm":"aws:kms","KMSMasterKeyID":"a"}`).with("kmsKeyArns", "arn:aws:kms:us-east-1:444455556666:key/a"), NonCompliant, ""},
 	},
+}
+
+// keyIDs are the ids of an account's keys among those with the ARNs: by these its buckets may name them.
+func keyIDs(arns []string, account string) (ids []string) {
+	for _, arn := range arns {
+		if _, id, ok := strings.Cut(arn, ":"+account+":key/"); ok {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
