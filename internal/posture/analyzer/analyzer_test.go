@@ -276,8 +276,15 @@ func TestChecks(t *testing.T) {
 	if _, err := NoPublicAccess(public, "AWS::DynamoDB::Table"); !fault.Is(err, BadParameter) {
 		t.Errorf("a table's policy: %v", err)
 	}
-	if _, err := AccessNotGranted("{", nil, true); err == nil {
-		t.Error("no document was checked")
+	for _, text := range []string{"", "{", "[]", "null", `{"Statement":[]}`, `{"Version":"2012-10-17","Statement":[null]}`, `{"Version":"2012-10-17","Statement":["x"]}`, `{"Version":"2012-10-17","Statement":{}}`} {
+		for _, identity := range []bool{true, false} {
+			if _, err := AccessNotGranted(text, nil, identity); !fault.Is(err, BadParameter) || !strings.Contains(err.Error(), "line 1, column") {
+				t.Errorf("%s was checked: %v", text, err)
+			}
+		}
+		if _, err := NoPublicAccess(text, posture.TypeQueue); !fault.Is(err, BadParameter) {
+			t.Errorf("%s was checked: %v", text, err)
+		}
 	}
 }
 

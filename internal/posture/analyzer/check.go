@@ -205,13 +205,10 @@ func trusting(statements []map[string]json.RawMessage) bool {
 // whosoever reads a policy as one of a resource: that of an identity gives to whoever has it, so that
 // everybody stands for its principal; that of a role gives the role.
 func whosoever(text string, identity bool) (*policy.Document, error) {
-	statements, err := statementsOf(text)
-	if err != nil {
-		return nil, err
-	}
-	kind, missing, stand := policy.Identity, "Principal", json.RawMessage(`"*"`)
+	kind, missing := policy.Identity, "Principal"
+	statements, unreadable := statementsOf(text)
 	switch {
-	case !identity && !trusting(statements):
+	case !identity && (unreadable != nil || !trusting(statements)):
 		return parse(text, policy.Resource)
 	case !identity:
 		kind, missing = policy.Trust, "Resource"
@@ -220,7 +217,7 @@ func whosoever(text string, identity bool) (*policy.Document, error) {
 		return nil, err
 	}
 	for i := range statements {
-		statements[i][missing] = stand
+		statements[i][missing] = json.RawMessage(`"*"`)
 	}
 	whole := map[string]any{}
 	if err := json.Unmarshal([]byte(text), &whole); err != nil {
