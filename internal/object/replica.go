@@ -30,6 +30,8 @@ type ReplicaInput struct {
 	// Seal gives what the replica is sealed with, nil for SSE-S3. It is asked where the source is not
 	// sealed by the store alone; Source.Unsealer is then asked for the source's key.
 	Seal func(ctx context.Context, source *Info) (*Sealing, error)
+	// Check is called with the source before anything is written. Optional.
+	Check func(source *Info) error
 	// WithoutTags leaves the tags behind: a replica that is there keeps its own.
 	WithoutTags bool
 }
@@ -96,6 +98,12 @@ func (s *Store) Replicate(ctx context.Context, g authz.Grant, in *ReplicaInput) 
 	src, err := s.findSource(ctx, &in.Source, in.SourceID)
 	if err != nil {
 		return nil, err
+	}
+	if in.Check != nil {
+		info := src.info(&in.Source)
+		if err := in.Check(&info); err != nil {
+			return nil, err
+		}
 	}
 	action := "s3:ReplicateObject"
 	if src.marker {

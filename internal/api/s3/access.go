@@ -1,8 +1,10 @@
 package s3
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"github.com/kura-s3/kura/internal/api"
@@ -180,32 +182,32 @@ func (s *Service) newKeyResource(p *policy.Principal, b *object.Bucket, key stri
 }
 
 // keyResource is an object, or what an object would be, when p wants to do action. The object's record
-// is read only where ACLs decide.
-func (s *Service) keyResource(ctx context.Context, p *policy.Principal, b *object.Bucket, in *object.GetInput, action string) (authz.Resource, error) {
+// is read only where ACLs decide; seen is what was read then.
+func (s *Service) keyResource(ctx context.Context, p *policy.Principal, b *object.Bucket, in *object.GetInput, action string) (_ authz.Resource, seen *object.Info, _ error) {
 	r, a, block := s.side(p, b, b.KeyARN(in.Key))
 	if !a.ownership.hasACLs() {
-		return r, nil
+		return r, nil, nil
 	}
 	governed, isGoverned := objectPermissions[action]
 	if !isGoverned && !(deletes[action] && a.acl.grants(permWrite, p, b.Owner, block)) {
-		return r, nil
+		return r, nil, nil
 	}
 	info, err := s.config.Objects.Resolve(ctx, in)
 	switch {
 	case absentVersion(err):
 		// Who may list the bucket learns that nothing is there; nobody learns more.
 		r.Granted = isGoverned && a.acl.grants(permRead, p, b.Owner, block)
-		return r, nil
+		return r, &object.Info{}, nil
 	case err != nil:
-		return r, err
+		return r, nil, err
 	case !isGoverned:
 		r.Granted = p.Account != "" && p.Account == info.Owner.Account
-		return r, nil
+		return r, info, nil
 	}
 	list := ownerACL(info.Owner.Canonical)
 	if info.ACL != nil {
 		if list, err = decodeACL(info.ACL); err != nil {
-			return r, err
+			return r, nil, err
 		}
 	}
 	r.Granted = list.grants(governed, p, info.Owner, block)
@@ -216,7 +218,7 @@ func (s *Service) keyResource(ctx context.Context, p *policy.Principal, b *objec
 			r.Account = anonymousAccount
 		}
 	}
-	return r, nil
+	return r, info, nil
 }
 
 // absentVersion tells of a version that is not there, or that no version can be.
@@ -253,8 +255,8 @@ func caller(c *api.Call) *policy.Principal { return &c.Caller.Subject.Principal 
 // keyDemand is the demand of one action on an object. Keys may be nil.
 func (s *Service) keyDemand(c *api.Call, b *object.Bucket, in *object.GetInput, action string, keys authz.Keys) (authz.Demand, error) {
 	ctx, t := c.R.Context(), at(c)
-	r, err := s.keyResource(ctx, caller(c), b, in, action)
-	k := &objectKeys{s: s, ctx: ctx, in: *in, bucket: b, action: action, inner: keys}
+	r, seen, err := s.keyResource(ctx, caller(c), b, in, action)
+	k := &objectKeys{s: s, ctx: ctx, in: *in, bucket: b, action: action, inner: keys, seen: seen}
 	t.looked = append(t.looked, k)
 	return authz.Demand{Action: action, Resource: r, Keys: k}, err
 }
@@ -270,6 +272,17 @@ func (t *target) undecided() error {
 	return nil
 }
 
+// decidedOn tells whether what the request is about to give away is what its decisions were about: an object
+// that is written anew in between, or gets other tags, or another ACL, may be one that the caller must not have.
+func (t *target) decidedOn(info *object.Info) error {
+	for _, k := range t.looked {
+		if k.in.Key == info.Key && k.in.Bucket == info.Bucket && k.names(info) && k.changed(info) {
+			return fault.New(changedMeanwhile, "")
+		}
+	}
+	return nil
+}
+
 // objectKeys are the condition keys of an object that is there: its tags, read when a policy asks for
 // them, and the version that the request names.
 type objectKeys struct {
@@ -279,6 +292,8 @@ type objectKeys struct {
 	bucket *object.Bucket
 	action string
 	inner  authz.Keys
+	// seen is the object by whose ACL was decided, one without an owner where there was none; nil: no ACL was.
+	seen *object.Info
 
 	asked bool
 	tags  []object.Tag
@@ -313,6 +328,17 @@ func (k *objectKeys) Lookup(key string) (policy.Values, bool) {
 		}
 	}
 	return policy.Values{}, false
+}
+
+// names tells whether info is the version that the keys are of.
+func (k *objectKeys) names(info *object.Info) bool {
+	return k.in.VersionID == info.VersionID || k.in.VersionID == "" && info.Latest
+}
+
+// changed tells whether info has other tags or another ACL than those by which was decided.
+func (k *objectKeys) changed(info *object.Info) bool {
+	return k.asked && !slices.Equal(k.tags, info.Tags) ||
+		k.seen != nil && (k.seen.Owner != info.Owner || !bytes.Equal(k.seen.ACL, info.ACL))
 }
 
 func (k *objectKeys) read() {

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -23,7 +24,8 @@ type copyInput struct {
 	object.CopyInput
 	conditions readConditions
 	source     *object.Bucket
-	redirect   bool // the request itself names attributes
+	redirect   bool         // the request itself names attributes
+	tags       []object.Tag // of the source, which the caller may take along
 	unsealer   unsealer
 }
 
@@ -181,6 +183,9 @@ func (s *Service) copy(ctx context.Context, g authz.Grant, c *api.Call, in *copy
 		if err := in.unsealer.admit(info); err != nil {
 			return err
 		}
+		if !in.ReplaceTags && !slices.Equal(in.tags, info.Tags) {
+			return fault.New(changedMeanwhile, "") // others than those that were asked about
+		}
 		return in.conditions.check(info, object.PreconditionFailed)
 	}
 	info, source, err := s.config.Objects.Copy(ctx, g, &in.CopyInput)
@@ -212,7 +217,7 @@ func (s *Service) askCopyTags(ctx context.Context, g authz.Grant, c *api.Call, i
 	if err != nil {
 		return g, s.sourceError(g, in.source, &in.Source, err)
 	}
-	if len(found.Tags) == 0 {
+	if in.tags = found.Tags; len(found.Tags) == 0 {
 		return g, nil
 	}
 	read := "s3:GetObjectTagging"

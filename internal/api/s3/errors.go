@@ -64,6 +64,8 @@ const (
 	invalidConfiguration  fault.Kind = "s3.InvalidConfigurationId"
 	tooManyConfigurations fault.Kind = "s3.TooManyConfigurations"
 	invalidDestination    fault.Kind = "s3.InvalidS3DestinationBucket"
+	// changedMeanwhile: an object is no longer what the decision was about. Asked again, it is decided anew.
+	changedMeanwhile fault.Kind = "s3.ChangedMeanwhile"
 )
 
 // answer is how a failure is told.
@@ -158,6 +160,7 @@ var answers = map[fault.Kind]answer{
 	noSuchCORS:          {"NoSuchCORSConfiguration", 404, "The CORS configuration does not exist"},
 	noSuchWebsite:       {"NoSuchWebsiteConfiguration", 404, "The specified bucket does not have a website configuration"},
 	noSuchLifecycle:     {"NoSuchLifecycleConfiguration", 404, "The lifecycle configuration does not exist"},
+	changedMeanwhile:    {"ServiceUnavailable", 503, "The object was changed meanwhile. Please try again."},
 	noSuchReplication:   {"ReplicationConfigurationNotFoundError", 404, "The replication configuration was not found"},
 	noSuchObjectLock:    {"ObjectLockConfigurationNotFoundError", 404, "Object Lock configuration does not exist for this bucket"},
 	noSuchKeyLock:       {"NoSuchObjectLockConfiguration", 404, "The specified object does not have a ObjectLock configuration"},

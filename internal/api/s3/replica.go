@@ -1,10 +1,12 @@
 package s3
 
 import (
+	"bytes"
 	"context"
 	"encoding/xml"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/kura-s3/kura/internal/api"
@@ -206,6 +208,12 @@ func (s *Service) replicate(ctx context.Context, g authz.Grant, c *api.Call, in 
 	}
 	r.Seal = func(ctx context.Context, source *object.Info) (*object.Sealing, error) {
 		return s.sealReplica(ctx, g, c, in, source)
+	}
+	r.Check = func(now *object.Info) error {
+		if !slices.Equal(now.Tags, info.Tags) || !bytes.Equal(now.ACL, info.ACL) {
+			return fault.New(changedMeanwhile, "") // others than those that were asked about
+		}
+		return nil
 	}
 	made, err := s.config.Objects.Replicate(ctx, g, &r)
 	if err != nil {

@@ -73,8 +73,12 @@ func (u *unsealer) notApplicable() error {
 	return fault.New(sse.InvalidRequest, "The encryption parameters are not applicable to this object.")
 }
 
-// admit holds what a request brings against an object whose bytes it does not, or not yet, read.
+// admit holds what a request brings against an object whose bytes it does not, or not yet, give away, and that
+// object against what was decided.
 func (u *unsealer) admit(info *object.Info) error {
+	if err := at(u.c).decidedOn(info); err != nil {
+		return err
+	}
 	sealed := info.Sealed
 	switch {
 	case sealed == nil && u.customer == nil, u.opened, info.DeleteMarker:
