@@ -5,13 +5,14 @@ func (p *Part) as(one, ev *Event, i int) {
 	*one = *ev
 	one.keepers, one.Parts, one.KMS = keepers{}, nil, nil
 	one.Operation, one.API, one.ReadOnly = p.Operation, "", p.Operation == "GetObject"
-	one.Bucket, one.Key, one.VersionID = p.Bucket, p.Key, p.VersionID
+	// What a body names may be of any length.
+	one.Bucket, one.Key, one.VersionID = clip(p.Bucket, maxText), clip(p.Key, maxText), clip(p.VersionID, maxText)
 	one.BytesIn, one.BytesOut, one.ObjectSize = 0, 0, 0
 	if p.Status != 0 {
 		one.Status, one.ErrorCode, one.ErrorText = p.Status, p.ErrorCode, p.ErrorText
 	}
-	if p.VersionID != "" && one.Bare {
-		one.Members += `,"versionId":` + string(appendQuoted(nil, p.VersionID))
+	if one.VersionID != "" && one.Bare {
+		one.Members += `,"versionId":` + string(appendQuoted(nil, one.VersionID))
 	}
 	one.Decisions = p.decisions(ev, i)
 }

@@ -72,3 +72,27 @@ func TestPartsOfRequestsAreOnRecord(t *testing.T) {
 		}
 	}
 }
+
+// TestAPartIsBounded: a line that is too long to be read again would be the end of the journal.
+func TestAPartIsBounded(t *testing.T) {
+	j := open(t, JournalConfig{})
+	l := NewLog(LogConfig{Management: open(t, JournalConfig{}), Data: j})
+	l.WantData(func(*Event) bool { return true })
+	long := strings.Repeat("ü", 4<<20)
+	ev := &Event{
+		ID: "1", Time: time.Unix(1_700_000_000, 0), Service: "s3", Operation: "DeleteObjects", Class: Data, Status: 200, Bare: true, Bucket: "b",
+		Principal: policy.Principal{Type: policy.IAMUser, Account: "111122223333", ARN: "arn:aws:iam::111122223333:user/u"},
+		Parts:     []Part{{Operation: "DeleteObject", Bucket: "b", Key: long, VersionID: long, Status: 400, ErrorCode: "KeyTooLongError"}},
+		Decisions: []Decision{{Action: "s3:DeleteObject", Resource: "arn:aws:s3:::b/" + long, Account: "111122223333"}},
+	}
+	if err := l.Complete(t.Context(), ev); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	all, err := segments(j.config.Dir, StreamManagement)
+	if err != nil || len(all) != 1 || all[0].size > 64<<10 {
+		t.Errorf("%+v %v", all[0], err)
+	}
+}

@@ -27,6 +27,8 @@ var neverShown = map[string]bool{
 	"Message": true, "Subject": true, "Endpoint": true, "Token": true,
 	// Of an API destination: the address of an incoming webhook is its secret.
 	"InvocationEndpoint": true,
+	// Of a target: headers and parameters that prove who calls.
+	"HeaderParameters": true, "QueryStringParameters": true,
 }
 
 // Parameters are the members of an input as CloudTrail shows them: names begin with a small letter.

@@ -189,6 +189,46 @@ func TestCopiesAndDeletionsHaveALineForEachSide(t *testing.T) {
 	}
 }
 
+// TestALineIsBounded: a body may name keys and versions of megabytes, and a line that cannot be read again would hold up all
+// deliveries for ever.
+func TestALineIsBounded(t *testing.T) {
+	deleted := request("")
+	deleted.Operation, deleted.Method = "DeleteObjects", "POST"
+	long := strings.Repeat("ü", 1<<20)
+	deleted.Parts = []audit.Part{{Bucket: "source", Key: long, VersionID: long, Status: 400, ErrorCode: "KeyTooLongError"}, {Bucket: "source", Key: strings.Repeat("a", 4<<20), VersionID: strings.Repeat("a", 4<<20), Status: 204}}
+	got := lines(t, deleted)
+	if len(got) != 3 {
+		t.Fatalf("%d lines", len(got))
+	}
+	for _, line := range got {
+		if len(line) > 64<<10 {
+			t.Errorf("%d bytes", len(line))
+		}
+	}
+}
+
+// TestALineThatIsNoneHoldsUpNoOthers: neither one that is too long, nor what a crash tore.
+func TestALineThatIsNoneHoldsUpNoOthers(t *testing.T) {
+	dir := t.TempDir()
+	b := logged(t, Target{Bucket: "logs"})
+	s := spool(t, dir, b, nil)
+	s.take([]byte("source\t1\t" + strings.Repeat("x", 3<<20) + "\n"))
+	s.Take(request("k"))
+	s.take([]byte("source\t1\tto"))
+	to := &store{}
+	if err := NewDeliverer(DelivererConfig{Spool: s, S3: to.OnBehalf, Region: "us-east-1"}).Deliver(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, body := range to.objects {
+		if strings.Count(body, "\n") != 1 || !strings.Contains(body, " REST.GET.OBJECT k ") {
+			t.Errorf("%d bytes: %.100s", len(body), body)
+		}
+	}
+	if len(to.objects) != 1 || s.Waiting() != 0 {
+		t.Errorf("%d objects, %d bytes wait", len(to.objects), s.Waiting())
+	}
+}
+
 func TestADeliveryIsRepeatedUnderTheSameName(t *testing.T) {
 	now := time.Date(2026, 2, 7, 1, 2, 3, 0, time.UTC)
 	dir := t.TempDir()

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"net/http"
@@ -223,12 +224,18 @@ func (f *spooled) each(fn func(*spoolLine) error) error {
 		return err
 	}
 	defer src.Close()
-	lines := bufio.NewScanner(src)
-	lines.Buffer(make([]byte, 0, 64<<10), 1<<20)
+	lines := bufio.NewReaderSize(src, maxSpooled)
 	var l spoolLine
 	var days dayOf
-	for lines.Scan() {
-		bucket, rest, ok := bytes.Cut(lines.Bytes(), []byte{'\t'})
+	for {
+		whole, err := nextLine(lines)
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		bucket, rest, ok := bytes.Cut(whole, []byte{'\t'})
 		millis, line, ok2 := bytes.Cut(rest, []byte{'\t'})
 		at, err := strconv.ParseInt(string(millis), 10, 64)
 		if !ok || !ok2 || err != nil {
@@ -238,12 +245,31 @@ func (f *spooled) each(fn func(*spoolLine) error) error {
 			l.bucket, l.date = string(bucket), date
 			l.group = l.bucket + "\t" + date
 		}
-		l.whole, l.text = lines.Bytes(), line
+		l.whole, l.text = whole, line
 		if err := fn(&l); err != nil {
 			return err
 		}
 	}
-	return lines.Err()
+}
+
+// maxSpooled is more than a line has. A longer one would be no line, and must not hold up the others.
+const maxSpooled = 1 << 20
+
+// nextLine is the next whole line, without its LF, good until the next call. One that is too long is left out, and so is
+// what a crash tore at the end.
+func nextLine(r *bufio.Reader) ([]byte, error) {
+	for {
+		line, err := r.ReadSlice('\n')
+		if err == nil {
+			return line[:len(line)-1], nil
+		}
+		for errors.Is(err, bufio.ErrBufferFull) {
+			_, err = r.ReadSlice('\n')
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
 }
 
 // dayOf remembers the date that was asked for last.

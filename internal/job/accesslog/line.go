@@ -175,9 +175,10 @@ const hexDigits = "0123456789ABCDEF"
 
 // token is a value that is one word of the line.
 func token(s string) string {
+	s = s[:min(len(s), maxQuoted)]
 	for i := clean(s); i < len(s); i++ {
 		if c := s[i]; c <= ' ' || c == '"' || c >= 0x7f {
-			return string(escaped(make([]byte, 0, len(s)+16), s[:min(len(s), maxQuoted)], true))
+			return string(escaped(make([]byte, 0, len(s)+16), s, true))
 		}
 	}
 	return s
@@ -223,8 +224,12 @@ func escaped(b []byte, s string, noBlanks bool) []byte {
 	return append(b, s[start:]...)
 }
 
+// maxKey bounds a key: a longer one is none, and a body may name one of any length.
+const maxKey = 1024
+
 // encodedKey is the key encoded twice, as S3 logs it.
 func encodedKey(key string) string {
+	key = key[:min(len(key), maxKey)]
 	i := 0
 	for i < len(key) && unreserved[key[i]] {
 		i++
