@@ -84,7 +84,7 @@ func (s *Store) Run(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		for _, t := range *s.trails.Load() {
+		for _, t := range s.trails.Load().byARN {
 			if !t.Logging {
 				continue
 			}
@@ -174,7 +174,7 @@ func (s *Store) keep(ctx context.Context, t *Trail, st *State) error {
 	kept := *st
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if (*s.trails.Load())[t.ARN()] == nil {
+	if s.trails.Load().byARN[t.ARN()] == nil {
 		return nil
 	}
 	var b engine.Batch
@@ -239,7 +239,7 @@ func (s *Store) Failing() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := 0
-	for arn, t := range *s.trails.Load() {
+	for arn, t := range s.trails.Load().byARN {
 		if st := s.states[arn]; t.Logging && st != nil && st.Error != "" {
 			n++
 		}

@@ -182,7 +182,7 @@ func some(of []string, v string, fits func(s, part string) bool) bool {
 // wants decides which data events are kept: those that some logging trail of an account concerned
 // wants. What CloudTrail itself delivers is not among them, or every delivery would make another.
 func (s *Store) wants(ev *audit.Event) bool {
-	trails := *s.trails.Load()
+	trails := s.trails.Load().data
 	if len(trails) == 0 || ev.Service != "s3" || ev.Principal.Type == policy.Service && ev.Principal.ARN == Service {
 		return false
 	}
@@ -190,7 +190,7 @@ func (s *Store) wants(ev *audit.Event) bool {
 	defer asked.Put(e)
 	e.category = ""
 	for _, t := range trails {
-		if !t.Logging || !t.selector.data || !concerns(ev, t.Account) {
+		if !concerns(ev, t.Account) {
 			continue
 		}
 		if e.category == "" {

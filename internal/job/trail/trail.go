@@ -146,11 +146,28 @@ type Store struct {
 	locks  map[string]*sync.Mutex
 	// waiting are those who want a lock that a delivery may have.
 	waiting atomic.Int32
-	trails  atomic.Pointer[map[string]*Trail] // by ARN
+	trails  atomic.Pointer[trails]
 	work    map[string]*delivery
 
 	logStates map[string]*LogState
 	logWork   map[string]*logWork
+}
+
+// trails are all there are. They do not change: others come in their place.
+type trails struct {
+	byARN map[string]*Trail
+	// data are those that take data events now: what every request is asked about.
+	data []*Trail
+}
+
+func trailsOf(byARN map[string]*Trail) *trails {
+	all := &trails{byARN: byARN}
+	for _, t := range byARN {
+		if t.Logging && t.selector.data {
+			all.data = append(all.data, t)
+		}
+	}
+	return all
 }
 
 const (
@@ -165,14 +182,14 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	}
 	s := &Store{config: c, states: map[string]*State{}, locks: map[string]*sync.Mutex{}, work: map[string]*delivery{}}
 	s.keys = keyRing{meta: c.Meta, secrets: c.Secrets, now: c.Now}
-	trails := map[string]*Trail{}
+	byARN := map[string]*Trail{}
 	err := scan(ctx, c.Meta, trailPrefix, func(_ string, raw []byte) error {
 		t := &Trail{}
 		if err := json.Unmarshal(raw, t); err != nil || t.Format != format {
 			return fmt.Errorf("trail: a record does not decode: %w", err)
 		}
 		t.selector = compile(t)
-		trails[t.ARN()] = t
+		byARN[t.ARN()] = t
 		return nil
 	})
 	if err != nil {
@@ -192,7 +209,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if err := s.loadLogs(ctx); err != nil {
 		return nil, err
 	}
-	s.trails.Store(&trails)
+	s.trails.Store(trailsOf(byARN))
 	c.Record.WantData(s.wants)
 	return s, nil
 }
@@ -213,7 +230,7 @@ func scan(ctx context.Context, meta engine.Meta, prefix string, each func(name s
 
 // Find gives a trail by its ARN, from memory. It decides nothing.
 func (s *Store) Find(arn string) (*Trail, error) {
-	if t := (*s.trails.Load())[arn]; t != nil {
+	if t := s.trails.Load().byARN[arn]; t != nil {
 		return t, nil
 	}
 	return nil, fault.New(NotFound, "Unknown trail: "+arn)
@@ -244,7 +261,7 @@ func (s *Store) Trails(_ context.Context, g authz.Grant, action, account string)
 // Of are the trails of an account, by name, from memory. It decides nothing.
 func (s *Store) Of(account string) []*Trail {
 	var own []*Trail
-	for _, t := range *s.trails.Load() {
+	for _, t := range s.trails.Load().byARN {
 		if t.Account == account {
 			own = append(own, t)
 		}
@@ -342,7 +359,7 @@ func (s *Store) Create(ctx context.Context, g authz.Grant, t Trail) (*Trail, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if (*s.trails.Load())[t.ARN()] != nil {
+	if s.trails.Load().byARN[t.ARN()] != nil {
 		return nil, fault.New(Exists, "Trail "+t.Name+" already exists for customer: "+t.Account)
 	}
 	if len(s.Of(t.Account)) >= maxTrails {
@@ -484,12 +501,12 @@ func (s *Store) Delete(ctx context.Context, g authz.Grant, arn string) (conclude
 	if err := s.commit(ctx, g, &b, feed.Entry{Account: t.Account, Resource: arn, Gone: true, Before: before}); err != nil {
 		return nil, err
 	}
-	trails := maps.Clone(*s.trails.Load())
-	delete(trails, arn)
+	byARN := maps.Clone(s.trails.Load().byARN)
+	delete(byARN, arn)
 	delete(s.states, arn)
 	delete(s.logStates, arn)
 	s.forget(arn)
-	s.trails.Store(&trails)
+	s.trails.Store(trailsOf(byARN))
 	return conclude, nil
 }
 
@@ -520,9 +537,9 @@ func (s *Store) put(ctx context.Context, g authz.Grant, old, t *Trail, st *State
 		return err
 	}
 	t.selector = compile(t)
-	trails := maps.Clone(*s.trails.Load())
-	trails[t.ARN()] = t
-	s.trails.Store(&trails)
+	byARN := maps.Clone(s.trails.Load().byARN)
+	byARN[t.ARN()] = t
+	s.trails.Store(trailsOf(byARN))
 	if st != nil {
 		s.states[t.ARN()] = st
 	}
