@@ -54,6 +54,12 @@ func (s *server) openRecord(ctx context.Context, secrets audit.Secrets) error {
 	}
 	s.onClose(s.accessLog.Close)
 	s.record.AddTap(s.accessLog)
+	s.finished = s.record
+	if !s.config.AuditStrict { // there each request tells in the log that it could not be recorded
+		together := audit.NewTogether(s.record)
+		s.onClose(together.Close)
+		s.finished = together
+	}
 	return nil
 }
 
