@@ -27,7 +27,7 @@ type Options struct {
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
 	// Count is told of what was done: "expired", "removed", "transitioned", "aborted", "kept" (by
-	// Object Lock or MFA delete). Optional.
+	// Object Lock, MFA delete or for its replication). Optional.
 	Count func(what string, n int)
 	// Tell is told of each thing that was done to a bucket, after it was committed; what was kept is not
 	// told. It keeps nothing of what it is given, and the walk waits for it. What is done at the moment
@@ -193,6 +193,7 @@ func (w *walk) unchanged() error {
 	if b.ID != w.bucket.ID || sha256.Sum256(b.Settings[Setting]) != w.at.Rules {
 		return errChanged
 	}
+	w.bucket = b // as it is now
 	return nil
 }
 

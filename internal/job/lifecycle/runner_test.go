@@ -335,6 +335,52 @@ func TestWhatCameBackStays(t *testing.T) {
 	f.want("bucket", "a")
 }
 
+// TestWhatIsNotReplicatedYetStays: an older version that still has to be copied, or could not be, is all that
+// there is of it. Without a rule it goes.
+func TestWhatIsNotReplicatedYetStays(t *testing.T) {
+	f := newFixture(t)
+	f.bucket("bucket", object.VersioningEnabled, Rule{Filter: &Filter{}, NoncurrentExpiration: &NoncurrentExpiration{Days: 1}})
+	replicates := func(prefix string) {
+		t.Helper()
+		_, err := f.objects.UpdateBucket(t.Context(), f.grant, "s3:PutReplicationConfiguration", "bucket", func(b *object.Bucket) error {
+			b.Settings[object.SettingReplication] = []byte(`{"Format":1,"Role":"r","Rules":[{"ID":"r","Enabled":true,"Filter":{"Prefix":"` + prefix + `"},"Destination":{"Bucket":"arn:aws:s3:::copies"}}]}`)
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	replicates("")
+	old := f.put("bucket", "a")
+	f.put("bucket", "a")
+	f.put("bucket", "b")
+	copied := f.put("bucket", "b")
+	f.put("bucket", "b")
+	b, err := f.objects.Bucket("bucket")
+	if err != nil {
+		t.Fatal(err)
+	}
+	becomes := func(v *object.Info, s object.ReplicationStatus) {
+		t.Helper()
+		in := &object.GetInput{Bucket: "bucket", Key: v.Key, VersionID: v.VersionID}
+		if err := f.objects.SetReplicationStatus(t.Context(), f.grant, in, b.ID, s, func(*engine.Batch) {}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	becomes(copied, object.ReplicationCompleted)
+	f.days(2)
+	f.want("bucket", "a", "a", "b", "b")
+	becomes(old, object.ReplicationFailed)
+	f.days(1)
+	f.want("bucket", "a", "a", "b", "b")
+	if f.did["kept"] != 4 || f.did["removed"] != 1 {
+		t.Errorf("did %v", f.did)
+	}
+	replicates("elsewhere/")
+	f.days(1)
+	f.want("bucket", "a", "b")
+}
+
 func TestLockedVersionsStay(t *testing.T) {
 	f := newFixture(t)
 	_, err := f.objects.CreateBucket(t.Context(), f.grant, object.CreateBucketInput{

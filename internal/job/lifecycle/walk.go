@@ -115,13 +115,26 @@ func (w *walk) version(ctx context.Context, v *object.Info) error {
 		}
 	}
 	w.since = v.Modified
+	if verdict.action != keep && w.uncopied(v) {
+		return w.outcome(&Done{What: kept}, nil)
+	}
 	return w.do(ctx, v, verdict)
+}
+
+// uncopied tells whether a version is still to be replicated, or could not be, by a rule that its bucket has: nothing
+// but it is there to be copied.
+func (w *walk) uncopied(v *object.Info) bool {
+	if v.Replication != object.ReplicationPending && v.Replication != object.ReplicationFailed {
+		return false
+	}
+	conf := w.bucket.Replication()
+	return conf != nil && len(conf.For(v)) > 0
 }
 
 // finishKey decides about a delete marker that stood alone.
 func (w *walk) finishKey() {
 	if w.marker != nil {
-		if v := w.judge.current(w.marker, true, w.r.options.Now()); v.action == remove {
+		if v := w.judge.current(w.marker, true, w.r.options.Now()); v.action == remove && !w.uncopied(w.marker) {
 			w.delete(Removed, &object.DeleteInput{Bucket: w.bucket.Name, Key: w.marker.Key, VersionID: w.marker.VersionID, Still: w.marker})
 		}
 	}
