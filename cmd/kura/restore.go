@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"encoding/xml"
@@ -171,7 +172,7 @@ func (r *restoring) each(ctx context.Context, fn func(*step) error, unchanged fu
 	})
 }
 
-// alike tells whether the current version also has the headers of the one that is to come back: then
+// alike tells whether the current version also has the headers and tags of the one that is to come back: then
 // a copy would change nothing.
 func (r *restoring) alike(ctx context.Context, s *step) (bool, error) {
 	now, _, err := r.client.do(ctx, "HEAD", r.bucket, s.Key, nil, nil)
@@ -182,7 +183,15 @@ func (r *restoring) alike(ctx context.Context, s *step) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return describing(now) == describing(then), nil
+	if describing(now) != describing(then) || now.Get("X-Amz-Tagging-Count") == "" {
+		return describing(now) == describing(then), nil
+	}
+	_, tags, err := r.client.do(ctx, "GET", r.bucket, s.Key, url.Values{"tagging": {""}}, nil)
+	if err != nil {
+		return false, err
+	}
+	_, were, err := r.client.do(ctx, "GET", r.bucket, s.Key, url.Values{"tagging": {""}, "versionId": {s.VersionID}}, nil)
+	return bytes.Equal(tags, were), err
 }
 
 // describing is what an object's headers say of it that a copy takes along.
