@@ -46,6 +46,8 @@ type Entity struct {
 	Versions []EntityVersion `json:",omitempty"`
 	Default  string          `json:",omitempty"`
 	Updated  time.Time       `json:",omitzero"`
+	// Bounds says that the policy is the permissions boundary of some user or role.
+	Bounds bool `json:",omitempty"`
 	// Policy of the account's passwords, of root users; nil: never set.
 	PasswordPolicy *PasswordPolicy `json:",omitempty"`
 }
@@ -121,6 +123,7 @@ func (s *State) entity(e entity) *Entity {
 	case *managed:
 		d := s.described(e, &bindings{})
 		d.Description, d.Default, d.Updated = e.Description, e.Default, e.Updated
+		d.Bounds = s.count(attachIndex(e.ID, true), 1) > 0
 		for i := range e.Versions {
 			v := &e.Versions[i]
 			d.Versions = append(d.Versions, EntityVersion{v.ID, v.Created, v.Document})
@@ -179,6 +182,16 @@ func told(e entity) (Kind, string) {
 	return "", ""
 }
 
+// concerned are the entities, besides e's own, whose Entity e has a part in: the policy that is its permissions boundary.
+func (s *State) concerned(e entity) []entity {
+	if h, ok := e.(holder); ok {
+		if p, ok := byID[*managed](s, KindPolicy, h.bound().Boundary); ok {
+			return []entity{e, p}
+		}
+	}
+	return []entity{e}
+}
+
 func ownerKind(owner, account string) Kind {
 	if owner == account {
 		return kindAccount
@@ -205,17 +218,19 @@ func (s *Store) tell(b *engine.Batch, g authz.Grant, c *change) (done func(), er
 			if !ok {
 				continue
 			}
-			kind, id := told(e)
-			if id == "" || seen[recordID(kind, id)] {
-				continue
+			for _, e := range state.concerned(e) {
+				kind, id := told(e)
+				if id == "" || seen[recordID(kind, id)] {
+					continue
+				}
+				seen[recordID(kind, id)] = true
+				end, err := s.tellOne(b, g, old, c.State, recordID(kind, id))
+				if err != nil {
+					done()
+					return nil, err
+				}
+				ends = append(ends, end)
 			}
-			seen[recordID(kind, id)] = true
-			end, err := s.tellOne(b, g, old, c.State, recordID(kind, id))
-			if err != nil {
-				done()
-				return nil, err
-			}
-			ends = append(ends, end)
 		}
 	}
 	return done, nil
@@ -239,7 +254,7 @@ func (s *Store) tellOne(b *engine.Batch, g authz.Grant, old, next *State, record
 		*side.to, entry.Account, entry.Resource = raw, d.Account, d.ARN
 	}
 	if entry.Resource == "" || string(entry.Before) == string(entry.After) {
-		return func() {}, nil // a device's counter, a membership of the organization
+		return func() {}, nil // a device's counter, a membership of the organization, one boundary more
 	}
 	entry.Gone = entry.After == nil
 	return s.feed.Add(b, entry)

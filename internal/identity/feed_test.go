@@ -3,6 +3,7 @@ package identity_test
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"testing"
 
 	"github.com/kura-s3/kura/internal/feed"
@@ -56,4 +57,54 @@ func TestFeed(t *testing.T) {
 			t.Errorf("%+v", root)
 		}
 	}
+}
+
+// TestFeedTellsOfBoundaries: a policy that becomes or ceases to be somebody's permissions boundary changed.
+func TestFeedTellsOfBoundaries(t *testing.T) {
+	h := newHouse(t)
+	f := must(feed.Open(h.ctx, h.meta, "test"))(t)
+	s := must(identity.Open(h.ctx, identity.Config{Meta: h.meta, Secrets: h.vault, Now: h.clock.Now, Feed: f}))(t)
+	t.Cleanup(func() { _ = s.Close() })
+	user := identity.Ref{Kind: identity.KindUser, Account: account, Name: "eve"}
+	must(s.CreateUser(h.ctx, h.all, account, identity.CreateUserInput{UserName: "eve"}))(t)
+	must(s.CreateUser(h.ctx, h.all, account, identity.CreateUserInput{UserName: "mallory"}))(t)
+	p := must(s.CreatePolicy(h.ctx, h.all, account, identity.CreatePolicyInput{
+		PolicyName: "p", PolicyDocument: `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}`,
+	}))(t)
+	check := func(what string, want ...bool) {
+		t.Helper()
+		var got []bool
+		entries := must(f.Next(h.ctx, "test", 10))(t)
+		for i := range entries {
+			var e identity.Entity
+			if err := json.Unmarshal(entries[i].After, &e); err != nil {
+				t.Fatal(err)
+			}
+			if e.Kind == identity.KindPolicy {
+				got = append(got, e.Bounds)
+			}
+		}
+		if err := f.Done(h.ctx, "test", entries[len(entries)-1].Seq, nil); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: told %v, want %v", what, got, want)
+		}
+	}
+	done := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	check("made", false)
+	done(s.PutPermissionsBoundary(h.ctx, h.all, user, p.ARN))
+	check("a boundary", true)
+	other := identity.Ref{Kind: identity.KindUser, Account: account, Name: "mallory"}
+	done(s.PutPermissionsBoundary(h.ctx, h.all, other, p.ARN))
+	check("of two")
+	done(s.DeletePermissionsBoundary(h.ctx, h.all, user))
+	check("of one")
+	done(s.PutPermissionsBoundary(h.ctx, h.all, other, "arn:aws:iam::aws:policy/ReadOnlyAccess"))
+	check("of nobody", false)
 }

@@ -45,6 +45,7 @@ type Entity struct {
 	}
 	Default        string
 	Updated        time.Time
+	Bounds         bool // the policy is somebody's permissions boundary
 	PasswordPolicy *PasswordPolicy
 
 	// TrustPolicy is Pinned, compiled; of roles.

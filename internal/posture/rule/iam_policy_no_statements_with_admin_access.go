@@ -2,6 +2,7 @@ package rule
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/kura-s3/kura/internal/posture"
 )
@@ -13,6 +14,9 @@ var iamPolicyNoStatementsWithAdminAccess = &Rule{
 	Types: []string{posture.TypePolicy}, OnChange: true,
 	Parameters: []Parameter{{Name: "excludePermissionBoundaryPolicy", Check: boolean}},
 	Check: func(in *Input) (Result, error) {
+		if boundaryLeftOut(in) {
+			return Result{Compliance: NotApplicable}, nil
+		}
 		for i, s := range allows(in.Resource.Entity.Document()) {
 			if slices.Contains(posture.Texts(s.Action), "*") && slices.Contains(posture.Texts(s.Resource), "*") {
 				return nonCompliant("Statement %d of the policy allows * on *.", i+1), nil
@@ -24,7 +28,23 @@ var iamPolicyNoStatementsWithAdminAccess = &Rule{
 		{"administrator", policyOf(`[{"Effect":"Allow","Action":"*","Resource":"*"}]`), NonCompliant, ""},
 		{"one service", policyOf(`[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]`), Compliant, ""},
 		{"denied", policyOf(`[{"Effect":"Deny","Action":"*","Resource":"*"}]`), Compliant, ""},
+		{"a boundary", policyOf(`[{"Effect":"Allow","Action":"*","Resource":"*"}]`).bounding().with("excludePermissionBoundaryPolicy", "true"), NotApplicable, ""},
+		{"a boundary that counts", policyOf(`[{"Effect":"Allow","Action":"*","Resource":"*"}]`).bounding(), NonCompliant, ""},
+		{"administrator, boundaries apart", policyOf(`[{"Effect":"Allow","Action":"*","Resource":"*"}]`).with("excludePermissionBoundaryPolicy", "true"), NonCompliant, ""},
 	},
+}
+
+// boundaryLeftOut tells a permissions boundary where the rule is not about these: it gives nothing to anybody.
+func boundaryLeftOut(in *Input) bool {
+	return strings.EqualFold(in.Parameters["excludePermissionBoundaryPolicy"], "true") && in.Resource.Entity.Bounds
+}
+
+// bounding is the example as somebody's permissions boundary.
+func (in Input) bounding() Input {
+	entity, resource := *in.Resource.Entity, *in.Resource
+	entity.Bounds = true
+	resource.Entity, in.Resource = &entity, &resource
+	return in
 }
 
 // policyOf is an example of a managed policy.

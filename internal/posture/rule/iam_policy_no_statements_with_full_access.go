@@ -13,6 +13,9 @@ var iamPolicyNoStatementsWithFullAccess = &Rule{
 	Types: []string{posture.TypePolicy}, OnChange: true,
 	Parameters: []Parameter{{Name: "excludePermissionBoundaryPolicy", Check: boolean}},
 	Check: func(in *Input) (Result, error) {
+		if boundaryLeftOut(in) {
+			return Result{Compliance: NotApplicable}, nil
+		}
 		for _, s := range allows(in.Resource.Entity.Document()) {
 			for _, action := range posture.Texts(s.Action) {
 				if action == "*" || strings.HasSuffix(action, ":*") {
@@ -25,5 +28,6 @@ var iamPolicyNoStatementsWithFullAccess = &Rule{
 	Examples: []Example{
 		{"a whole service", policyOf(`[{"Effect":"Allow","Action":["s3:GetObject","kms:*"],"Resource":"*"}]`), NonCompliant, "The policy allows kms:*."},
 		{"reading", policyOf(`[{"Effect":"Allow","Action":"s3:Get*","Resource":"*"}]`), Compliant, ""},
+		{"a boundary", policyOf(`[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]`).bounding().with("excludePermissionBoundaryPolicy", "TRUE"), NotApplicable, ""},
 	},
 }
