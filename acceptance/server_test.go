@@ -18,8 +18,8 @@ import (
 
 // startTimeout and stopTimeout bound what is waited for on a slow machine.
 const (
-	startTimeout = 30 * time.Second
-	stopTimeout  = 40 * time.Second
+	startTimeout = time.Minute
+	stopTimeout  = time.Minute
 )
 
 // server is one running kura.

@@ -67,7 +67,7 @@ func run(t *testing.T, o Options) (notices string, stop func() error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- Serve(ctx, o) }()
-	for end := time.Now().Add(10 * time.Second); !strings.Contains(told.String(), "Stop:"); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !strings.Contains(told.String(), "Stop:"); time.Sleep(time.Millisecond) {
 		select {
 		case err := <-done:
 			t.Fatalf("ended: %v\n%s", err, log.String())

@@ -279,7 +279,7 @@ func TestRetentionIsOnRecord(t *testing.T) {
 
 func TestReadersMissNothing(t *testing.T) {
 	j := open(t, JournalConfig{SegmentBytes: 8 << 10})
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	const total = 200
 	got := make(chan []string)

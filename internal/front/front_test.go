@@ -95,7 +95,7 @@ func ask(t testing.TB, c net.Conn, request string) (*http.Response, string) {
 
 func answer(t testing.TB, c net.Conn) (*http.Response, string) {
 	t.Helper()
-	if err := c.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := c.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
@@ -110,9 +110,9 @@ func answer(t testing.TB, c net.Conn) (*http.Response, string) {
 	return resp, string(b)
 }
 
-// closed tells whether the server ends the connection within a few seconds.
+// closed tells whether the server ends the connection within a minute.
 func closed(c net.Conn) bool {
-	_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_ = c.SetReadDeadline(time.Now().Add(time.Minute))
 	_, err := io.Copy(io.Discard, c)
 	var timeout net.Error
 	return !(errors.As(err, &timeout) && timeout.Timeout())
@@ -120,7 +120,7 @@ func closed(c net.Conn) bool {
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(5 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("never: %s", what)
 		}

@@ -172,7 +172,7 @@ func (h *harness) may(k *kms.Key, p policy.Principal, document, action string, e
 // told are the entries of the change feed, which are done with then.
 func (h *harness) told() []feed.Entry {
 	h.t.Helper()
-	ctx, cancel := context.WithTimeout(h.t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(h.t.Context(), time.Minute)
 	defer cancel()
 	list, err := h.feed.Next(ctx, "test", 1000)
 	if err != nil {

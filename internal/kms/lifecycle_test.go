@@ -168,7 +168,7 @@ func TestErasedKeyOpensNothingEverAgain(t *testing.T) {
 		}
 	}
 	// The other node follows.
-	for range 200 {
+	for range 12_000 {
 		if _, err = second.KeyOf(wrapped); err != nil {
 			break
 		}
@@ -403,7 +403,7 @@ func TestNodesFollowEachOther(t *testing.T) {
 	wg.Wait()
 	for i, node := range append(nodes, h.reopen()) {
 		var now *kms.Key
-		for range 400 {
+		for range 12_000 {
 			if now, _ = node.Find(k.ARN, "", region); len(now.Tags) == 20 {
 				break
 			}

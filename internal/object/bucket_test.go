@@ -36,7 +36,7 @@ func TestChangesOfBucketsShareCommits(t *testing.T) {
 		select {
 		case <-met:
 			return nil
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			return fmt.Errorf("one change waits for the other")
 		}
 	}, nil)
@@ -192,7 +192,7 @@ func TestAChangeThatWaitsHoldsUpNoOther(t *testing.T) {
 	waiting.Go(func() { f.setting("busy", "s", "x") })
 	time.Sleep(20 * time.Millisecond)
 	f.setting("other", "s", "x")
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	entries, err := changes.Next(ctx, "test", 10)
 	if err != nil || len(entries) != 3 || entries[2].Resource != "other" || entries[2].Before == nil {

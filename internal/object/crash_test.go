@@ -358,7 +358,7 @@ func TestLinearizable(t *testing.T) {
 				})
 			}
 			wg.Wait()
-			if got := porcupine.CheckOperationsTimeout(register, history, 20*time.Second); got != porcupine.Ok {
+			if got := porcupine.CheckOperationsTimeout(register, history, 2*time.Minute); got != porcupine.Ok {
 				t.Errorf("%d operations are not linearizable: %s", len(history), got)
 			}
 			if n := meta.conflicts.Load(); n != 0 {

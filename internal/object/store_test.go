@@ -137,7 +137,7 @@ func (f *fixture) want(err error, kind fault.Kind) {
 // settle waits until the background work has nothing left.
 func (f *fixture) settle() {
 	f.t.Helper()
-	for range 2000 {
+	for range 60_000 {
 		if f.rows(spaceTrash) == 0 && f.store.drain.pending() == 0 {
 			return
 		}

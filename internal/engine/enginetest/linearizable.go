@@ -84,7 +84,7 @@ func testLinearizable(t *testing.T, s MetaStore) {
 		})
 	}
 	wg.Wait()
-	if r := porcupine.CheckOperationsTimeout(register, history, 10*time.Second); r != porcupine.Ok {
+	if r := porcupine.CheckOperationsTimeout(register, history, 2*time.Minute); r != porcupine.Ok {
 		t.Errorf("the history of %d operations has no order: %s", len(history), r)
 	}
 }

@@ -79,13 +79,13 @@ func TestOneInvocationAtATimeEach(t *testing.T) {
 
 func waitFor(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for range 500 {
+	for range 6000 {
 		if ok() {
 			return
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	t.Errorf("not within 5 s: %s", what)
+	t.Errorf("not within a minute: %s", what)
 }
 
 func TestIdleProcessesEnd(t *testing.T) {

@@ -108,7 +108,7 @@ func (w *world) arrived(n int) (out []string) {
 		select {
 		case p := <-w.c.told:
 			out = append(out, p)
-		case <-time.After(5 * time.Second):
+		case <-time.After(time.Minute):
 			w.t.Fatalf("%d of %d arrived: %v", len(out), n, out)
 		}
 	}
@@ -141,7 +141,7 @@ func TestWhatIsRefusedIsADeadLetter(t *testing.T) {
 	w.add(&queue.Delivery{Target: "a", Payload: []byte("no")}, &queue.Delivery{Target: "b", Payload: []byte("few"), MaxRetries: 2},
 		&queue.Delivery{Target: "c", Payload: []byte("late"), Expires: time.Now().Add(-time.Second)})
 	stop := w.run()
-	for end := time.Now().Add(5 * time.Second); w.queue.DeadLetters() < 3 && time.Now().Before(end); {
+	for end := time.Now().Add(time.Minute); w.queue.DeadLetters() < 3 && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
 	stop()
@@ -173,7 +173,7 @@ func TestADeadLetterGoesToItsQueueOnce(t *testing.T) {
 		if p != "x" {
 			t.Errorf("%q", p)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("nothing came to the dead-letter queue")
 	}
 	cancel()

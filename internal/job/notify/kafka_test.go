@@ -57,7 +57,7 @@ func read(t *testing.T, n int, options ...kgo.Opt) map[int32][]string {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	got := map[int32][]string{}
 	for n > 0 {

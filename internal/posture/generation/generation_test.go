@@ -247,7 +247,7 @@ func TestJobs(t *testing.T) {
 		t.Error(err)
 	}
 	s = r.open() // after a crash
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	go s.Work(ctx)
 	for {
