@@ -265,11 +265,11 @@ func TestFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &report{job: f.job, bucket: b, id: "x", conf: c, to: &c.Destination.S3BucketDestination, began: f.now, names: c.columns()}
+	r := &report{job: f.job, bucket: b, id: "x", conf: c, to: &c.Destination.S3BucketDestination, began: f.now, names: c.columns(), most: 256 << 10}
 	r.writer = gzip.NewWriter(&r.buffer)
 	total := 0
 	for len(r.files) < 2 {
-		page := make([]object.Info, 5000)
+		page := make([]object.Info, 1000)
 		for i := range page {
 			sum := md5.Sum(fmt.Append(nil, total))
 			page[i] = object.Info{Bucket: "source", Key: fmt.Sprintf("key-%x", sum), ETag: hex.EncodeToString(sum[:]), Latest: true}
@@ -278,7 +278,7 @@ func TestFiles(t *testing.T) {
 		if err := r.add(t.Context(), page); err != nil {
 			t.Fatal(err)
 		}
-		if r.buffer.Len() > 2*fileSize {
+		if r.buffer.Len() > 2*r.most {
 			t.Fatal("the buffer grows")
 		}
 	}

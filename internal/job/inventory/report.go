@@ -36,6 +36,7 @@ type report struct {
 	to     *destination
 	began  time.Time
 	names  []string
+	most   int // of a data file
 
 	buffer   bytes.Buffer
 	writer   *gzip.Writer
@@ -69,7 +70,7 @@ func (j *Job) report(ctx context.Context, b *object.Bucket, id string, c *config
 	if err != nil {
 		return 0, err
 	}
-	r := &report{job: j, bucket: b, id: id, conf: c, to: &c.Destination.S3BucketDestination, began: began, names: c.columns()}
+	r := &report{job: j, bucket: b, id: id, conf: c, to: &c.Destination.S3BucketDestination, began: began, names: c.columns(), most: fileSize}
 	r.writer = gzip.NewWriter(&r.buffer)
 	in := &object.ListVersionsInput{Bucket: b.Name, Prefix: c.Filter.Prefix, Max: object.MaxList}
 	for {
@@ -115,7 +116,7 @@ func (r *report) add(ctx context.Context, versions []object.Info) error {
 		r.inFile++
 		r.versions++
 	}
-	if r.buffer.Len() < fileSize {
+	if r.buffer.Len() < r.most {
 		return nil
 	}
 	return r.flush(ctx)
