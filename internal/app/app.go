@@ -130,7 +130,6 @@ type server struct {
 	authn      *authn.Authenticator
 	guard      *authz.Guard
 	record     *audit.Log
-	finished   audit.Recorder // where the pipeline's events go: to record, but not one by one
 	trails     *trail.Store
 	accessLog  *accesslog.Spool
 	exporter   *export.Exporter

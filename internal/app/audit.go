@@ -37,7 +37,7 @@ func (s *server) openRecord(ctx context.Context, secrets audit.Secrets) error {
 	if err != nil {
 		return err
 	}
-	s.record = audit.NewLog(audit.LogConfig{Management: management, Data: data, Strict: s.config.AuditStrict})
+	s.record = audit.NewLog(audit.LogConfig{Management: management, Data: data, Strict: s.config.AuditStrict, Together: true})
 	s.trails, err = trail.Open(ctx, trail.Config{
 		Meta: s.engines.Meta, Secrets: secrets, Record: s.record, Feed: s.feed, S3: s.onBehalf, Logs: trailLogs{s}, Topics: trailTopics{s}, Region: s.config.Region,
 		LogInterval: s.config.LogInterval, DigestInterval: s.config.DigestInterval, Pace: s.pacer, Log: s.log,
@@ -54,12 +54,7 @@ func (s *server) openRecord(ctx context.Context, secrets audit.Secrets) error {
 	}
 	s.onClose(s.accessLog.Close)
 	s.record.AddTap(s.accessLog)
-	s.finished = s.record
-	if !s.config.AuditStrict { // there each request tells in the log that it could not be recorded
-		together := audit.NewTogether(s.record)
-		s.onClose(together.Close)
-		s.finished = together
-	}
+	s.onClose(s.record.Settle)
 	return nil
 }
 

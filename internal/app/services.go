@@ -53,7 +53,7 @@ func (s *server) openServices(ctx context.Context) error {
 	s.pipeline, err = api.NewServer(api.Config{
 		Services:   s.services(registry),
 		Guard:      s.guard,
-		Recorder:   s.finished,
+		Recorder:   s.record,
 		Peer:       s.peers(),
 		Serves:     s.serves,
 		Introduced: s.introduced,

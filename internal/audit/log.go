@@ -26,6 +26,8 @@ type LogConfig struct {
 	// Strict refuses every request that is to be recorded while its journal cannot be written. Without
 	// it only management requests are refused then.
 	Strict bool
+	// Together has finished data events handed on some at a time, unless it is Strict. Settle waits for them.
+	Together bool
 }
 
 // Log is the Recorder of a running server. Management events of callers that it knows are always kept,
@@ -37,6 +39,7 @@ type Log struct {
 	taps   atomic.Pointer[[]Tap]
 	// encoders are those that no request uses now.
 	encoders sync.Pool
+	together *together // nil: each is written at once
 }
 
 // Tap is told of finished requests beside the journals: a server access log.
@@ -52,6 +55,11 @@ func NewLog(c LogConfig) *Log {
 	l := &Log{config: c, encoders: sync.Pool{New: func() any { return new(encoder) }}}
 	l.wanted.Store(&[]func(*Event) bool{})
 	l.taps.Store(&[]Tap{})
+	if c.Together && !c.Strict {
+		l.together = newTogether(func(ev *Event) {
+			_ = l.write(ev) // what the journal cannot keep it counts
+		})
+	}
 	return l
 }
 
@@ -143,8 +151,24 @@ func (l *Log) Begin(_ context.Context, ev *Event) error {
 	return j.Err()
 }
 
-// Complete writes the event.
+// Complete writes the event. With Together a data event is held for a while: it must not change any more.
 func (l *Log) Complete(_ context.Context, ev *Event) error {
+	if l.together != nil && ev.Class == Data {
+		l.together.add(ev)
+		return nil
+	}
+	return l.write(ev)
+}
+
+// Settle returns when the data events that were completed before are on disk.
+func (l *Log) Settle() error {
+	if l.together != nil {
+		l.together.settle()
+	}
+	return l.config.Data.Append(true)
+}
+
+func (l *Log) write(ev *Event) error {
 	k := ev.keepers
 	if ev.keepers = (keepers{}); !k.known {
 		k = l.keepers(ev)
@@ -177,5 +201,8 @@ func (l *Log) Complete(_ context.Context, ev *Event) error {
 
 // Close closes the journals.
 func (l *Log) Close() error {
+	if l.together != nil {
+		l.together.settle()
+	}
 	return errors.Join(l.config.Management.Close(), l.config.Data.Close())
 }

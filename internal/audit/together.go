@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"context"
 	"sync"
 	"time"
 )
@@ -12,82 +11,61 @@ const (
 	holdFor = 20 * time.Millisecond
 )
 
-// Together is a Recorder in front of another one, which gets finished data events some at a time: most of what
-// one event costs a busy server is that code and memory have to be fetched again. What somebody waits for is not
-// held. Safe for concurrent use.
-type Together struct {
-	next    Recorder
-	timer   *time.Timer
-	handing sync.WaitGroup
+// together hands finished data events on some at a time: most of what one event costs a busy server is that code
+// and memory have to be fetched again. Safe for concurrent use.
+type together struct {
+	write func(*Event)
+	timer *time.Timer
 
 	mu   sync.Mutex
 	held []*Event
+	// writing is shared by those who write what was held.
+	writing sync.RWMutex
 }
 
-// NewTogether makes one. What next answers to a data event nobody hears: of what it cannot keep, a Log tells in
-// its journal.
-func NewTogether(next Recorder) *Together {
-	t := &Together{next: next}
+func newTogether(write func(*Event)) *together {
+	t := &together{write: write}
 	t.timer = time.AfterFunc(holdFor, t.flush)
 	return t
 }
 
-// Wants implements Recorder.
-func (t *Together) Wants(ev *Event) bool { return t.next.Wants(ev) }
-
-// Begin implements Recorder.
-func (t *Together) Begin(ctx context.Context, ev *Event) error { return t.next.Begin(ctx, ev) }
-
-// Complete implements Recorder. A data event must not change any more.
-func (t *Together) Complete(ctx context.Context, ev *Event) error {
-	if ev.Class != Data {
-		return t.next.Complete(ctx, ev)
-	}
+// add takes an event, which does not change any more.
+func (t *together) add(ev *Event) {
 	t.mu.Lock()
 	t.held = append(t.held, ev)
-	var due []*Event
-	switch len(t.held) {
-	case 1:
-		t.timer.Reset(holdFor)
-	case atOnce:
-		due = t.take()
+	if len(t.held) < atOnce {
+		if len(t.held) == 1 {
+			t.timer.Reset(holdFor)
+		}
+		t.mu.Unlock()
+		return
+	}
+	t.handOn()
+}
+
+func (t *together) flush() {
+	t.mu.Lock()
+	t.handOn()
+}
+
+// handOn writes what is held. It is called with mu, and gives it back.
+func (t *together) handOn() {
+	t.writing.RLock()
+	defer t.writing.RUnlock()
+	due := t.held
+	t.held = nil
+	if len(due) == atOnce {
 		t.held = make([]*Event, 0, atOnce)
 	}
 	t.mu.Unlock()
-	t.handOn(due)
-	return nil
-}
-
-func (t *Together) flush() {
-	t.mu.Lock()
-	due := t.take()
-	t.mu.Unlock()
-	t.handOn(due)
-}
-
-// take takes what is held, for handOn. Under mu.
-func (t *Together) take() (due []*Event) {
-	due, t.held = t.held, nil
-	if len(due) > 0 {
-		t.handing.Add(1)
-	}
-	return due
-}
-
-func (t *Together) handOn(due []*Event) {
-	if len(due) == 0 {
-		return
-	}
-	defer t.handing.Done()
 	for _, ev := range due {
-		_ = t.next.Complete(context.Background(), ev)
+		t.write(ev)
 	}
 }
 
-// Close returns when everything is handed on, once no more is completed.
-func (t *Together) Close() error {
-	t.timer.Stop()
+// settle returns when every event that was added before is written.
+func (t *together) settle() {
 	t.flush()
-	t.handing.Wait()
-	return nil
+	t.writing.Lock() // whoever took some before is done
+	defer t.writing.Unlock()
 }

@@ -1,74 +1,66 @@
 package audit
 
 import (
-	"context"
 	"strconv"
 	"sync"
 	"testing"
 	"time"
 )
 
-// kept is a Recorder that remembers.
-type kept struct {
+// written are the ids of events, with how often each was.
+type written struct {
 	mu  sync.Mutex
 	ids map[string]int
 }
 
-func (k *kept) Wants(*Event) bool                   { return true }
-func (k *kept) Begin(context.Context, *Event) error { return ErrJournal }
-
-func (k *kept) Complete(_ context.Context, ev *Event) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.ids == nil {
-		k.ids = map[string]int{}
+func (w *written) write(ev *Event) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ids == nil {
+		w.ids = map[string]int{}
 	}
-	k.ids[ev.ID]++
-	return ErrJournal
+	w.ids[ev.ID]++
 }
 
-func (k *kept) count() int {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return len(k.ids)
+func (w *written) count() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.ids)
 }
 
 func TestEveryEventIsHandedOnOnce(t *testing.T) {
 	const callers, each = 8, 5*atOnce + 3
-	next := &kept{}
-	together := NewTogether(next)
-	var callersDone sync.WaitGroup
+	w := &written{}
+	together := newTogether(w.write)
+	var added sync.WaitGroup
 	for c := range callers {
-		callersDone.Go(func() {
+		added.Go(func() {
 			for i := range each {
-				if err := together.Complete(t.Context(), &Event{ID: strconv.Itoa(c*each + i), Class: Data}); err != nil {
-					t.Error(err)
+				together.add(&Event{ID: strconv.Itoa(c*each + i)})
+				if i%atOnce == c {
+					together.settle()
 				}
 			}
 		})
 	}
-	callersDone.Wait()
-	if err := together.Close(); err != nil {
-		t.Fatal(err)
+	added.Wait()
+	together.settle()
+	if n := w.count(); n != callers*each {
+		t.Errorf("%d events, not %d", n, callers*each)
 	}
-	for id, n := range next.ids {
+	for id, n := range w.ids {
 		if n != 1 {
 			t.Errorf("event %s was handed on %d times", id, n)
 		}
 	}
-	if n := next.count(); n != callers*each {
-		t.Errorf("%d events, not %d", n, callers*each)
-	}
 }
 
 func TestAnEventAloneDoesNotWaitForOthers(t *testing.T) {
-	next := &kept{}
-	together := NewTogether(next)
+	w := &written{}
+	together := newTogether(w.write)
 	for n := 1; n <= 3; n++ { // the timer goes off each time
-		if err := together.Complete(t.Context(), &Event{ID: strconv.Itoa(n), Class: Data}); err != nil {
-			t.Fatal(err)
-		}
-		for deadline := time.Now().Add(time.Minute); next.count() < n; time.Sleep(time.Millisecond) {
+		together.add(&Event{ID: strconv.Itoa(n)})
+		for deadline := time.Now().Add(time.Minute); w.count() < n; time.Sleep(time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatal("the event is still held")
 			}
@@ -76,14 +68,26 @@ func TestAnEventAloneDoesNotWaitForOthers(t *testing.T) {
 	}
 }
 
-// What somebody waits for is done, and its outcome told.
-func TestManagementIsNotHeld(t *testing.T) {
-	next := &kept{}
-	together := NewTogether(next)
-	if err := together.Complete(t.Context(), &Event{ID: "1", Class: Management}); err != ErrJournal || next.count() != 1 {
-		t.Errorf("%v, %d events", err, next.count())
+// TestASettledLogHoldsNothing: what was completed before is on disk.
+func TestASettledLogHoldsNothing(t *testing.T) {
+	data, management := open(t, JournalConfig{}), open(t, JournalConfig{})
+	l := NewLog(LogConfig{Management: management, Data: data, Together: true})
+	l.WantData(func(*Event) bool { return true })
+	before := data.Last()
+	for i := range 3 {
+		ev := made(i)
+		if !l.Wants(ev) {
+			t.Fatal("not wanted")
+		}
+		if err := l.Complete(t.Context(), ev); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if err := together.Begin(t.Context(), &Event{Class: Data}); err != ErrJournal {
-		t.Error(err)
+	if err := l.Settle(); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := data.Reader(before).Ready(10)
+	if err != nil || len(entries) != 3 {
+		t.Fatal(len(entries), err)
 	}
 }

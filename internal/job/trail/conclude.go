@@ -117,13 +117,18 @@ func (s *Store) before(ctx context.Context, old, next *Trail) (unlock func()) {
 		return func() {}
 	}
 	ctx = context.WithoutCancel(ctx)
-	if err := s.config.Record.Data().Append(true); err != nil { // what was asked for is read from the disk
-		s.config.Log.Warn("trail: data events of before a change are not durable", "trail", old.ARN(), "err", err)
-	}
+	s.settle(old)
 	unlock = s.lock(old.ARN())
 	s.bring(ctx, old.ARN(), false)
 	s.logs(ctx, old)
 	return unlock
+}
+
+// settle has what happened before on disk, where deliveries read it.
+func (s *Store) settle(t *Trail) {
+	if err := s.config.Record.Settle(); err != nil {
+		s.config.Log.Warn("trail: data events of before a change are not durable", "trail", t.ARN(), "err", err)
+	}
 }
 
 // endings are the requests that may end, or narrow, what a trail gets: it gets these whatever its selectors say.

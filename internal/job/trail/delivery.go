@@ -107,6 +107,7 @@ const Job = "trail"
 // last delivers what there is, and a last digest. No other file follows before the call of unlock: no digest would have
 // it.
 func (s *Store) last(ctx context.Context, t *Trail) (unlock func()) {
+	s.settle(t)
 	unlock = s.lock(t.ARN())
 	s.bring(context.WithoutCancel(ctx), t.ARN(), true)
 	s.logs(context.WithoutCancel(ctx), t)
