@@ -92,6 +92,8 @@ type Analyzer struct {
 	Last   string
 	LastAt time.Time
 
+	// scanning: a scan is under way, which a crash would leave undone.
+	scanning bool
 	findings map[string]*Finding            // by id
 	tuples   map[string]map[string]*Finding // by resource ARN and what tells findings apart
 }
@@ -443,13 +445,13 @@ func (s *Store) scans(ctx context.Context) error {
 // is not lost: the mark is taken off before the scan begins, in memory, and on disk after it has ended.
 func (s *Store) scanAll(ctx context.Context, a *Analyzer) error {
 	s.working.Lock()
-	s.mark(a, false)
+	s.mark(a, false, true)
 	s.working.Unlock()
 	err := s.scanEach(ctx, a)
 	s.working.Lock()
 	defer s.working.Unlock()
+	s.mark(a, a.Scan || err != nil, false)
 	if err != nil {
-		s.mark(a, true)
 		return err
 	}
 	if !s.stands(a) {
@@ -465,10 +467,10 @@ func (s *Store) scanAll(ctx context.Context, a *Analyzer) error {
 	return s.commit(ctx, w)
 }
 
-// mark says whether an analyzer is to be scanned. Under working.
-func (s *Store) mark(a *Analyzer, scan bool) {
+// mark says whether an analyzer is to be scanned, and is being. Under working.
+func (s *Store) mark(a *Analyzer, scan, scanning bool) {
 	s.mu.Lock()
-	a.Scan = scan
+	a.Scan, a.scanning = scan, scanning
 	s.mu.Unlock()
 }
 

@@ -192,6 +192,17 @@ func TestScanFindsWhatNobodyTold(t *testing.T) {
 	if s = w.store(t); s.accounts[account]["a"].Scan {
 		t.Error("everything is scanned at every start")
 	}
+
+	// A change of the analyzer while it scans, and a crash, leave the scan to be done.
+	s.working.Lock()
+	s.mark(s.accounts[account]["a"], false, true)
+	s.working.Unlock()
+	if err := s.Tag(t.Context(), g, "access-analyzer:TagResource", account, arn, map[string]string{"k": "v"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if s = w.store(t); !s.accounts[account]["a"].Scan {
+		t.Error("the scan was forgotten")
+	}
 }
 
 func TestChecks(t *testing.T) {

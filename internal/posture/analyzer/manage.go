@@ -159,6 +159,7 @@ func (s *Store) edit(ctx context.Context, account, name string, change func(*Ana
 	if err := change(next); err != nil {
 		return err
 	}
+	next.Scan = a.Scan || a.scanning
 	w := &work{}
 	if err := w.set(a.key(), next); err != nil {
 		return err
