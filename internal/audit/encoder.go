@@ -61,6 +61,7 @@ func (e *encoder) add(ev *Event, category, account, shared string) {
 		return
 	}
 	e.note.describe(ev, category, account)
+	e.note.readable()
 	e.note.Event = e.uuid()
 	start := len(e.w.b)
 	e.w.more = false

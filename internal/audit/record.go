@@ -528,6 +528,13 @@ func (n *Note) describe(ev *Event, category, account string) {
 	n.about(ev)
 }
 
+// readable makes the texts that an event is looked up by what is read back of them: JSON has nothing that is not UTF-8.
+func (n *Note) readable() {
+	for _, s := range []*string{&n.ID, &n.Account, &n.Name, &n.User, &n.UserName, &n.KeyID, &n.IP, &n.Bucket, &n.Key, &n.ARN, &n.Type, &n.Error} {
+		*s = strings.ToValidUTF8(*s, "\ufffd")
+	}
+}
+
 // about says what the event was about.
 func (n *Note) about(ev *Event) {
 	switch {

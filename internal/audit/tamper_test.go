@@ -201,3 +201,31 @@ func TestATouchedFileIsNoOlder(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// TestVerifyTakesWhateverAClientSent: an index that was made while the lines were written says of them what is read
+// from them.
+func TestVerifyTakesWhateverAClientSent(t *testing.T) {
+	j := open(t, JournalConfig{SegmentBytes: 8 << 10})
+	for i := range 40 {
+		ev := managed(fmt.Sprint(i), false)
+		ev.Key, ev.UserAgent = "k\xff\xfe\n\x7f", "\xc3("
+		ev.Decisions[0].Resource = "arn:aws:s3:::b/k\xff\xed\xa0\x80"
+		ev.Principal.Name, ev.ErrorCode = "u\xff\u2028", "E\xf0\x9f"
+		category := CategoryManagement
+		if i%2 == 0 {
+			ev.Class, ev.Bare, category = Data, true, CategoryData
+		}
+		if err := j.Append(true, Lines(ev, category)...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if r := verify(t, j.config.Dir); !r.Sound() || r.Segments < 3 {
+		t.Errorf("%+v", r)
+	}
+	if got := find(t, j.config.Dir, Query{Resource: "arn:aws:s3:::b/k\ufffd\n\x7f"}); len(got) != 20 {
+		t.Errorf("%d found", len(got))
+	}
+}
