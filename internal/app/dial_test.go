@@ -24,6 +24,7 @@ func TestMayReach(t *testing.T) {
 		{open, "169.254.169.254", false}, {open, "fe80::1", false}, {open, "fd00::1", false}, {open, "100.64.0.1", false},
 		{open, "0.0.0.0", false}, {open, "::", false}, {open, "224.0.0.1", false}, {open, "255.255.255.255", false},
 		{open, "64:ff9b::7f00:1", false}, {open, "2002:7f00:1::", false}, {local, "192.168.1.1", false},
+		{local, "::127.0.0.1", false}, {open, "fec0::1", false}, {open, "168.63.129.16", false}, {open, "168.63.129.17", true},
 	} {
 		if got := mayReach(c.config, netip.MustParseAddr(c.address)); got != c.want {
 			t.Errorf("%s: %v", c.address, got)
