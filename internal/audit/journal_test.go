@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -274,6 +275,33 @@ func TestRetentionIsOnRecord(t *testing.T) {
 	r := verify(t, dir)
 	if !r.Sound() || r.First == 1 {
 		t.Errorf("%+v", r)
+	}
+}
+
+// TestASegmentIsListedWhileItIsSealed: whoever reads, asks or verifies meanwhile would miss all of its lines.
+func TestASegmentIsListedWhileItIsSealed(t *testing.T) {
+	for look := range 2 {
+		dir := t.TempDir()
+		first, second := &segment{dir: dir, stream: StreamData, first: 1}, &segment{dir: dir, stream: StreamData, first: 9}
+		for _, s := range []*segment{first, second} {
+			if err := os.WriteFile(s.name(openSuffix), []byte("x"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		looks := 0
+		all, err := segmentsBy(func(dir string) ([]fs.DirEntry, error) {
+			entries, err := os.ReadDir(dir)
+			if looks == look {
+				if err := os.Rename(first.name(openSuffix), first.name(sealedSuffix)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			looks++
+			return entries, err
+		}, dir, StreamData)
+		if err != nil || len(all) != 2 || all[0].first != 1 || all[1].first != 9 {
+			t.Errorf("sealed in look %d: %v, %v", look, all, err)
+		}
 	}
 }
 

@@ -54,8 +54,40 @@ func (s *segment) path() string {
 
 // segments lists those of a stream, oldest first. Of one that is there in both forms the sealed one
 // counts: it is whole from the moment that it has its name.
-func segments(dir, stream string) ([]*segment, error) {
-	entries, err := os.ReadDir(dir)
+func segments(dir, stream string) ([]*segment, error) { return segmentsBy(os.ReadDir, dir, stream) }
+
+// segmentsBy looks twice: one that is sealed during a look can be missing in it under both names, and is then there
+// in the other.
+func segmentsBy(readDir func(string) ([]fs.DirEntry, error), dir, stream string) ([]*segment, error) {
+	before, err := listed(readDir, dir, stream)
+	if err != nil {
+		return nil, err
+	}
+	byFirst, err := listed(readDir, dir, stream)
+	if err != nil {
+		return nil, err
+	}
+	for first, s := range before {
+		if byFirst[first] == nil && !s.sealed { // a sealed one is gone for good
+			byFirst[first] = s
+		}
+	}
+	out := make([]*segment, 0, len(byFirst))
+	for _, s := range byFirst {
+		out = append(out, s)
+	}
+	slices.SortFunc(out, func(a, b *segment) int {
+		if a.first < b.first {
+			return -1
+		}
+		return 1
+	})
+	return out, nil
+}
+
+// listed are the segments that one look finds, by their first lines.
+func listed(readDir func(string) ([]fs.DirEntry, error), dir, stream string) (map[uint64]*segment, error) {
+	entries, err := readDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
@@ -86,17 +118,7 @@ func segments(dir, stream string) ([]*segment, error) {
 			byFirst[first] = &segment{dir: dir, stream: stream, first: first, sealed: sealed, size: info.Size()}
 		}
 	}
-	out := make([]*segment, 0, len(byFirst))
-	for _, s := range byFirst {
-		out = append(out, s)
-	}
-	slices.SortFunc(out, func(a, b *segment) int {
-		if a.first < b.first {
-			return -1
-		}
-		return 1
-	})
-	return out, nil
+	return byFirst, nil
 }
 
 // open opens the segment's lines for reading from the start. A segment that was sealed meanwhile is
