@@ -201,16 +201,15 @@ func TestClockTurnedForward(t *testing.T) {
 
 // TestAgeGoesByTheSlowerClock: nor does it make anything old.
 func TestAgeGoesByTheSlowerClock(t *testing.T) {
-	f := newFixture(t)
 	start := time.Now()
-	f.store.clock.start(start, time.Time{})
-	f.store.now = func() time.Time { return start.Add(-time.Hour) }
-	if got := f.store.Time(); !got.Equal(start.Add(-time.Hour)) {
+	s := &Store{now: func() time.Time { return start.Add(-time.Hour) }}
+	s.clock.start(start, time.Time{})
+	if got := s.Time(); !got.Equal(start.Add(-time.Hour)) {
 		t.Errorf("turned back: %v before the start", start.Sub(got))
 	}
-	f.store.clock.at = start.Round(0).AddDate(-70, 0, 0) // the machine says 70 years later
-	f.store.now = func() time.Time { return start.Add(time.Minute) }
-	if got := f.store.Time(); got.After(start.AddDate(-69, 0, 0)) {
+	s.clock.at = start.Round(0).AddDate(-70, 0, 0) // the machine says 70 years later
+	s.now = func() time.Time { return start.Add(time.Minute) }
+	if got := s.Time(); got.After(start.AddDate(-69, 0, 0)) {
 		t.Errorf("turned forward: %v", got)
 	}
 }
