@@ -9,15 +9,16 @@ import (
 
 // atRead does something before a request reads an object for the nth time.
 func (h *harness) atRead(n int, key string, do func()) {
-	h.meta.before = func(read []byte) {
+	before := func(read []byte) {
 		if !bytes.HasSuffix(read, []byte(key)) {
 			return
 		}
 		if n--; n == 0 {
-			h.meta.before = nil
+			h.meta.before.Store(nil)
 			do()
 		}
 	}
+	h.meta.before.Store(&before)
 }
 
 // TestWhatIsReadIsWhatWasDecidedOn: an object that is written anew while a request for the old one is under way is
@@ -73,7 +74,7 @@ func TestWhatIsReadIsWhatWasDecidedOn(t *testing.T) {
 			c.before()
 			h.atRead(n, "moving", func() { fired++; c.after() })
 			w := c.ask()
-			h.meta.before = nil
+			h.meta.before.Store(nil)
 			if strings.Contains(w.Body.String(), c.never) {
 				t.Errorf("%s, read %d: %d %s", name, n, w.Code, w.Body)
 			}

@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -102,7 +103,7 @@ func (r *testRecorder) Complete(_ context.Context, ev *audit.Event) error {
 type countingMeta struct {
 	engine.Meta
 	reads, commits int
-	before         func(key []byte) // told of what a request is about to read; optional
+	before         atomic.Pointer[func(key []byte)] // told of what a request is about to read; optional
 }
 
 type byRequest struct{}
@@ -115,8 +116,8 @@ func counted(ctx context.Context, n *int) {
 
 func (m *countingMeta) Get(ctx context.Context, key, buf []byte) ([]byte, engine.Version, error) {
 	counted(ctx, &m.reads)
-	if m.before != nil && ctx.Value(byRequest{}) != nil {
-		m.before(key)
+	if before := m.before.Load(); before != nil && ctx.Value(byRequest{}) != nil {
+		(*before)(key)
 	}
 	return m.Meta.Get(ctx, key, buf)
 }
